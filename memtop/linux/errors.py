@@ -1,0 +1,33 @@
+"""Every errno that a user can meet, turned into what failed, why, and what to do."""
+
+from __future__ import annotations
+
+
+class MemtopError(Exception):
+    """A sentence for the user. Each subclass has an exit code of its own (see ``cli.exits``)."""
+
+    def __init__(self, what: str, why: str = "", remedy: str = "") -> None:
+        self.what, self.why, self.remedy = what, why, remedy
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """What failed: why; what to do."""
+        text = self.what + (f": {self.why}" if self.why else "")
+        return text + (f" ({self.remedy})" if self.remedy else "")
+
+
+class ProcessGone(MemtopError):
+    """No such process, or its address space ended."""
+
+
+class NotPermitted(MemtopError):
+    """The kernel or a sandbox refuses this user."""
+
+
+class KernelCannot(MemtopError):
+    """This kernel, processor or build has no such feature."""
+
+
+class Failed(MemtopError):
+    """Anything else that went wrong, in words."""

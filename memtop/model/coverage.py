@@ -1,0 +1,79 @@
+"""How exact the written pages of one mapping are, and why: a closed list with its sentences."""
+
+from __future__ import annotations
+
+from enum import Enum, IntEnum
+
+
+class Exactness(str, Enum):
+    """The word that a stream carries and the screen marks (``~`` approximate, ``²`` huge page)."""
+
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+    HUGE_PAGE = "huge-page"
+    NONE = "none"
+
+
+class Coverage(IntEnum):
+    """State of one mapping under the tracker of its process; fits one byte."""
+
+    OFF = 0
+    EXACT = 1
+    BASELINE = 2
+    FRESH = 3
+    SOFT_DIRTY = 4
+    SOFT_DIRTY_NEW = 5
+    FILE_LEFT_OUT = 6
+    SPECIAL = 7
+    BUSY = 8
+    REFUSED = 9
+    READ_ONLY_FILE = 10
+    LOST = 11
+    OTHER_WRITERS = 12
+
+    @property
+    def exactness(self) -> Exactness:
+        """How far the written pages of this mapping can be trusted."""
+        return _SAY[self][0]
+
+    @property
+    def reason(self) -> str:
+        """One sentence for the user."""
+        return _SAY[self][1]
+
+    @property
+    def tracked(self) -> bool:
+        """Whether written pages are known at all."""
+        return self.exactness is not Exactness.NONE
+
+
+_SAY: dict[Coverage, tuple[Exactness, str]] = {
+    Coverage.OFF: (Exactness.NONE, "writes are not tracked"),
+    Coverage.EXACT: (Exactness.EXACT, "every written page, and no other"),
+    Coverage.BASELINE: (Exactness.EXACT, "tracking starts here: nothing counts as written yet"),
+    Coverage.FRESH: (
+        Exactness.APPROXIMATE,
+        "appeared since the last tick: all its present pages count as written",
+    ),
+    Coverage.SOFT_DIRTY: (
+        Exactness.APPROXIMATE,
+        "soft-dirty is read, then cleared: writes between the two are missed",
+    ),
+    Coverage.SOFT_DIRTY_NEW: (
+        Exactness.APPROXIMATE,
+        "new or grown mapping: soft-dirty reports all of its pages until the next clear",
+    ),
+    Coverage.FILE_LEFT_OUT: (
+        Exactness.NONE,
+        "file mapping, left alone: tracking it would stop the kernel from mapping it in large pieces",
+    ),
+    Coverage.SPECIAL: (Exactness.NONE, "kernel or device memory: writes to it can't be tracked"),
+    Coverage.BUSY: (Exactness.NONE, "the process itself or another tracker has a userfaultfd on it"),
+    Coverage.REFUSED: (Exactness.NONE, "the kernel can't write-protect this kind of mapping"),
+    Coverage.READ_ONLY_FILE: (Exactness.NONE, "shared mapping of a file opened read-only: it can't be written"),
+    Coverage.LOST: (Exactness.NONE, "moved or mapped anew: untracked until it is registered again"),
+    Coverage.OTHER_WRITERS: (
+        Exactness.APPROXIMATE,
+        "shared memory: writes through another process's mapping are not seen",
+    ),
+}

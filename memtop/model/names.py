@@ -1,0 +1,55 @@
+r"""Cleaning of names that the target chose.
+
+Mapping names, file paths, comm and command lines belong to the target, and memtop may run as root
+in somebody's terminal: an escape sequence in a file name must never reach it. A name becomes ``str``
+only here. Everything that could move a cursor, change a colour, reorder the line or hide itself is
+shown as an escape (``\x1b``, ``\u202e``), so nothing is lost and two different names stay different.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+LONGEST = 4096
+"""Characters of a cleaned name at most (PATH_MAX): what is longer ends in ``…``."""
+
+# Control, format (bidi, zero width), surrogate, private use, unassigned; combining marks and line
+# separators, because terminals disagree about their width.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Mc", "Zl", "Zp"})
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8 (surrogateescape)
+        return f"\\x{code - 0xDC00:02x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+@lru_cache(maxsize=65536)
+def clean(raw: bytes) -> str:
+    """The name as text that is safe to print.
+
+    Args:
+        raw: bytes as the kernel gives them, any content.
+
+    Returns:
+        Printable text without control, format, combining or invalid characters. A backslash of the
+        name itself is doubled only where it would look like one of these escapes; the kernel's own
+        escapes of a newline (``\\012``) stay as they are.
+    """
+    text = raw.decode("utf-8", "surrogateescape")
+    if text.isascii() and text.isprintable():
+        safe = text
+    else:
+        safe = "".join(
+            _escape(c) if unicodedata.category(c) in _UNSAFE or (c.isspace() and c != " ") else c for c in text
+        )
+    return safe if len(safe) <= LONGEST else safe[: LONGEST - 1] + "…"
+
+
+def clean_text(text: str) -> str:
+    """The same for text that Python has already decoded (with surrogateescape)."""
+    return clean(text.encode("utf-8", "surrogateescape"))

@@ -1,0 +1,60 @@
+"""Numbers for people: three digits and a unit, the same width from tick to tick."""
+
+from __future__ import annotations
+
+DASH = "–"
+"""What is not known."""
+
+_UNITS = ("B", "K", "M", "G", "T", "P", "E")
+
+
+def size(value: float | None) -> str:
+    """Bytes as three digits and a binary unit: ``0``, ``4K``, ``1.5M``, ``380M``, ``4.0G``; at most 5 wide."""
+    if value is None:
+        return DASH
+    if value < 1:
+        return "0"
+    unit = 0
+    while value >= 999.5 and unit < len(_UNITS) - 1:
+        value /= 1024
+        unit += 1
+    if unit == 0 or value >= 99.5 or (value >= 9.95 and float(value).is_integer()):
+        return f"{value:.0f}{_UNITS[unit]}"
+    return f"{value:.1f}{_UNITS[unit]}" if value < 9.95 and not float(value).is_integer() else f"{value:.0f}{_UNITS[unit]}"
+
+
+def rate(value: float | None) -> str:
+    """Bytes a second, as ``size`` with ``/s``."""
+    return DASH if value is None else f"{size(value)}/s" if value >= 1 else "0"
+
+
+def count(value: float | None) -> str:
+    """A count as three digits and a decimal unit: ``42``, ``1.2k``, ``98k``, ``3.1M``."""
+    if value is None:
+        return DASH
+    for unit in ("", "k", "M", "G", "T"):
+        if abs(value) < 999.5 or unit == "T":
+            if unit == "" or abs(value) >= 9.95:
+                return f"{value:.0f}{unit}"
+            return f"{value:.1f}{unit}"
+        value /= 1000
+    raise AssertionError("unreachable")
+
+
+def percent(part: float | None, whole: float | None) -> str:
+    """``62%`` of a whole that may be zero or unknown."""
+    if part is None or not whole:
+        return DASH
+    share = 100 * part / whole
+    if share == 0:
+        return "0%"
+    return "<1%" if share < 0.5 else f"{share:.0f}%"
+
+
+def seconds(value: float) -> str:
+    """A span: ``350µs``, ``12ms``, ``1.5s``, ``90s``."""
+    if value < 0.001:
+        return f"{value * 1e6:.0f}µs"
+    if value < 0.1:
+        return f"{value * 1e3:.1f}ms" if value < 0.01 else f"{value * 1e3:.0f}ms"
+    return f"{value:.1f}s" if value < 10 else f"{value:.0f}s"

@@ -1,0 +1,190 @@
+/*
+ * What Python sees of the C core.  cffi reads this file as it stands, so it holds plain
+ * declarations only: no #include, no conditionals.  C code includes core.h instead.
+ *
+ * Conventions: functions return 0 or a positive answer on success and -errno on failure;
+ * addresses and sizes are bytes, counts are base pages of 4096 bytes unless a name says otherwise.
+ * Nothing here calls back into Python, so cffi releases the GIL around every call.
+ */
+
+#define MT_API_VERSION 1
+
+/* ---- maps.c: /proc/PID/maps as a packed array ------------------------------------------ */
+
+#define MT_PERM_READ 1
+#define MT_PERM_WRITE 2
+#define MT_PERM_EXEC 4
+#define MT_PERM_SHARED 8
+
+#define MT_KIND_ANON 0    /* private, no file, no better name */
+#define MT_KIND_HEAP 1    /* [heap] */
+#define MT_KIND_STACK 2   /* [stack] */
+#define MT_KIND_TEXT 3    /* private file, executable */
+#define MT_KIND_DATA 4    /* private file, writable */
+#define MT_KIND_FILE 5    /* any other file mapping of a real file system */
+#define MT_KIND_SHARED 6  /* shared memory: shmem, memfd, /dev/zero, SYSV, /dev/shm */
+#define MT_KIND_HUGETLB 7 /* hugetlbfs */
+#define MT_KIND_JIT 8     /* anonymous and executable */
+#define MT_KIND_GUARD 9   /* private, no file, ---p */
+#define MT_KIND_SPECIAL 10 /* [vdso], [vvar], [vsyscall], anon_inode:, device memory */
+
+typedef struct {
+    uint64_t start, end;  /* bytes, end exclusive */
+    uint64_t offset;      /* bytes into the file */
+    uint64_t inode;       /* 0: no file */
+    uint32_t dev_major, dev_minor;
+    uint32_t name_at, name_len; /* bytes, into mt_maps_names(); as the kernel prints it, uncleaned */
+    uint8_t perms;        /* MT_PERM_* */
+    uint8_t kind;         /* MT_KIND_* */
+    uint8_t reserved[6];
+} mt_mapping;             /* 56 bytes; memtop/model/layout.py names the same fields */
+
+typedef struct mt_maps mt_maps;
+
+mt_maps *mt_maps_new(void);
+void mt_maps_free(mt_maps *maps);
+/* Reads fd (an open /proc/PID/maps) from its start.  1: the text is the one of the last read, the
+ * arrays stand as they were; 0: parsed anew; -errno.  An empty text (the mm is gone) is -ESRCH. */
+int mt_maps_read(mt_maps *maps, int fd);
+/* The same from a text in memory.  -EINVAL on a line that is no maps line. */
+int mt_maps_parse(mt_maps *maps, const char *text, size_t length);
+size_t mt_maps_count(const mt_maps *maps);
+const mt_mapping *mt_maps_items(const mt_maps *maps);
+size_t mt_maps_names_length(const mt_maps *maps);
+const char *mt_maps_names(const mt_maps *maps);
+
+/* ---- identity.c: which mapping of now is which mapping of before ------------------------- */
+
+/* Fills now_ids: a mapping keeps the id of the old one that it overlaps most and whose backing (device,
+ * inode, name, sharing) is the same; what is left over may take the id of a vanished one of the same size and
+ * backing (mremap); the rest gets ids from *next_id on.  No id is given twice.  Both arrays sorted by
+ * address.  Returns how many got a new id, or -ENOMEM. */
+int64_t mt_identify(const mt_mapping *before, const char *before_names, const uint64_t *before_ids,
+                    size_t before_count, const mt_mapping *now, const char *now_names, uint64_t *now_ids,
+                    size_t now_count, uint64_t *next_id);
+
+/* ---- scan.c, pagemap.c: what the pages of these mappings are ------------------------------ */
+
+#define MT_MODE_SKIP 0       /* do not look (vsyscall, device memory) */
+#define MT_MODE_CENSUS 1     /* look only: nothing in the target changes */
+#define MT_MODE_ARMED 2      /* get-and-clear written pages; anonymous, shmem and hugetlb */
+#define MT_MODE_ARMED_FILE 3 /* the same for file mappings: a second look counts the page cache */
+#define MT_MODE_SOFT_DIRTY 4 /* look only; written means the soft-dirty bit */
+
+#define MT_COUNT_SCANNED 1      /* the numbers of this mapping are real; else they mean "not looked at" */
+#define MT_COUNT_WRITTEN_HUGE 2 /* a written run came from a huge page: it may say more than was written */
+#define MT_COUNT_ZERO 4         /* zero was counted in this scan */
+#define MT_COUNT_TOO_SPARSE 8   /* the pagemap fallback left it out: too much empty space to read */
+
+typedef struct {
+    uint64_t resident;     /* present and not the zero page */
+    uint64_t huge;         /* of these, mapped by a huge page */
+    uint64_t zero;         /* mapped zero pages, only where MT_COUNT_ZERO is set */
+    uint64_t swapped;      /* as the page tables say; in armed mappings no more than a hint */
+    uint64_t guard;        /* guard pages, where the kernel has the bit */
+    uint64_t written;      /* 0 unless armed or soft-dirty */
+    uint64_t resident_map; /* bit i: something resident in the i-th 64th, cell = ceil(pages / 64) pages */
+    uint64_t written_map;  /* the same for written */
+    uint32_t first_run, run_count; /* into the runs of this scan */
+    uint32_t flags;        /* MT_COUNT_* */
+    uint32_t reserved;
+} mt_count;                /* 80 bytes */
+
+#define MT_RUN_HUGE 1 /* came from a huge page */
+
+typedef struct {
+    uint64_t start; /* byte address */
+    uint32_t pages;
+    uint32_t flags; /* MT_RUN_* */
+} mt_run;           /* 16 bytes; runs are sorted, never overlap and never cross a mapping */
+
+typedef struct {
+    int pagemap_fd;
+    int use_ioctl;        /* 0: read pagemap and decode it (before Linux 6.7) */
+    uint32_t guard_bit;   /* PAGE_IS_GUARD where the kernel has it, else 0 */
+    uint32_t count_zero;  /* 1: count zero pages in armed mappings too (a second look) */
+    uint64_t sparse_limit; /* fallback only: leave out mappings of more than so many pages */
+    uint64_t watch_start; /* byte address of cell 0 of the watched range; watch_cells 0: nothing watched */
+    uint64_t watch_cell;  /* pages in a cell */
+    size_t watch_cells;
+    uint32_t *watch_resident; /* resident pages per cell, may be NULL */
+    uint32_t *watch_written;
+} mt_scan_request;
+
+typedef struct mt_scan mt_scan; /* buffers kept from tick to tick */
+
+mt_scan *mt_scan_new(void);
+void mt_scan_free(mt_scan *scan);
+/* Scans all mappings once, each in its mode (modes[i]); fills counts[i].  Slices of 64 MiB, so that the
+ * target's mmap lock is never held long.  0, or -errno: -ESRCH the mm is gone (exec, exit). What had been
+ * cleared before an error is lost, so the caller must treat the tick as one that reports everything. */
+int mt_scan_run(mt_scan *scan, const mt_scan_request *request, const mt_mapping *items, const uint8_t *modes,
+                size_t count, mt_count *counts);
+size_t mt_scan_run_count(const mt_scan *scan);
+const mt_run *mt_scan_runs(const mt_scan *scan);
+/* Indices of armed mappings that hold pages but are not registered any more (unmapped and mapped anew,
+ * moved): a plain look, nothing changes.  Returns how many were written to found, at most room. */
+int64_t mt_scan_strays(mt_scan *scan, int pagemap_fd, const mt_mapping *items, const uint8_t *modes,
+                       size_t count, uint32_t *found, size_t room);
+/* Sums of all counts; flags of sum: MT_COUNT_* that any of them has.  Maps and runs are left 0. */
+void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum);
+/* PAGEMAP_SCAN with these category bits on an empty range of this process: 0 known, -errno else. */
+int mt_scan_probe(int pagemap_fd, uint64_t categories);
+
+/* ---- runs.c: sets of page runs -------------------------------------------------------------- */
+
+/* Union of two sorted run arrays; out has room for a_count + b_count.  Flags of touching runs differ: kept
+ * apart; overlapping: the union carries both flags.  Returns the count of runs in out. */
+size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
+/* Adds to cells[i] how many pages of the runs lie in cell i of cell_pages pages from start on. */
+void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
+                 size_t cell_count);
+/* Sets times[i] = time where a run touches cell i of cell_pages pages from start on. */
+void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
+                 double *times, size_t cell_count);
+uint64_t mt_runs_pages(const mt_run *runs, size_t count);
+
+/* ---- uffd.c: an async write-protecting userfaultfd, from outside ------------------------------ */
+
+/* UFFDIO_API with WP_ASYNC | WP_UNPOPULATED (and the HUGETLBFS_SHMEM write-protect feature). */
+int mt_uffd_api(int uffd);
+int mt_uffd_register(int uffd, uint64_t start, uint64_t length);
+int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length);
+/* Registers items[index[i]] for each i; errors[i] becomes 0 or an errno (positive). Returns how many worked. */
+int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t *index, size_t count,
+                              int32_t *errors);
+
+/* ---- inject.c: one userfaultfd() call inside the target -------------------------------------- */
+
+#define MT_INJECT_OK 0
+#define MT_INJECT_FORK 1      /* no helper process */
+#define MT_INJECT_SEIZE 2     /* PTRACE_SEIZE refused: error says why */
+#define MT_INJECT_STOP 3      /* it did not stop in time (D state) */
+#define MT_INJECT_REGISTERS 4 /* registers or signal mask unreadable */
+#define MT_INJECT_COMPAT 5    /* a 32-bit thread */
+#define MT_INJECT_GADGET 6    /* no syscall instruction found in what it has mapped */
+#define MT_INJECT_SECCOMP 7   /* filtered, and the filter can't be suspended */
+#define MT_INJECT_CALL 8      /* userfaultfd() inside the target failed with error */
+#define MT_INJECT_FETCH 9     /* pidfd_getfd failed */
+#define MT_INJECT_TIMEOUT 10  /* the helper took too long and was ended */
+#define MT_INJECT_GONE 11     /* the target ended meanwhile */
+#define MT_INJECT_ARCH 12     /* no code for this processor */
+
+typedef struct {
+    int32_t uffd;     /* -1, or the descriptor, now ours */
+    int32_t stage;    /* MT_INJECT_* */
+    int32_t error;    /* errno of that stage, or 0 */
+    int32_t tid;      /* the thread that was stopped, or 0 */
+    int64_t stop_ns;  /* from seize to detach */
+} mt_injection;
+
+/* Runs the whole injection in a forked helper with all signals blocked; waits at most timeout_ms. */
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out);
+
+/* ---- probe.c: what this kernel really does ----------------------------------------------------- */
+
+/* Each runs in a forked child on memory of its own.  1 works, 0 does not, -errno could not tell. */
+int mt_probe_soft_dirty(void);
+int mt_probe_wp_async(void);
+/* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): 0 or -errno (-EINVAL: before Linux 5.17 or not built in). */
+int mt_name_anonymous(uint64_t start, uint64_t length, const char *name);

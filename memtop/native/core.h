@@ -1,0 +1,17 @@
+/* The C core's own header: api.h plus what cffi must not see. */
+#ifndef MEMTOP_CORE_H
+#define MEMTOP_CORE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "api.h"
+
+#define MT_PAGE 4096ull
+#define MT_HUGE (2ull << 20)
+
+_Static_assert(sizeof(mt_mapping) == 56, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_count) == 80, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_run) == 16, "memtop/model/layout.py knows this size");
+
+#endif
