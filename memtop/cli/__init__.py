@@ -1,0 +1,52 @@
+"""The command line: one module a verb; without a verb, the live screen.
+
+Nothing here imports a verb before it is asked for: ``--version`` costs no Textual, ``batch`` no screen.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from memtop import __version__
+from memtop.cli.exits import guarded
+
+VERBS = {
+    "live": "show live what a process does to its memory (the default)",
+    "demo": "start a built-in workload and open the live screen on it",
+    "batch": "print samples as JSON lines or text tables",
+    "doctor": "what this kernel, this user and a process allow, and what to do about it",
+}
+
+USAGE = """usage: memtop -p PID[,PID…] [-d SECONDS] [--track METHOD]   the live screen
+       memtop VERB [options]                           memtop VERB --help says more
+"""
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:8} {what}" for verb, what in VERBS.items())
+    return (
+        f"{USAGE}\nShows live what a Linux process does to its memory.\n\nverbs:\n{verbs}\n\n"
+        "options:\n  --version  print the version\n  --help     print this\n\n"
+        "exit codes: 0 done, 1 failed, 2 usage, 3 no such process, 4 not permitted, 5 kernel can't, "
+        "128+n signal n\n"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs memtop; returns the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--version"]:
+        print(f"memtop {__version__}")
+        return 0
+    if arguments[:1] in (["--help"], ["-h"], ["help"]):
+        print(_help(), end="")
+        return 0
+    verb = "live"
+    if arguments and not arguments[0].startswith("-"):
+        verb = arguments.pop(0)
+        if verb not in VERBS:
+            print(f"memtop: there is no verb {verb!a}\n{USAGE}", end="", file=sys.stderr)
+            return 2
+    return guarded(lambda: int(import_module(f"memtop.cli.{verb}").run(arguments)))

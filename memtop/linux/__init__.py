@@ -1,0 +1,1 @@
+"""One module a kernel interface: typed, without policy, every errno turned into words."""

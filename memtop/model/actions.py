@@ -74,10 +74,12 @@ class ArmCost:
                 "clear soft-dirty of the whole process each tick: one write fault a page and tick; "
                 "other soft-dirty users (CRIU) lose their state"
             )
-        split = f"; {count(self.huge_pages)} huge pages split on first write, for good" if self.huge_pages else ""
+        split = (
+            f"; {count(self.huge_pages)} huge pages split on first write, for good" if self.huge_pages else ""
+        )
         return (
-            f"write-protect {count(self.mappings)} mappings ({size(self.pages * 4096)} present): one thread stops "
-            f"for under a millisecond once, then one write fault a written page and tick{split}"
+            f"write-protect {count(self.mappings)} mappings ({size(self.pages * 4096)} present): one thread "
+            f"stops once for under a millisecond, then one write fault a written page and tick{split}"
         )
 
 

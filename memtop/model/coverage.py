@@ -70,7 +70,10 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     Coverage.SPECIAL: (Exactness.NONE, "kernel or device memory: writes to it can't be tracked"),
     Coverage.BUSY: (Exactness.NONE, "the process itself or another tracker has a userfaultfd on it"),
     Coverage.REFUSED: (Exactness.NONE, "the kernel can't write-protect this kind of mapping"),
-    Coverage.READ_ONLY_FILE: (Exactness.NONE, "shared mapping of a file opened read-only: it can't be written"),
+    Coverage.READ_ONLY_FILE: (
+        Exactness.NONE,
+        "shared mapping of a file opened read-only: it can't be written",
+    ),
     Coverage.LOST: (Exactness.NONE, "moved or mapped anew: untracked until it is registered again"),
     Coverage.OTHER_WRITERS: (
         Exactness.APPROXIMATE,

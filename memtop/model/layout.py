@@ -19,6 +19,10 @@ HUGE_PAGES = 512
 MAPPING = Struct("<QQQQIIIIBB6x")
 """start, end, offset, inode, dev_major, dev_minor, name_at, name_len, perms, kind."""
 
+TRAITS_AT = 50
+"""Offset of the byte ``kind << 4 | perms`` in a MAPPING record: ``packed[TRAITS_AT::MAPPING.size]`` is the
+column of all mappings, ready for ``bytes.translate``."""
+
 COUNT = Struct("<QQQQQQQQIIII")
 """resident, huge, zero, swapped, guard, written (pages), resident_map, written_map (64 cells),
 first_run, run_count, flags, reserved."""

@@ -45,7 +45,8 @@ def clean(raw: bytes) -> str:
         safe = text
     else:
         safe = "".join(
-            _escape(c) if unicodedata.category(c) in _UNSAFE or (c.isspace() and c != " ") else c for c in text
+            _escape(c) if unicodedata.category(c) in _UNSAFE or (c.isspace() and c != " ") else c
+            for c in text
         )
     return safe if len(safe) <= LONGEST else safe[: LONGEST - 1] + "…"
 

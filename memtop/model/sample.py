@@ -25,6 +25,11 @@ class Life(str, Enum):
     ENDED = "ended"
 
 
+def rate_of(amount: float, interval: float) -> float:
+    """Per second over a measured interval in seconds; 0 over none, as in a first sample."""
+    return amount / interval if interval > 0 else 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """Which process: its identity and its names, cleaned.
@@ -143,11 +148,19 @@ class MappingSample:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over the mappings of a sample; bytes and pages."""
+    """Sums of a sample; bytes and pages.
+
+    Attributes:
+        size: address space, as statm has it.
+        resident: summed over the mappings; where those are not readable, as statm has it.
+        huge: of these, mapped by huge pages; None where not readable.
+        swapped: VmSwap of /proc/PID/status (anonymous memory only).
+        written_pages, written_bytes_per_s: over all tracked mappings; None when nothing is tracked.
+    """
 
     size: int = 0
     resident: int = 0
-    huge: int = 0
+    huge: int | None = None
     swapped: int | None = None
     written_pages: int | None = None
     written_bytes_per_s: float | None = None
@@ -216,16 +229,14 @@ class MappingSamples(Sequence[MappingSample]):
         s = self._sample
         mapping = s.table[index]
         coverage = Coverage(s.coverage[index])
-        (resident, huge, zero, swapped, guard, written, resident_map, written_map, first, runs, bits, _) = (
+        (resident, huge, zero, _swapped, guard, written, resident_map, written_map, first, runs, bits, _) = (
             COUNT.unpack_from(s.counts, (index % len(self)) * COUNT.size)
         )
         flags = CountFlag(bits)
         scanned = bool(flags & CountFlag.SCANNED)
         tracked = scanned and coverage.tracked
-        if s.swapped is not None:
-            swap = s.swapped.get(mapping.id)
-        else:
-            swap = None
+        if s.baseline:
+            written, written_map, runs = 0, 0, 0
         return MappingSample(
             mapping=mapping,
             coverage=coverage,
@@ -233,12 +244,10 @@ class MappingSamples(Sequence[MappingSample]):
             resident=resident * PAGE if scanned else None,
             huge=huge * PAGE if scanned else None,
             zero=zero * PAGE if flags & CountFlag.ZERO else None,
-            swapped=swap,
+            swapped=s.swapped.get(mapping.id) if s.swapped is not None else None,
             guard=guard * PAGE if scanned else None,
             written_pages=written if tracked else None,
-            written_bytes_per_s=(
-                written * PAGE / s.interval if tracked and s.interval > 0 else 0.0 if tracked else None
-            ),
+            written_bytes_per_s=rate_of(written * PAGE, s.interval) if tracked else None,
             resident_map=resident_map,
             written_map=written_map,
             written=s.runs[first : first + runs] if tracked else PageRuns(),

@@ -6,39 +6,37 @@ DASH = "–"
 """What is not known."""
 
 _UNITS = ("B", "K", "M", "G", "T", "P", "E")
+_COUNTS = ("", "k", "M", "G", "T", "P", "E")
 
 
 def size(value: float | None) -> str:
-    """Bytes as three digits and a binary unit: ``0``, ``4K``, ``1.5M``, ``380M``, ``4.0G``; at most 5 wide."""
+    """Bytes as at most three digits and a binary unit: ``0``, ``512B``, ``4.0K``, ``380M``, ``1.5G``."""
     if value is None:
         return DASH
-    if value < 1:
+    if value < 0.5:
         return "0"
     unit = 0
     while value >= 999.5 and unit < len(_UNITS) - 1:
         value /= 1024
         unit += 1
-    if unit == 0 or value >= 99.5 or (value >= 9.95 and float(value).is_integer()):
-        return f"{value:.0f}{_UNITS[unit]}"
-    return f"{value:.1f}{_UNITS[unit]}" if value < 9.95 and not float(value).is_integer() else f"{value:.0f}{_UNITS[unit]}"
+    return f"{value:.1f}{_UNITS[unit]}" if unit and value < 9.95 else f"{value:.0f}{_UNITS[unit]}"
 
 
 def rate(value: float | None) -> str:
     """Bytes a second, as ``size`` with ``/s``."""
-    return DASH if value is None else f"{size(value)}/s" if value >= 1 else "0"
+    text = size(value)
+    return text if text in (DASH, "0") else f"{text}/s"
 
 
 def count(value: float | None) -> str:
     """A count as three digits and a decimal unit: ``42``, ``1.2k``, ``98k``, ``3.1M``."""
     if value is None:
         return DASH
-    for unit in ("", "k", "M", "G", "T"):
-        if abs(value) < 999.5 or unit == "T":
-            if unit == "" or abs(value) >= 9.95:
-                return f"{value:.0f}{unit}"
-            return f"{value:.1f}{unit}"
+    unit = 0
+    while abs(value) >= 999.5 and unit < len(_COUNTS) - 1:
         value /= 1000
-    raise AssertionError("unreachable")
+        unit += 1
+    return f"{value:.1f}{_COUNTS[unit]}" if unit and abs(value) < 9.95 else f"{value:.0f}{_COUNTS[unit]}"
 
 
 def percent(part: float | None, whole: float | None) -> str:

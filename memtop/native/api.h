@@ -36,7 +36,8 @@ typedef struct {
     uint32_t name_at, name_len; /* bytes, into mt_maps_names(); as the kernel prints it, uncleaned */
     uint8_t perms;        /* MT_PERM_* */
     uint8_t kind;         /* MT_KIND_* */
-    uint8_t reserved[6];
+    uint8_t traits;       /* kind << 4 | perms: one byte for a table look-up of what to do with it */
+    uint8_t reserved[5];
 } mt_mapping;             /* 56 bytes; memtop/model/layout.py names the same fields */
 
 typedef struct mt_maps mt_maps;
@@ -62,6 +63,11 @@ const char *mt_maps_names(const mt_maps *maps);
 int64_t mt_identify(const mt_mapping *before, const char *before_names, const uint64_t *before_ids,
                     size_t before_count, const mt_mapping *now, const char *now_names, uint64_t *now_ids,
                     size_t now_count, uint64_t *next_id);
+
+/* Indices of mappings of now that want tracking (modes[i] armed) and do not lie wholly inside what was armed
+ * before: these are to be registered.  Returns how many were written to found (room for now_count). */
+size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_t before_count,
+                    const mt_mapping *now, const uint8_t *modes, size_t now_count, uint32_t *found);
 
 /* ---- scan.c, pagemap.c: what the pages of these mappings are ------------------------------ */
 
@@ -163,7 +169,7 @@ int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t 
 #define MT_INJECT_REGISTERS 4 /* registers or signal mask unreadable */
 #define MT_INJECT_COMPAT 5    /* a 32-bit thread */
 #define MT_INJECT_GADGET 6    /* no syscall instruction found in what it has mapped */
-#define MT_INJECT_SECCOMP 7   /* filtered, and the filter can't be suspended */
+#define MT_INJECT_SECCOMP 7   /* filtered, and the filter can't be suspended; EBUSY: it dispatches its own calls */
 #define MT_INJECT_CALL 8      /* userfaultfd() inside the target failed with error */
 #define MT_INJECT_FETCH 9     /* pidfd_getfd failed */
 #define MT_INJECT_TIMEOUT 10  /* the helper took too long and was ended */
@@ -186,5 +192,12 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 /* Each runs in a forked child on memory of its own.  1 works, 0 does not, -errno could not tell. */
 int mt_probe_soft_dirty(void);
 int mt_probe_wp_async(void);
+/* The same for userfaultfd(2) and for PTRACE_SEIZE of an own child. */
+int mt_probe_userfaultfd(void);
+int mt_probe_ptrace(void);
+/* The whole injection, into an own child that waits; out->uffd is closed already.  As mt_inject_uffd. */
+int mt_probe_inject(mt_injection *out);
+/* Does the kernel let this process trace that thread?  Asked without touching it: 0 or -errno. */
+int mt_may_trace(int tid);
 /* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): 0 or -errno (-EINVAL: before Linux 5.17 or not built in). */
 int mt_name_anonymous(uint64_t start, uint64_t length, const char *name);

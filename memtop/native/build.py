@@ -24,8 +24,11 @@ ffibuilder.set_source(
         "-O2",
         "-fvisibility=hidden",
         # What cffi generates needs the exceptions; a release build must not fail on a new compiler's warning.
-        *(["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
-          if os.environ.get("MEMTOP_STRICT_C") else []),
+        *(
+            ["-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter", "-Wno-missing-field-initializers"]
+            if os.environ.get("MEMTOP_STRICT_C")
+            else []
+        ),
     ],
     py_limited_api=True,
 )

@@ -1,0 +1,1 @@
+"""The loop: one tick → one Sample a process; the interface that screens drive."""

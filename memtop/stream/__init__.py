@@ -1,0 +1,1 @@
+"""Samples as text: JSON lines for programs, tables for people. No screen, no kernel."""

@@ -1,0 +1,1 @@
+"""What was written since when: the Tracker protocol, its three trackers and the choice between them."""

@@ -1,0 +1,37 @@
+"""The live screen. Importing this package costs nothing; ``run`` imports Textual."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from memtop.model.actions import Method
+from memtop.model.sample import Process
+from memtop.sampler.source import Source
+
+
+def run(
+    source: Source,
+    processes: Sequence[Process],
+    *,
+    readonly: bool = False,
+    ascii: bool = False,
+    arm_at_start: Method | None = None,
+    mouse: bool = True,
+) -> int:
+    """Shows processes until the user quits; the terminal and the targets are as before then.
+
+    Args:
+        source: started here, and stopped before this returns.
+        processes: at least one, in the order of the screen.
+        readonly: the source refuses every action; the screen says so.
+        ascii: draw with ASCII only; also done where the terminal's encoding has nothing else.
+        arm_at_start: track writes from the first sample on.
+        mouse: take the mouse from the terminal.
+
+    Returns:
+        The exit code: 0, 1 if the screen failed, 128+n on a signal.
+    """
+    from memtop.ui.terminal import run_app
+
+    source.readonly = source.readonly or readonly
+    return run_app(source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse)

@@ -1,0 +1,56 @@
+"""The live screen (the default verb): ``memtop -p PID[,PID…]``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from memtop.cli.options import add_pids, add_sampling
+from memtop.cli.targets import open_targets
+from memtop.linux import access
+from memtop.model.actions import Method
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's options."""
+    p = argparse.ArgumentParser(prog="memtop", description="Shows live what processes do to their memory.")
+    add_pids(p, required=True)
+    add_sampling(p)
+    add_screen(p)
+    return p
+
+
+def add_screen(p: argparse.ArgumentParser) -> None:
+    """Options of the screen itself, shared with ``demo``."""
+    p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument(
+        "--no-mouse", action="store_true", help="leave the mouse to the terminal (its own copy works)"
+    )
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    options = parser().parse_args(argv)
+    return show(options.pid, options)
+
+
+def show(pids: Sequence[int], options: argparse.Namespace) -> int:
+    """Opens the processes and the screen on them."""
+    access.set_readonly(options.readonly)
+    targets = open_targets(pids, swap=options.swap)
+    # Only now: importing Textual costs ten times what all before it does.
+    from memtop.sampler.loop import Sampler
+    from memtop.ui import run as run_screen
+
+    sampler = Sampler(targets, options.delay)
+    try:
+        return run_screen(
+            sampler,
+            [target.process for target in targets],
+            readonly=options.readonly,
+            ascii=options.ascii,
+            arm_at_start=None if options.track is Method.OFF else options.track,
+            mouse=not options.no_mouse,
+        )
+    finally:
+        sampler.stop()

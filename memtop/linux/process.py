@@ -1,0 +1,137 @@
+"""Which process: identity that outlives a reused pid, held by a pidfd (pidfd_open(2))."""
+
+from __future__ import annotations
+
+import os
+import select
+
+import psutil
+
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
+from memtop.linux.procfs import Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
+from memtop.model.names import clean_text
+from memtop.model.sample import Life, Process
+
+
+class ProcessHandle:
+    """One process, held: as long as the handle is open, its pid can't come to mean another one unnoticed.
+
+    Attributes:
+        pid: in the pid namespace of memtop.
+        start_time: clock ticks since boot.
+        pidfd: a descriptor of the process, or None where the kernel or a sandbox gives none; then only
+            the start time tells a reused pid, and nothing can be injected.
+    """
+
+    def __init__(self, pid: int, start_time: int, pidfd: int | None) -> None:
+        self.pid, self.start_time, self.pidfd = pid, start_time, pidfd
+
+    @classmethod
+    def open(cls, pid: int) -> ProcessHandle:
+        """Takes hold of a process.
+
+        Raises:
+            ProcessGone: there is none, or only its exit status is left.
+            KernelCannot: a kernel thread.
+            Failed: no process id, or that of a thread.
+        """
+        if pid <= 0:
+            raise Failed(f"{pid} is no process id")
+        stat = read_stat(pid)
+        leader = read_status(pid).get("Tgid", str(pid))
+        if leader != str(pid):
+            raise Failed(f"{pid} is a thread of process {leader}", remedy=f"use -p {leader}")
+        if stat.kernel_thread:
+            raise KernelCannot(
+                f"process {pid} ({stat.comm}) is a kernel thread", "it has no memory of its own"
+            )
+        if _ended(pid, stat):
+            raise ProcessGone(f"process {pid} ({stat.comm}) has ended", "only its exit status is left")
+        handle = cls(pid, stat.start_time, _pidfd(pid))
+        if handle.life() is Life.ENDED:  # between the two look-ups
+            handle.close()
+            raise ProcessGone(f"there is no process {pid}")
+        return handle
+
+    def describe(self) -> Process:
+        """Identity and names, read anew: an exec changes the names.
+
+        Raises:
+            ProcessGone: it has ended.
+        """
+        stat = read_stat(self.pid)
+        if stat.start_time != self.start_time:
+            raise ProcessGone(f"process {self.pid} has ended", "its number belongs to another one now")
+        return Process(
+            pid=self.pid,
+            start_time=self.start_time,
+            boot_id=boot_id(),
+            comm=stat.comm,
+            cmdline=read_cmdline(self.pid),
+            user=_user(self.pid),
+            host=clean_text(os.uname().nodename),
+        )
+
+    def life(self) -> Life:
+        """RUNNING or ENDED; a zombie has ended, unless threads of it live on.
+
+        An exec does not show here: pid and start time stay. It shows in the open files of the old address
+        space, which read empty or answer ESRCH while this still says RUNNING.
+        """
+        if self.pidfd is not None:
+            # Readable once all threads are gone, whether or not it has been waited for.
+            poll = select.poll()
+            poll.register(self.pidfd, select.POLLIN)
+            return Life.ENDED if poll.poll(0) else Life.RUNNING
+        try:
+            stat = read_stat(self.pid)
+        except MemtopError:
+            return Life.ENDED
+        gone = stat.start_time != self.start_time or _ended(self.pid, stat)
+        return Life.ENDED if gone else Life.RUNNING
+
+    def maps_tid(self) -> int | None:
+        """The thread whose /proc files show the address space, or None for the process's own.
+
+        Once the main thread has ended, /proc/PID/maps is empty although other threads run on.
+
+        Raises:
+            ProcessGone: no thread is left.
+        """
+        stat = read_stat(self.pid)
+        if stat.state not in "ZX":
+            return None
+        tid = live_thread(self.pid)
+        if tid is None:
+            raise ProcessGone(f"process {self.pid} ({stat.comm}) has ended")
+        return tid
+
+    def close(self) -> None:
+        """Lets go. Idempotent."""
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
+    def __enter__(self) -> ProcessHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):  # refused by a sandbox, before Linux 5.3, or a C library without it
+        return None
+
+
+def _ended(pid: int, stat: Stat) -> bool:
+    return stat.state in "ZX" and live_thread(pid) is None
+
+
+def _user(pid: int) -> str:
+    try:
+        return clean_text(psutil.Process(pid).username())
+    except (psutil.Error, OSError):
+        return read_status(pid).get("Uid", "?").split()[0]

@@ -1,0 +1,285 @@
+"""Creating a userfaultfd inside another process, and saying why when it is refused; see ptrace(2).
+
+The work is done in C by a helper process (``memtop/native/inject.c``). This module chooses the thread,
+refuses beforehand what could harm or can't work, and turns every outcome into a sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NoReturn
+
+from memtop.linux.access import Capability, has_capability, is_filtered, require_action
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
+from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import explain, live_thread, read_stat, read_status
+from memtop.native import ffi, lib
+
+_WHAT = "tracking writes of process {pid} ({comm}) is not possible"
+_YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+_WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
+
+
+class Stage(IntEnum):
+    """How far an injection came (``MT_INJECT_*``)."""
+
+    OK = 0
+    FORK = 1
+    SEIZE = 2
+    STOP = 3
+    REGISTERS = 4
+    COMPAT = 5
+    GADGET = 6
+    SECCOMP = 7
+    CALL = 8
+    FETCH = 9
+    TIMEOUT = 10
+    GONE = 11
+    ARCH = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Injection:
+    """A userfaultfd of the target.
+
+    Attributes:
+        fd: open, close-on-exec, not yet asked for its features; the caller's to close.
+        stop_s: seconds that one thread of the target stood still.
+        tid: which one.
+    """
+
+    fd: int
+    stop_s: float
+    tid: int
+
+
+def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Injection:
+    """Makes one userfaultfd() call in a thread of the process; nothing is left in it.
+
+    Args:
+        process: whose address space the userfaultfd is to be of.
+        timeout_s: seconds that its thread may take to stop.
+
+    Raises:
+        NotPermitted: no right to trace it, a seccomp filter that can't be suspended, or ``--readonly``.
+        KernelCannot: a 32-bit process, or a kernel or processor without what it takes.
+        ProcessGone: it has ended.
+        Failed: it is traced already, does not stop, or is out of descriptors.
+    """
+    require_action(f"tracking writes of process {process.pid}")
+    tid = choose_thread(process.pid)
+    refusal = find_refusal(process, tid)
+    if refusal is not None:
+        raise refusal
+    out = ffi.new("mt_injection *")
+    pidfd = -1 if process.pidfd is None else process.pidfd
+    stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
+    if stage is Stage.OK and out.uffd < 0:
+        stage = Stage.FETCH
+    if stage is not Stage.OK:
+        _explain(process.pid, tid, stage, out.error, timeout_s)
+    return Injection(out.uffd, out.stop_ns / 1e9, tid)
+
+
+def choose_thread(pid: int) -> int:
+    """The thread to stop: the main one, unless it has ended or waits where nothing can stop it.
+
+    Raises:
+        ProcessGone: all have ended.
+    """
+    if read_stat(pid).state not in "ZXD":
+        return pid
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(MemtopError):
+                if read_stat(int(name)).state not in "ZXD":
+                    return int(name)
+    tid = live_thread(pid)
+    if tid is None:
+        raise ProcessGone(f"process {pid} has ended")
+    return tid
+
+
+def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
+    """Why nothing is to be injected into this thread, as far as that shows without touching it; or None."""
+    pid, status = process.pid, read_status(tid)
+    what = _WHAT.format(pid=pid, comm=read_stat(pid).comm)
+    if pid == os.getpid():
+        return Failed(what, "memtop can't stop itself")
+    if pid in _ancestors():
+        return Failed(what, "memtop runs under it, and would stop what it depends on")
+    tracer = int(status.get("TracerPid", "0"))
+    if tracer:
+        return Failed(
+            what, f"it is traced by {_name(tracer)}, and only one may", "end or detach that one first"
+        )
+    if process.pidfd is None:
+        return KernelCannot(
+            what, "it takes pidfd_open and pidfd_getfd", "Linux 5.6, and a sandbox that lets them through"
+        )
+    error = lib.mt_may_trace(tid)
+    if error:
+        return refused_attach(pid, what, -error, "process_vm_readv")
+    if _is_32_bit(pid):
+        return KernelCannot(what, "it is a 32-bit process, and memtop injects into 64-bit ones only")
+    if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
+        return _filtered(what)
+    return None
+
+
+def may_suspend_seccomp() -> bool:
+    """Whether a target's seccomp filter can be put aside for the call (PTRACE_O_SUSPEND_SECCOMP)."""
+    return has_capability(Capability.SYS_ADMIN) and not is_filtered()
+
+
+def yama_scope() -> int | None:
+    """kernel.yama.ptrace_scope (Documentation/admin-guide/LSM/Yama.rst), or None without Yama."""
+    try:
+        with open(_YAMA, encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return None
+
+
+def refused_attach(pid: int, what: str, error: int, call: str = "ptrace") -> MemtopError:
+    """Why the kernel does not let memtop trace a process; ptrace(2), "Ptrace access mode checking".
+
+    Args:
+        what: what memtop wanted, as a sentence's beginning.
+        error: errno of the call.
+        call: what was refused, ``ptrace`` or ``process_vm_readv``, which make the same check.
+    """
+    if error == errno.ESRCH:
+        return ProcessGone(what, "it has ended")
+    sandboxed = NotPermitted(what, f"a sandbox keeps {call} from memtop", "run memtop outside of it")
+    if error == errno.ENOSYS:
+        return sandboxed
+    yama = yama_scope()
+    if yama == 3:
+        return NotPermitted(
+            what, "kernel.yama.ptrace_scope is 3: nobody may trace", "it stays so until a reboot"
+        )
+    if yama and not has_capability(Capability.SYS_PTRACE):
+        return NotPermitted(what, f"kernel.yama.ptrace_scope is {yama}", "run memtop as root, or set it to 0")
+    if is_filtered() and os.geteuid() in (0, _owner(pid)):
+        return sandboxed
+    if os.geteuid() == 0 and not has_capability(Capability.SYS_PTRACE):
+        return NotPermitted(what, "memtop lacks CAP_SYS_PTRACE", "give it that capability")
+    general = explain(PermissionError(errno.EPERM, ""), pid, what)
+    return NotPermitted(what, general.why, general.remedy)
+
+
+def _owner(pid: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return None
+
+
+def _explain(pid: int, tid: int, stage: Stage, error: int, timeout_s: float) -> NoReturn:
+    """Raises the sentence for a stage that failed with this errno."""
+    why = os.strerror(error) if error else ""
+    try:
+        what = _WHAT.format(pid=pid, comm=read_stat(pid).comm)
+    except MemtopError:
+        raise ProcessGone(f"process {pid} ended while memtop attached to it") from None
+    if stage is Stage.GONE or error == errno.ESRCH:
+        raise ProcessGone(what, "it ended, or ran exec, while memtop attached to it")
+    if error in (errno.EPERM, errno.EACCES) and stage in (Stage.SEIZE, Stage.GADGET):
+        raise refused_attach(pid, what, error)
+    if stage is Stage.SEIZE and error == errno.ENOSYS:
+        raise refused_attach(pid, what, error)
+    if stage is Stage.STOP:
+        raise Failed(what, _why_unstoppable(tid, timeout_s), "nothing was changed; try again later")
+    if stage is Stage.COMPAT:
+        raise KernelCannot(what, "it runs 32-bit code, and memtop injects into 64-bit code only")
+    if stage is Stage.SECCOMP and error == errno.EBUSY:
+        raise KernelCannot(what, "it handles its own system calls (syscall user dispatch, as Wine does)")
+    if stage is Stage.SECCOMP:
+        raise _filtered(what)
+    if stage is Stage.CALL:
+        raise _refused_call(what, error)
+    if stage is Stage.FETCH and error in (errno.EPERM, errno.ENOSYS):
+        raise NotPermitted(what, f"pidfd_getfd: {why}", "a sandbox refuses it; run memtop outside of it")
+    if stage is Stage.ARCH:
+        raise KernelCannot(what, "memtop can inject a system call on x86-64 only")
+    if stage is Stage.GADGET and not error:
+        raise KernelCannot(what, "it has no syscall instruction in its program text, not even a vdso")
+    if stage is Stage.TIMEOUT:
+        raise Failed(what, "the helper process was ended or took too long", "nothing is lost; try again")
+    raise Failed(what, f"{_DOING.get(stage, stage.name.lower())}{': ' + why if why else ''}")
+
+
+_DOING = {
+    Stage.FORK: "no helper process could be started",
+    Stage.SEIZE: "attaching failed",
+    Stage.REGISTERS: "its registers could not be read",
+    Stage.GADGET: "the call could not be run in it",
+    Stage.FETCH: "the descriptor could not be handed over",
+}
+
+
+def _filtered(what: str) -> MemtopError:
+    return NotPermitted(
+        what,
+        "it has a seccomp filter, which might kill it for the call, and may not be suspended",
+        "run memtop as root and outside of any sandbox",
+    )
+
+
+def _refused_call(what: str, error: int) -> MemtopError:
+    """userfaultfd() was run inside the target, and failed; userfaultfd(2)."""
+    if error == errno.ENOSYS:
+        return KernelCannot(
+            what, "this kernel has no userfaultfd", "it takes CONFIG_USERFAULTFD and Linux 6.7"
+        )
+    if error == errno.EINVAL:
+        return KernelCannot(what, "userfaultfd is too old here", "it takes Linux 6.7")
+    if error == errno.EPERM:
+        return NotPermitted(what, "a security module does not let the process have a userfaultfd")
+    if error == errno.EMFILE:
+        return Failed(what, "its descriptor table is full", "raise its RLIMIT_NOFILE (prlimit)")
+    return Failed(what, f"userfaultfd in it: {os.strerror(error)}")
+
+
+def _why_unstoppable(tid: int, timeout_s: float) -> str:
+    late = f"it did not stop within {timeout_s * 1000:.0f} ms"
+    with contextlib.suppress(MemtopError):
+        if read_stat(tid).state != "D":
+            return f"{late}: it is frozen, or gets no processor"
+    with contextlib.suppress(OSError, ValueError), open(f"/proc/{tid}/syscall", encoding="ascii") as file:
+        if int(file.read().split()[0]) in _WAITS_FOR_CHILD:
+            return f"{late}: it waits for a child that it made with vfork"
+    return f"{late}: it waits in the kernel, uninterruptibly (state D)"
+
+
+def _is_32_bit(pid: int) -> bool:
+    """By the ELF class of the program. Told before it is stopped, for its epoll_wait would say EINTR."""
+    try:
+        with open(f"/proc/{pid}/exe", "rb") as file:
+            return file.read(5) == b"\x7fELF\x01"
+    except OSError:
+        return False
+
+
+def _name(pid: int) -> str:
+    try:
+        return f"{read_stat(pid).comm} (pid {pid})"
+    except MemtopError:
+        return f"pid {pid}"
+
+
+def _ancestors() -> set[int]:
+    found: set[int] = set()
+    pid = os.getppid()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        try:
+            pid = int(read_status(pid).get("PPid", "0"))
+        except MemtopError:
+            break
+    return found

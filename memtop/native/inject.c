@@ -1,0 +1,152 @@
+/*
+ * One userfaultfd() call inside another process.
+ *
+ * A userfaultfd belongs to the address space that makes it, so this one call must run in the target;
+ * everything else happens from outside.  A helper process stops one thread, lends it a syscall instruction
+ * that the target has anyway, and gives it back as it was (tracee.c).  It is a process of its own so that
+ * whatever happens to memtop (Ctrl-C, kill -9, the OOM killer) the target is given back.
+ */
+#include "inject.h"
+
+#if !MT_CAN_INJECT
+
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out)
+{
+    *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_ARCH};
+    return MT_INJECT_ARCH;
+}
+
+#else
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "child.h"
+
+#define GRACE_MS 100 /* what the helper gets beyond its own deadline before memtop calls it off */
+
+static int send_fd(int socket, int fd)
+{
+    char control[CMSG_SPACE(sizeof fd)] = {0}, byte = 0;
+    struct iovec io = {&byte, 1};
+    struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof fd);
+    memcpy(CMSG_DATA(head), &fd, sizeof fd);
+    return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
+
+static int receive_fd(int socket)
+{
+    char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
+    struct iovec io = {&byte, 1};
+    struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    int fd = -1;
+    if (recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != 1)
+        return -1;
+    struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    if (head && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof fd))
+        memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    return fd;
+}
+
+/* The least likely to be killed for lack of memory, and soon on a processor: the target waits for us. */
+static void be_quick(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_WRONLY);
+    if (fd >= 0 && write(fd, "-1000", 5) < 0 && write(fd, "0", 1) < 0)
+        errno = 0; /* it stays as it is */
+    setpriority(PRIO_PROCESS, 0, -20);
+}
+
+static void helper(mt_job *j)
+{
+    int uffd = -1;
+    setsid(); /* a Ctrl-C is for memtop, not for us */
+    be_quick();
+    mt_child_close_all_but(j->pidfd, j->socket); /* another target's userfaultfd must end with memtop */
+    signal(SIGCHLD, SIG_DFL); /* ignored ones would not wake wait_stop */
+    int stage = mt_tracee_make_uffd(j, &uffd);
+    if (stage == MT_INJECT_OK && send_fd(j->socket, uffd) != 0)
+        stage = mt_fail(j, MT_INJECT_FETCH, errno);
+    j->shared->result.stage = stage;
+    _exit(0);
+}
+
+/* Has the thread a seccomp filter?  1 also when that can't be read. */
+static int is_filtered(int pid, int tid)
+{
+    char text[8192];
+    int got = mt_read_task(pid, tid, "status", text, sizeof text);
+    const char *line = strstr(text, "\nSeccomp:\t");
+    return got < 0 || (line && line[10] != '0');
+}
+
+/* Runs the helper and waits for it.  The result is in the shared page. */
+static void run(mt_job *j, int timeout_ms)
+{
+    mt_injection *result = &j->shared->result;
+    int status, untouched = MT_UNTOUCHED, pid = mt_child_fork();
+    if (pid == 0)
+        helper(j);
+    if (pid < 0) {
+        *result = (mt_injection){.stage = MT_INJECT_FORK, .error = -pid};
+        return;
+    }
+    int ended = mt_child_wait(pid, timeout_ms + GRACE_MS, &status);
+    if (ended == 0 && !atomic_compare_exchange_strong(&j->shared->phase, &untouched, MT_CALLED_OFF)) {
+        /* It is at work in the target.  It must finish, whether or not we are still there to see it. */
+        ended = mt_child_wait(pid, timeout_ms + GRACE_MS, &status);
+        if (ended == 0)
+            result->stage = MT_INJECT_TIMEOUT;
+    } else if (ended == 0) {
+        mt_child_kill(pid);
+        result->stage = MT_INJECT_TIMEOUT;
+    }
+}
+
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out)
+{
+    int sockets[2];
+    *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .tid = tid};
+    mt_job j = {.pid = pid, .tid = tid, .pidfd = pidfd};
+    int found = mt_find_code(pid, tid, MT_SYSCALL_CODE, MT_SYSCALL_SIZE, &j.code);
+    if (found <= 0) {
+        out->stage = found == -ESRCH || found == -ENOENT ? MT_INJECT_GONE : MT_INJECT_GADGET;
+        out->error = -found;
+        return out->stage;
+    }
+    j.filtered = is_filtered(pid, tid);
+    j.shared = mmap(0, MT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (j.shared == MAP_FAILED) {
+        out->error = errno;
+        return out->stage;
+    }
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0) {
+        /* Until the helper says otherwise: it was killed. */
+        j.shared->result = (mt_injection){.stage = MT_INJECT_TIMEOUT};
+        j.socket = sockets[1];
+        j.deadline = mt_now_ns() + timeout_ms * 1000000ll;
+        run(&j, timeout_ms);
+        *out = j.shared->result;
+        out->tid = tid;
+        out->uffd = out->stage == MT_INJECT_OK ? receive_fd(sockets[0]) : -1;
+        close(sockets[0]);
+        close(sockets[1]);
+    } else {
+        out->error = errno;
+    }
+    munmap(j.shared, MT_PAGE);
+    return out->stage;
+}
+
+#endif

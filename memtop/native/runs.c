@@ -1,0 +1,104 @@
+/* Sets of page runs, and sums of counts. */
+#include "core.h"
+
+static uint64_t end_of(const mt_run *run) {
+    return run->start + run->pages * MT_PAGE;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+/* Writes [start, end) behind the runs from first to at: as part of the last one where it only goes on, and as
+ * several where 32 bits of pages are too few. */
+static mt_run *put(const mt_run *first, mt_run *at, uint64_t start, uint64_t end, uint32_t flags) {
+    if (at > first && start < end && end_of(at - 1) == start && at[-1].flags == flags) {
+        uint64_t room = UINT32_MAX - at[-1].pages, pages = smaller((end - start) / MT_PAGE, room);
+        at[-1].pages += (uint32_t)pages;
+        start += pages * MT_PAGE;
+    }
+    while (start < end) {
+        uint32_t pages = (uint32_t)smaller((end - start) / MT_PAGE, UINT32_MAX);
+        *at++ = (mt_run){start, pages, flags};
+        start += pages * MT_PAGE;
+    }
+    return at;
+}
+
+size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out) {
+    const mt_run *a_end = a + a_count, *b_end = b + b_count;
+    mt_run *at = out;
+    uint64_t start = 0, end = 0; /* the run that is being put together; empty at first */
+    uint32_t flags = 0;
+    while (a < a_end || b < b_end) {
+        const mt_run *next = b == b_end || (a < a_end && a->start <= b->start) ? a++ : b++;
+        if (next->start < end) {
+            if (end_of(next) > end)
+                end = end_of(next);
+            flags |= next->flags;
+        } else {
+            at = put(out, at, start, end, flags);
+            start = next->start;
+            end = end_of(next);
+            flags = next->flags;
+        }
+    }
+    return (size_t)(put(out, at, start, end, flags) - out);
+}
+
+/* Index of the first run that ends behind address. */
+static size_t first_behind(const mt_run *runs, size_t count, uint64_t address) {
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        if (end_of(&runs[middle]) > address)
+            count = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
+}
+
+void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
+                 size_t cell_count) {
+    uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
+    for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
+        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = smaller(end_of(&runs[i]), end);
+        for (uint64_t k = (at - start) / cell; at < stop; k++) {
+            uint64_t edge = smaller(start + (k + 1) * cell, stop);
+            cells[k] += (uint32_t)((edge - at) / MT_PAGE);
+            at = edge;
+        }
+    }
+}
+
+void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
+                 double *times, size_t cell_count) {
+    uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
+    for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
+        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = smaller(end_of(&runs[i]), end);
+        for (uint64_t k = (at - start) / cell; k <= (stop - 1 - start) / cell; k++)
+            times[k] = time;
+    }
+}
+
+uint64_t mt_runs_pages(const mt_run *runs, size_t count) {
+    uint64_t pages = 0;
+    for (size_t i = 0; i < count; i++)
+        pages += runs[i].pages;
+    return pages;
+}
+
+void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum) {
+    *sum = (mt_count){0};
+    for (size_t i = 0; i < count; i++) {
+        sum->resident += counts[i].resident;
+        sum->huge += counts[i].huge;
+        sum->zero += counts[i].zero;
+        sum->swapped += counts[i].swapped;
+        sum->guard += counts[i].guard;
+        sum->written += counts[i].written;
+        sum->run_count += counts[i].run_count;
+        sum->flags |= counts[i].flags;
+    }
+}

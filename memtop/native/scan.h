@@ -1,0 +1,90 @@
+/* What scan.c, pagemap.c and tally.c share: the kernel's scan interface and the count of what it says. */
+#ifndef MEMTOP_SCAN_H
+#define MEMTOP_SCAN_H
+
+#include <stdbool.h>
+#include <sys/ioctl.h>
+
+#include "core.h"
+
+/* include/uapi/linux/fs.h of Linux 6.7 and later; own names, because older headers lack it all. */
+#define PAGE_WPALLOWED 0x01ull
+#define PAGE_WRITTEN 0x02ull
+#define PAGE_FILE 0x04ull
+#define PAGE_PRESENT 0x08ull
+#define PAGE_SWAPPED 0x10ull
+#define PAGE_PFNZERO 0x20ull
+#define PAGE_HUGE 0x40ull
+#define PAGE_SOFT_DIRTY 0x80ull
+#define PAGE_GUARD 0x100ull
+
+#define SCAN_WP_MATCHING 1ull
+
+typedef struct {
+    uint64_t start, end, categories;
+} page_region;
+
+typedef struct {
+    uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+    uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+} scan_arg;
+
+_Static_assert(sizeof(page_region) == 24 && sizeof(scan_arg) == 96, "the kernel checks the size");
+
+#define SCAN_IOCTL _IOWR('f', 16, scan_arg)
+
+#define SLICE (64ull << 20)   /* address space that one call may walk while it holds the target's mmap lock */
+#define GIGANTIC (1ull << 30) /* the largest huge page of x86-64 and arm64 */
+#define REGIONS 4096          /* a vec of 96 KiB stays in the cache; longer ones are slower */
+#define HINTS 1024
+
+typedef struct {
+    mt_run *items;
+    size_t count, room;
+} run_list;
+
+struct mt_scan {
+    run_list runs;
+    run_list late, due; /* see tally_late: of this scan, of the one before */
+    uint64_t stride;    /* bytes that one plain look may cover */
+    page_region hints[HINTS];
+    union {
+        page_region regions[REGIONS];
+        uint64_t entries[8192]; /* pagemap fallback: 64 KiB are 32 MiB of address space */
+    };
+};
+
+/* Counts regions into the mappings they belong to; one that spans several is split. Regions come in rising
+ * order between two calls of tally_begin. */
+typedef struct {
+    mt_scan *scan;
+    const mt_scan_request *request;
+    const mt_mapping *items;
+    mt_count *counts;
+    size_t at, last;    /* mapping that is being counted, and the end of its group */
+    uint64_t cell;      /* bytes in a 64th of it */
+    uint64_t cell_start, cell_end, cell_index; /* the 64th that was touched last */
+    uint64_t watch_end; /* byte address behind the watched range */
+    bool keep_late;     /* written pages between the mappings are kept for the next scan */
+} tally;
+
+void tally_reset(mt_scan *scan);
+void tally_begin(tally *t, size_t first, size_t last, bool keep_late);
+/* 0 or -ENOMEM. What is counted follows from the categories alone: PRESENT, SWAPPED, HUGE, PFNZERO, GUARD,
+ * and WRITTEN or SOFT_DIRTY for written. */
+int tally_region(tally *t, uint64_t start, uint64_t end, uint64_t categories);
+/* A mapping that grew after maps was read (a stack, mremap in place) has pages that a protecting scan clears
+ * but that no mapping of its table holds. They are late: the next scan, whose table has the whole mapping,
+ * reports them here. 0 or -ENOMEM. */
+int tally_late(mt_scan *scan, const mt_scan_request *request, const mt_mapping *items, size_t count,
+               mt_count *counts);
+
+/* Addresses of the kernel's half ([vsyscall]) have no pages that anybody may look at. */
+static inline bool can_scan(const mt_mapping *m, uint8_t mode) {
+    return mode != MT_MODE_SKIP && !(m->start >> 63);
+}
+
+/* pagemap.c: counts one mapping by reading its pagemap entries. 0 or -errno. */
+int pagemap_count(tally *t, const mt_mapping *m, uint8_t mode);
+
+#endif

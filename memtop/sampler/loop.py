@@ -1,0 +1,182 @@
+"""The sampling thread: one tick a target and interval, requests in between.
+
+Deadlines are kept, not sleeps added up: a slow tick shortens the next wait, a missed deadline is
+skipped. Rates never depend on it, they use the measured interval.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from memtop.linux import access
+from memtop.linux.clear_refs import clear
+from memtop.linux.errors import MemtopError, ProcessGone
+from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
+from memtop.model.sample import Sample
+from memtop.sampler.source import LONGEST, SHORTEST, Key
+from memtop.sampler.target import Target
+from memtop.tracking.base import WatchRange
+
+
+class Sampler:
+    """The live Source (see ``source.Source``).
+
+    Args:
+        targets: become the sampler's, closed by ``stop``.
+        interval: nominal seconds between samples.
+    """
+
+    def __init__(self, targets: Sequence[Target], interval: float = 1.0) -> None:
+        self.readonly = access.readonly()
+        self._targets = {target.key: target for target in targets}
+        self._interval = min(max(interval, SHORTEST), LONGEST)
+        self._frozen = False
+        self._stopping = False
+        self._requests: deque[Callable[[], None]] = deque()
+        self._wake = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._on_sample: Callable[[Sample], None] = lambda sample: None
+        self._on_notice: Callable[[Notice], None] = lambda notice: None
+
+    @property
+    def interval(self) -> float:
+        """Nominal seconds between samples."""
+        return self._interval
+
+    def start(self, on_sample: Callable[[Sample], None], on_notice: Callable[[Notice], None]) -> None:
+        """Starts the thread; the first tick comes at once."""
+        self._on_sample, self._on_notice = on_sample, on_notice
+        self._thread = threading.Thread(target=self._run, name="memtop-sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after the tick that runs; every target is given back. Idempotent."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        else:
+            self._close()
+
+    def set_interval(self, seconds: float) -> None:
+        """Takes effect for the wait that runs now."""
+        self._interval = min(max(seconds, SHORTEST), LONGEST)
+        self._request(lambda: None)
+
+    def set_frozen(self, frozen: bool) -> None:
+        """While frozen no tick runs; requests still do, and what is armed stays armed."""
+        with self._wake:
+            self._frozen = frozen
+            self._wake.notify()
+
+    def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
+        """The next tick counts this range in fine cells, and so do the following ones."""
+        self._targets[key].watch = WatchRange(mapping_id, start, cell_pages, cells)
+
+    def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
+        """From the last sample."""
+        return self._targets[key].arm_cost(method)
+
+    def arm(self, key: Key, method: Method) -> None:
+        """On the sampling thread; the baseline follows at once."""
+        self._request(lambda: self._act(key, lambda target: self._arm(target, method)), now=True)
+
+    def disarm(self, key: Key) -> None:
+        """On the sampling thread."""
+        self._request(lambda: self._act(key, lambda target: self._arm(target, Method.OFF)), now=True)
+
+    def clear_refs(self, key: Key, what: ClearRefs) -> None:
+        """On the sampling thread."""
+        self._request(lambda: self._act(key, lambda target: self._clear(target, what)))
+
+    # ---- on the sampling thread -----------------------------------------------------------------
+
+    def _request(self, action: Callable[[], None], *, now: bool = False) -> None:
+        with self._wake:
+            self._requests.append(action)
+            if now:
+                self._requests.append(self._tick_all)
+            self._wake.notify()
+
+    def _act(self, key: Key, action: Callable[[Target], None]) -> None:
+        """Runs an action on the process that it was meant for; what fails is a notice."""
+        target = self._targets.get(key)
+        try:
+            if target is None or target.ended:
+                raise ProcessGone("the process of this action has ended")
+            action(target)
+        except MemtopError as error:
+            self._on_notice(Notice(error.sentence, "error", key))
+
+    def _arm(self, target: Target, method: Method) -> None:
+        target.arm(method)
+        info = target.tracker_info
+        if method is Method.OFF:
+            text = f"{target.process.comm}: writes are not tracked any more; nothing is left in the process"
+        elif info.name == "off":
+            self._on_notice(Notice(info.note or "writes can't be tracked here", "warning", target.key))
+            return
+        else:
+            text = f"{target.process.comm}: tracking writes by {info.name}; this sample is the baseline"
+        self._on_notice(Notice(text, "information", target.key))
+
+    def _clear(self, target: Target, what: ClearRefs) -> None:
+        clear(target.process.pid, what)
+        self._on_notice(Notice(f"{target.process.comm}: cleared {what.title}", "information", target.key))
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        finally:
+            self._close()
+
+    def _loop(self) -> None:
+        self._tick_all()
+        last = time.monotonic()
+        while True:
+            with self._wake:
+                while not (self._stopping or self._requests or self._due(last)):
+                    self._wake.wait(self._left(last))
+                if self._stopping:
+                    return
+                requests = list(self._requests)
+                self._requests.clear()
+            for action in requests:
+                action()
+            if self._due(last):
+                self._tick_all()
+                # The deadline that was due, so that ticks keep their rhythm; a missed one is skipped.
+                last = max(last + self._interval, time.monotonic() - self._interval)
+
+    def _left(self, last: float) -> float | None:
+        return None if self._idle else max(last + self._interval - time.monotonic(), 0.0)
+
+    def _due(self, last: float) -> bool:
+        return not self._idle and time.monotonic() >= last + self._interval
+
+    @property
+    def _idle(self) -> bool:
+        return self._frozen or all(target.ended for target in self._targets.values())
+
+    def _tick_all(self) -> None:
+        for target in list(self._targets.values()):
+            if target.ended:
+                continue
+            try:
+                sample = target.tick()
+            except MemtopError as error:
+                self._on_notice(Notice(error.sentence, "error", target.key))
+            except (
+                Exception
+            ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
+                self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
+            else:
+                self._on_sample(sample)
+
+    def _close(self) -> None:
+        for target in self._targets.values():
+            target.close()

@@ -1,0 +1,262 @@
+"""One process under observation: from an open handle to one frozen Sample a tick."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
+from memtop.linux.features import KernelFeatures
+from memtop.linux.pagemap import Scanner, count_sum
+from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import MapsReader, Stat, read_memory, read_stat, read_swap
+from memtop.model.actions import ArmCost, Method
+from memtop.model.layout import COUNT, HUGE_PAGES, PAGE, Mode
+from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
+from memtop.tracking.base import Tick, Tracker, WatchRange
+from memtop.tracking.choose import arm
+from memtop.tracking.consumers import FanOut
+from memtop.tracking.passive import BlindTracker, PassiveTracker
+from memtop.tracking.policy import WRITE_PROTECT
+
+ZERO_EVERY = 10.0
+"""Seconds between counts of zero pages in armed mappings: they need a second look at every page."""
+
+
+class Target:
+    """Owns everything that memtop holds of one process: handle, maps, pagemap, tracker.
+
+    Not thread-safe: one thread ticks and arms it.
+
+    Args:
+        handle: becomes the target's, closed with it.
+        kernel: what this kernel can.
+        swap: read smaps each tick for swap per mapping. Expensive: the kernel walks every page and the
+            target's own mmap calls wait meanwhile.
+
+    Raises:
+        MemtopError: the process can't be looked at.
+    """
+
+    def __init__(self, handle: ProcessHandle, kernel: KernelFeatures, *, swap: bool = False) -> None:
+        self.process = handle.describe()
+        self.watch: WatchRange | None = None
+        self.fan_out = FanOut()
+        self.last: Sample | None = None
+        self._handle = handle
+        self._kernel = kernel
+        self._swap = swap
+        self._stop_s = 0.0
+        self._scanned_at: float | None = None
+        self._zero_at = float("-inf")
+        self._stat: tuple[float, Stat] | None = None
+        self._message = ""
+        self._open()
+
+    def _open(self) -> None:
+        """Opens maps and pagemap; both stay bound to the address space of this moment."""
+        pid, tid = self.process.pid, self._handle.maps_tid()
+        self._maps = MapsReader(pid, tid)
+        self._scanner: Scanner | None = None
+        self._tracker: Tracker
+        try:
+            self._scanner = Scanner(
+                pid,
+                use_ioctl=bool(self._kernel.pagemap_scan.works),
+                guard_bit=bool(self._kernel.guard_bit.works),
+                tid=tid,
+            )
+            self._tracker = PassiveTracker(self._scanner)
+        except ProcessGone:
+            self._maps.close()
+            raise
+        except MemtopError as error:
+            self._tracker = BlindTracker(error.sentence)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """pid and start time."""
+        return self.process.pid, self.process.start_time
+
+    @property
+    def tracker_info(self) -> TrackerInfo:
+        """The tracker in charge now."""
+        return self._tracker.info
+
+    @property
+    def ended(self) -> bool:
+        """The process is gone and the last sample says so."""
+        return self.last is not None and self.last.life is Life.ENDED
+
+    def arm(self, method: Method) -> None:
+        """Replaces the tracker; OFF goes back to looking only.
+
+        Raises:
+            MemtopError: it can't be had; the tracker of before stays.
+        """
+        if self._scanner is None:
+            if method in (Method.OFF, Method.AUTO):
+                return
+            raise NotPermitted("tracking is not possible", self._tracker.info.note)
+        if self._handle.life() is Life.ENDED:
+            raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
+        armed = arm(method, self._handle, self._scanner, self._kernel)
+        self._tracker.close()
+        self._tracker = armed.tracker
+        self._stop_s += armed.stop_s
+
+    def arm_cost(self, method: Method) -> ArmCost | None:
+        """What arming would touch, from the last sample; None before the first."""
+        if self.last is None:
+            return None
+        modes, _ = WRITE_PROTECT.decide(self.last.table)
+        chosen = [i for i, mode in enumerate(modes) if mode in (Mode.ARMED, Mode.ARMED_FILE)]
+        counts = [COUNT.unpack_from(self.last.counts, i * COUNT.size) for i in chosen]
+        return ArmCost(
+            method=method,
+            mappings=len(chosen),
+            left_out=len(modes) - len(chosen),
+            pages=sum(c[0] for c in counts),
+            huge_pages=sum(c[1] for c in counts) // HUGE_PAGES,
+        )
+
+    def tick(self) -> Sample:
+        """One Sample.
+
+        What a process may do is part of the answer, not an error: after an exec the new image is shown
+        and no longer tracked; after its end the last picture stays, marked as such.
+
+        Raises:
+            MemtopError: it was never seen alive, or looking at it is refused from now on.
+        """
+        if self.last is not None and self.last.life is Life.ENDED:
+            return self.last
+        try:
+            self.last = self._tick()
+        except ProcessGone:
+            self.last = self._after_the_mm()
+        return self.last
+
+    def close(self) -> None:
+        """Gives back what was armed and lets go of the process. Idempotent."""
+        self._tracker.close()
+        self._maps.close()
+        if self._scanner is not None:
+            self._scanner.close()
+        self._handle.close()
+
+    def _tick(self, life: Life = Life.RUNNING) -> Sample:
+        began, cpu = time.monotonic(), time.thread_time()
+        table = self._maps.read()
+        count_zero = began - self._zero_at >= ZERO_EVERY
+        tick = self._tracker.tick(table, count_zero=count_zero, watch=self.watch)
+        ended = time.monotonic()
+        if count_zero:
+            self._zero_at = ended
+        self.fan_out.publish(tick.runs)
+        interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
+        self._scanned_at = ended
+        info, faults = self._tracker.info, self._faults()
+        totals = self._totals(tick, info, interval)
+        swapped = read_swap(self.process.pid, table) if self._swap else None
+        stop_s, self._stop_s = self._stop_s, 0.0
+        message, self._message = self._message, ""
+        return Sample(
+            time=time.time(),
+            interval=interval,
+            process=self.process,
+            tracker=info,
+            table=table,
+            counts=tick.counts,
+            coverage=tick.coverage,
+            runs=tick.runs,
+            totals=totals,
+            faults=faults,
+            cost=Cost(time.monotonic() - began, time.thread_time() - cpu, tick.target_faults, stop_s),
+            life=life,
+            baseline=tick.baseline,
+            swapped=swapped,
+            watched=self._watched(tick),
+            message=message,
+        )
+
+    def _totals(self, tick: Tick, info: TrackerInfo, interval: float) -> Totals:
+        memory = read_memory(self.process.pid)
+        sums = count_sum(tick.counts)
+        tracked = info.name != "off"
+        written = 0 if tick.baseline else sums.written
+        return Totals(
+            size=memory.size,
+            resident=memory.resident if self._scanner is None else sums.resident * PAGE,
+            huge=None if self._scanner is None else sums.huge * PAGE,
+            swapped=memory.swapped,
+            written_pages=written if tracked else None,
+            written_bytes_per_s=rate_of(written * PAGE, interval) if tracked else None,
+        )
+
+    def _faults(self) -> Faults:
+        now, stat = time.monotonic(), read_stat(self.process.pid)
+        before, self._stat = self._stat, (now, stat)
+        if before is None or now <= before[0]:
+            return Faults()
+        span = now - before[0]
+        return Faults((stat.minflt - before[1].minflt) / span, (stat.majflt - before[1].majflt) / span)
+
+    def _watched(self, tick: Tick) -> Watched | None:
+        if self.watch is None or not tick.watched_resident:
+            return None
+        return Watched(
+            self.watch.mapping_id,
+            self.watch.start,
+            self.watch.cell_pages,
+            tick.watched_resident,
+            tick.watched_written,
+        )
+
+    def _after_the_mm(self) -> Sample:
+        """The address space is gone: by an exec the process lives on in a new one, else it ended."""
+        clock = time.strftime("%H:%M:%S")
+        name = f"{self.process.comm} {self.process.pid}"
+        if self._handle.life() is Life.RUNNING:
+            tracked = self._tracker.info.name != "off"
+            try:
+                self._reopen()
+                self._message = f"{name} ran exec at {clock}: a new address space" + (
+                    "; tracking ended with the old one" if tracked else ""
+                )
+                return self._tick(Life.EXECED)
+            except ProcessGone:
+                pass  # it ended right after, or in the middle
+        if self.last is None:
+            raise ProcessGone(f"process {self.process.pid} ended before it could be looked at")
+        return replace(
+            self.last,
+            time=time.time(),
+            life=Life.ENDED,
+            message=f"{name} ended at {clock}; this is its last picture",
+        )
+
+    def _reopen(self) -> None:
+        self._tracker.close()
+        self._maps.close()
+        if self._scanner is not None:
+            self._scanner.close()
+        self._scanned_at, self._stat = None, None
+        self.process = self._handle.describe()
+        self._open()
+
+
+def open_target(pid: int, kernel: KernelFeatures, *, swap: bool = False) -> Target:
+    """Opens a process by pid.
+
+    Raises:
+        MemtopError: with the sentence why it can't be looked at.
+    """
+    if pid <= 0:
+        raise Failed(f"{pid} is no process id")
+    handle = ProcessHandle.open(pid)
+    try:
+        return Target(handle, kernel, swap=swap)
+    except BaseException:
+        handle.close()
+        raise

@@ -1,0 +1,211 @@
+"""Cells of the maps: how long ago each part of a mapping was written, and whether it is resident."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+
+from memtop.model.layout import PAGE
+from memtop.model.mapping import Mapping
+from memtop.model.sample import Sample, Watched
+from memtop.sampler.history import NEVER, AgeMap
+from memtop.ui import packed
+
+SECONDS, MINUTE = 10.0, 60.0
+"""Bounds of the ages, seconds."""
+
+BITS = 64
+"""Cells of ``resident_map`` and ``written_map``."""
+
+
+class Age(IntEnum):
+    """What a cell shows; ordered by brightness."""
+
+    ABSENT = 0
+    RESIDENT = 1
+    EARLIER = 2
+    MINUTE = 3
+    SECONDS = 4
+    NOW = 5
+
+
+class Ages:
+    """When the parts of every mapping of one process were last written.
+
+    A mapping that was never seen written has no history here, so memory grows with what is written.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[int, AgeMap] = {}
+        self._ids: array[int] = array("Q")
+
+    def update(self, sample: Sample) -> None:
+        """Takes in the written runs of a sample; every sample must pass here, drawn or not."""
+        if sample.table.ids != self._ids:
+            self._ids = sample.table.ids
+            if self._maps:
+                gone = self._maps.keys() - set(self._ids)
+                for mapping_id in gone:
+                    del self._maps[mapping_id]
+        if not sample.runs:
+            return
+        firsts = packed.first_runs(sample)
+        for index, count in enumerate(packed.run_counts(sample)):
+            if count:
+                start, end = sample.table.range_of(index)
+                age = self._at(self._ids[index], start, end)
+                age.update(sample.runs[firsts[index] : firsts[index] + count], sample.time)
+
+    def _at(self, mapping_id: int, start: int, end: int) -> AgeMap:
+        age = self._maps.get(mapping_id)
+        if age is None:
+            age = self._maps[mapping_id] = AgeMap(start, end)
+        else:
+            age.resize(start, end)
+        return age
+
+    def of(self, mapping: Mapping) -> AgeMap | None:
+        """The history of a mapping, fitted to its present range; None: never seen written."""
+        age = self._maps.get(mapping.id)
+        if age is not None:
+            age.resize(mapping.start, mapping.end)
+        return age
+
+
+def classify(times: Sequence[float], resident: Sequence[int], now: float) -> bytes:
+    """One ``Age`` a cell.
+
+    Args:
+        times: unix seconds of the last write, or NEVER.
+        resident: pages, or whether any.
+        now: unix seconds of the sample: a cell written in it is NOW.
+    """
+    ages = bytearray(len(times))
+    for i, (time, pages) in enumerate(zip(times, resident, strict=True)):
+        if time >= now:
+            ages[i] = Age.NOW
+        elif not pages:
+            ages[i] = Age.ABSENT
+        elif time == NEVER:
+            ages[i] = Age.RESIDENT
+        elif now - time <= SECONDS:
+            ages[i] = Age.SECONDS
+        else:
+            ages[i] = Age.MINUTE if now - time <= MINUTE else Age.EARLIER
+    return bytes(ages)
+
+
+@lru_cache(maxsize=4096)
+def _masks(pages: int, columns: int) -> tuple[int, ...]:
+    """Per column, the bits of a 64-cell map that lie in it, wholly or partly."""
+    cell = -(-pages // BITS)
+    masks = []
+    for i in range(columns):
+        first = pages * i // columns // cell
+        last = -(-pages * (i + 1) // (columns * cell))
+        masks.append((1 << last) - (1 << first))
+    return tuple(masks)
+
+
+@lru_cache(maxsize=4096)
+def _resident_columns(resident_map: int, pages: int, columns: int) -> tuple[int, ...]:
+    return tuple(int(bool(resident_map & mask)) for mask in _masks(pages, columns))
+
+
+def row_cells(mapping: Mapping, resident_map: int, age: AgeMap | None, now: float, width: int) -> bytes:
+    """The map of a table row: at most ``width`` cells, never more than the mapping has pages."""
+    columns = min(width, mapping.pages)
+    resident = _resident_columns(resident_map, mapping.pages, columns)
+    if age is None:
+        return bytes(resident)  # ABSENT is 0, RESIDENT is 1
+    have, size = age.times, len(age.times)
+    times = [
+        max(
+            have[size * i // columns : max(size * (i + 1) // columns, size * i // columns + 1)], default=NEVER
+        )
+        for i in range(columns)
+    ]
+    return classify(times, resident, now)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The cells of the large map of one mapping.
+
+    Cells hold a power of two of pages and are aligned to absolute addresses, so that they nest with
+    those of ``AgeMap``, match huge pages, and stand still when the mapping grows.
+
+    Attributes:
+        start, end: of the mapping.
+        first: byte address of cell 0, at or before ``start``.
+        cell_pages: pages in a cell.
+        columns, rows: room on the screen.
+    """
+
+    start: int
+    end: int
+    first: int
+    cell_pages: int
+    columns: int
+    rows: int
+
+    @classmethod
+    def of(cls, mapping: Mapping, columns: int, rows: int, least_pages: int = 1) -> Grid:
+        """The finest grid of at least ``least_pages`` a cell that shows the whole mapping."""
+        pages = least_pages
+        while True:
+            size = pages * PAGE
+            if -(-mapping.end // size) - mapping.start // size <= columns * rows:
+                return cls(mapping.start, mapping.end, mapping.start // size * size, pages, columns, rows)
+            pages *= 2
+
+    @property
+    def cell_bytes(self) -> int:
+        """Bytes in a cell."""
+        return self.cell_pages * PAGE
+
+    @property
+    def cells(self) -> int:
+        """How many cells the mapping takes."""
+        return -(-(self.end - self.first) // self.cell_bytes)
+
+    @property
+    def room(self) -> int:
+        """How many cells there is room for."""
+        return self.columns * self.rows
+
+    def address(self, cell: int) -> int:
+        """Byte address where a cell begins, within the mapping."""
+        return max(self.first + cell * self.cell_bytes, self.start)
+
+    def shown_by(self, watched: Watched | None, mapping_id: int) -> bool:
+        """Whether this range was watched in these very cells."""
+        return (
+            watched is not None
+            and (watched.mapping_id, watched.start, watched.cell_pages)
+            == (mapping_id, self.first, self.cell_pages)
+            and watched.cells >= self.cells
+        )
+
+
+def grid_cells(
+    grid: Grid, mapping: Mapping, resident_map: int, watched: Watched | None, age: AgeMap | None, now: float
+) -> bytes:
+    """The large map: one ``Age`` a cell.
+
+    Until the range was watched in fine cells, residency is as coarse as the 64 cells of the row.
+    """
+    resident: Sequence[int]
+    if grid.shown_by(watched, mapping.id):
+        assert watched is not None
+        resident = memoryview(watched.resident).cast("I")[: grid.cells].tolist()
+    else:
+        bit = -(-mapping.pages // BITS)
+        resident = [
+            resident_map >> ((grid.address(i) - grid.start) // PAGE // bit) & 1 for i in range(grid.cells)
+        ]
+    times = [NEVER] * grid.cells if age is None else age.latest(grid.first, grid.cell_pages, grid.cells)
+    return classify(times, resident, now)

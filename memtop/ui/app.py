@@ -1,0 +1,181 @@
+"""The Textual application: takes samples from a source and ends cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+from rich.text import Text
+from textual import events
+from textual._compositor import ChopsUpdate
+from textual.app import App
+from textual.message import Message
+from textual.screen import Screen
+
+from memtop.model.actions import Method, Notice
+from memtop.model.sample import Process, Sample
+from memtop.sampler.source import Source
+from memtop.ui import picture
+from memtop.ui.paint import CroppedUpdate
+from memtop.ui.screens.live import LiveScreen
+from memtop.ui.state import ProcessView
+from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+
+
+class Arrived(Message):
+    """Samples arrived; many in the queue count as one, so a slow terminal drops frames."""
+
+    def can_replace(self, message: Message) -> bool:
+        """The newest picture is the only one worth drawing."""
+        return isinstance(message, Arrived)
+
+
+class Noticed(Message):
+    """The source has something to say."""
+
+    def __init__(self, notice: Notice) -> None:
+        super().__init__()
+        self.notice = notice
+
+
+class MemtopApp(App[int]):
+    """The screen.
+
+    Args:
+        source: where samples come from; started when the first picture stands, never stopped here.
+        processes: what is shown, in this order; at least one.
+        ascii: draw with ASCII only.
+        arm_at_start: track writes from the first sample on.
+        palette: colours; None: as many as the terminal has, none with NO_COLOR.
+        folder: where pictures are saved.
+        cpu_clock: seconds of CPU that memtop has used; tests hold it still.
+    """
+
+    CSS_PATH = "memtop.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+
+    def __init__(
+        self,
+        source: Source,
+        processes: Sequence[Process],
+        *,
+        ascii: bool = False,
+        arm_at_start: Method | None = None,
+        palette: Palette | None = None,
+        folder: Path | None = None,
+        cpu_clock: Callable[[], float] = time.process_time,
+    ) -> None:
+        if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
+            del os.environ["NO_COLOR"]
+        colourless = "NO_COLOR" in os.environ
+        # NO_COLOR alone would give Textual's grey truecolor; with native ANSI it is monochrome.
+        super().__init__(ansi_color=True if colourless else None)
+        if colourless:
+            palette = MONO
+        elif palette is None:
+            palette = ANSI if self.console.color_system == "standard" else DARK
+        self.look = Look(palette, ascii)
+        self.register_theme(palette.textual)
+        self.theme = palette.textual.name
+        self.title = "memtop"
+        self.source = source
+        self.views = {view.key: view for view in map(ProcessView, processes)}
+        self.live = LiveScreen(self.look, source, list(self.views.values()))
+        self._arm_at_start = arm_at_start
+        self._folder = folder
+        self._cpu_clock = cpu_clock
+        self._cpu_at: tuple[float, float] | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+
+    def on_mount(self) -> None:
+        """The empty picture first, then the first scan."""
+        self.loop = asyncio.get_running_loop()
+        self.push_screen(self.live)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self.live.show()
+        self.source.start(self._on_sample, self._on_notice)
+        if self._arm_at_start is not None:
+            for key in self.views:
+                self.source.arm(key, self._arm_at_start)
+
+    # ---- on the sampling thread ----------------------------------------------------------------------
+
+    def _on_sample(self, sample: Sample) -> None:
+        view = self.views.get(sample.key)
+        if view is not None:
+            view.absorb(sample)
+            self.post_message(Arrived())
+
+    def _on_notice(self, notice: Notice) -> None:
+        self.post_message(Noticed(notice))
+
+    # ---- on the screen's -----------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Sees every key before any binding does."""
+        if isinstance(event, events.Key):
+            self.live.key_pressed()
+        await super().on_event(event)
+
+    def on_arrived(self) -> None:
+        """Draws the newest samples."""
+        self._measure_cpu()
+        for view in self.views.values():
+            view.take()
+        self.live.show()
+
+    def on_noticed(self, message: Noticed) -> None:
+        """Shows what the source said."""
+        self.live.notify_user(message.notice)
+
+    def _measure_cpu(self) -> None:
+        now, used = time.monotonic(), self._cpu_clock()
+        if self._cpu_at is None:
+            self._cpu_at = now, used
+            return
+        since, before = self._cpu_at
+        if now - since >= 0.5:  # a shorter span would make the number jump
+            self.live.cpu = (used - before) / (now - since)
+            self._cpu_at = now, used
+
+    def picture(self, view: ProcessView) -> str:
+        """What is on screen, as SVG."""
+        return picture.portable(self.export_screenshot(title=f"memtop {view.title}"))
+
+    def save_picture(self, view: ProcessView) -> tuple[str, str]:
+        """Saves what is on screen; returns a sentence and its severity."""
+        if view.sample is None:
+            return "there is nothing to save before the first scan", "warning"
+        try:
+            path = picture.save(
+                self.picture(view), view.process, view.sample.time, self._folder or Path.cwd()
+            )
+        except OSError as error:
+            return f"the picture was not saved: {error.strerror or error}", "error"
+        return f"saved {path}", "information"
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate):
+            renderable = CroppedUpdate.of(renderable)
+        super()._display(screen, renderable)
+
+    def leave(self, code: int) -> None:
+        """Ends the application with this exit code."""
+        self.exit(code, return_code=code)
+
+    def _fatal_error(self) -> None:
+        """An exception that nobody caught: a sentence for the user, the traceback on request."""
+        if os.environ.get("MEMTOP_DEBUG"):
+            super()._fatal_error()
+            return
+        error = self._exception
+        text = f"memtop: the screen failed: {error!r}; run it with MEMTOP_DEBUG=1 for the place in the code"
+        self._exit_renderables.append(Text(text))
+        self._close_messages_no_wait()

@@ -1,0 +1,155 @@
+"""The columns of the mapping table: what they show, how wide, which give way, how they sort."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memtop.model.coverage import Coverage, Exactness
+from memtop.model.sample import MappingSample, Sample
+from memtop.model.units import DASH, percent, size
+from memtop.ui import packed
+from memtop.ui.lines import Run, cut_path, fill
+from memtop.ui.theme import Palette
+
+MARKS = {Exactness.APPROXIMATE: "~", Exactness.HUGE_PAGE: "²"}
+"""How a number says that it is not exact to the page."""
+
+SHORT = {
+    Coverage.BASELINE: "baseline",
+    Coverage.FILE_LEFT_OUT: "not armed",
+    Coverage.SPECIAL: "kernel’s",
+    Coverage.BUSY: "busy",
+    Coverage.REFUSED: "refused",
+    Coverage.READ_ONLY_FILE: "read-only",
+    Coverage.LOST: "moved",
+}
+"""The reason in place of a number; the whole sentence stands below for the selected mapping."""
+
+NARROWEST_NAME, NARROWEST_MAP, WIDEST_MAP = 12, 16, 64
+
+
+def written_runs(m: MappingSample, width: int, tracking: bool, p: Palette) -> list[Run]:
+    """Rate and its mark, or why there is none."""
+    short = SHORT.get(m.coverage) if tracking else None
+    if short is not None:
+        return [(fill(short, width - 1, right=True) + " ", p.faint if m.written_pages is None else p.dim)]
+    if m.written_bytes_per_s is None:
+        return [(fill(DASH, width - 1, right=True) + " ", p.faint)]
+    text = size(m.written_bytes_per_s).rjust(width - 1) + MARKS.get(m.exactness, " ")
+    return [(text, p.written(m.written_bytes_per_s > 0))]
+
+
+def _number(
+    value: Callable[[MappingSample], str], zero: str
+) -> Callable[[MappingSample, int, Palette], list[Run]]:
+    def cell(m: MappingSample, width: int, p: Palette) -> list[Run]:
+        text = value(m)
+        return [(fill(text, width, right=True), p.faint if text in (DASH, zero) else p.text)]
+
+    return cell
+
+
+def _address(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    text = f"{m.mapping.start:x}"
+    if len(text) > width:  # [vsyscall]: its place is above all others, the exact one is below the table
+        text = text[: width // 2] + "…" + text[-(width - width // 2 - 1) :]
+    return [(fill(text, width), p.dim)]
+
+
+def _kind(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    return [(fill(m.mapping.kind.label, width), p.kinds[m.mapping.kind])]
+
+
+def name_runs(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    """The name, or the bracketed kind in a dimmer colour."""
+    return [(fill(cut_path(m.mapping.title, width), width), p.text if m.mapping.name else p.dim)]
+
+
+def _by_written(sample: Sample) -> Sequence[int]:
+    """Untracked mappings come after those where nothing was written."""
+    tracked = [Coverage(c).tracked for c in range(len(Coverage))]
+    return [n if tracked[c] else -1 for n, c in zip(packed.written(sample), sample.coverage, strict=True)]
+
+
+def _by_address(sample: Sample) -> Sequence[int]:
+    return range(len(sample.table))
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column.
+
+    Attributes:
+        head: what stands above it.
+        width: cells; 0: takes what is left.
+        keys: the value of every mapping to sort by, straight from the packed records.
+        descending: the useful order comes first.
+        cell: draws it; None for those that the table draws itself (WRITTEN/S, NAME, MAP).
+        gives_way: 1 is the first to be left out on a narrow screen; 0 stays.
+        right: aligned to the right.
+    """
+
+    head: str
+    width: int
+    keys: Callable[[Sample], Sequence[int] | Sequence[bytes]]
+    descending: bool
+    cell: Callable[[MappingSample, int, Palette], list[Run]] | None = None
+    gives_way: int = 0
+    right: bool = True
+
+
+ADDRESS = Column("ADDRESS", 12, _by_address, False, _address, right=False)
+SIZE = Column("SIZE", 5, packed.sizes, True, _number(lambda m: size(m.mapping.size), "0"), gives_way=3)
+RESIDENT = Column("RSS", 5, packed.resident, True, _number(lambda m: size(m.resident), "0"))
+WRITTEN = Column("WRITTEN/S", 10, _by_written, True)
+HUGE = Column("HUGE", 5, packed.huge, True, _number(lambda m: percent(m.huge, m.resident), "0%"), gives_way=2)
+KIND = Column("KIND", 7, packed.kinds, False, _kind, gives_way=1, right=False)
+NAME = Column("NAME", 0, packed.names, False, right=False)
+COLUMNS = (ADDRESS, SIZE, RESIDENT, WRITTEN, HUGE, KIND, NAME)
+"""In the order of the screen; the map of the row follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns there is room for.
+
+    Attributes:
+        columns: with their widths.
+        map_width: cells of the row's map.
+        gap: cells between columns.
+    """
+
+    columns: tuple[tuple[Column, int], ...]
+    map_width: int
+    gap: int
+
+    @classmethod
+    def of(cls, width: int) -> Layout:
+        """Columns give way in their stated order until name and map have room.
+
+        Args:
+            width: cells of a row, without the two of the selection's mark.
+        """
+        gap = 2 if width >= 100 else 1
+        columns = list(COLUMNS)
+        for column in sorted((c for c in COLUMNS if c.gives_way), key=lambda c: c.gives_way):
+            if cls._left(columns, width, gap) >= NARROWEST_NAME + NARROWEST_MAP + gap:
+                break
+            columns.remove(column)
+        left = max(cls._left(columns, width, gap) - gap, 0)
+        map_width = min(max(left * 55 // 100 // 8 * 8, NARROWEST_MAP), WIDEST_MAP, left)
+        name = left - map_width
+        return cls(tuple((c, c.width or name) for c in columns), map_width, gap)
+
+    @staticmethod
+    def _left(columns: Sequence[Column], width: int, gap: int) -> int:
+        """Cells left for name and map together, with the gap between them."""
+        return width - sum(c.width + gap for c in columns if c.width)
+
+
+def order(sample: Sample, column: Column, reverse: bool) -> list[int]:
+    """Indices of all mappings in the order of the screen; ties by address."""
+    keys = column.keys(sample)
+    # A stable sort, also with reverse=True: equal rows stay in the order of their addresses.
+    return sorted(range(len(sample.table)), key=keys.__getitem__, reverse=column.descending ^ reverse)

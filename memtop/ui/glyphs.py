@@ -1,0 +1,62 @@
+"""The few glyphs of the screen, and what stands for each where only ASCII can be shown.
+
+Everything is drawn in Unicode; with ``--ascii`` one translation at the very end replaces it, so no
+widget knows of two alphabets.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.cells import cell_len
+from textual.scrollbar import ScrollBarRender
+
+CELLS = " ·░▒▓█"
+"""A cell of a map by ``ages.Age``: not resident, resident, written earlier, ≤ 1 min, ≤ 10 s, now."""
+
+SPARK = "▁▂▃▄▅▆▇█"
+"""Levels of a sparkline."""
+
+ELLIPSIS = "…"
+SELECTED = "▸"
+RULE = "─"
+END = "▏"
+"""Behind the last cell of a mapping."""
+
+_ASCII = {
+    **dict(zip(CELLS[1:], ".-=x#", strict=True)),
+    **dict(zip(SPARK[:-1], "..::==*", strict=True)),
+    "…": "~",
+    "▸": ">",
+    "─": "-",
+    "▏": "|",
+    "●": "*",
+    "○": "o",
+    "‖": "=",
+    "‹": "<",
+    "■": "#",
+    "▲": "^",
+    "▼": "v",
+    "↑": "^",
+    "↓": "v",
+    "←": "<",
+    "→": ">",
+    "–": "-",
+    "≤": "<",
+    "²": "^",
+    "µ": "u",
+    "’": "'",
+}
+
+
+class Bars(ScrollBarRender):
+    """A scroll bar of whole cells, without the eighths that only some fonts and no ASCII has."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "]
+
+
+def ascii_only(text: str) -> str:
+    """The same text in ASCII, in as many cells; what has no stand-in becomes ``?``."""
+    if text.isascii():
+        return text
+    return "".join(c if c.isascii() else _ASCII.get(c, "?" * cell_len(c)) for c in text)

@@ -1,0 +1,90 @@
+"""The help page, made from the keymap and the same glyphs that the maps use."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.screen import Screen
+from textual.widgets import Static
+
+from memtop.ui.ages import Age
+from memtop.ui.glyphs import CELLS
+from memtop.ui.keymap import KEYMAP
+from memtop.ui.state import ProcessView
+from memtop.ui.theme import Look
+from memtop.ui.widgets.write_map import selected
+
+_CELLS = {
+    Age.NOW: "written since the sample before",
+    Age.SECONDS: "written in the last 10 seconds",
+    Age.MINUTE: "written in the last minute",
+    Age.EARLIER: "written earlier",
+    Age.RESIDENT: "resident, not seen written (or writes are not tracked)",
+    Age.ABSENT: "(blank) not resident",
+}
+_MARKS = (
+    ("~", "approximate: the line of the selected mapping says why"),
+    ("²", "by 2 MiB: a huge page reports all its pages when one was written"),
+    ("–", "not known; never a zero"),
+    ("≤", "an upper bound"),
+)
+
+
+class HelpScreen(Screen[None]):
+    """Any key that does not scroll closes it."""
+
+    def __init__(self, look: Look, view: ProcessView) -> None:
+        super().__init__()
+        self.look = look
+        self._view = view
+
+    def compose(self) -> ComposeResult:
+        """One scrolling page."""
+        with VerticalScroll():
+            yield Static(self._page(), markup=False)
+
+    def on_key(self, event: events.Key) -> None:
+        """Leaves, except by the keys that scroll."""
+        if event.key not in ("up", "down", "pageup", "pagedown", "home", "end"):
+            event.stop()
+            event.prevent_default()
+            self.dismiss()
+
+    def _page(self) -> Text:
+        p, spell = self.look.palette, self.look.spell
+        page = Text()
+
+        def say(text: str, style: object = None) -> None:
+            page.append(spell(text), style or p.text)  # type: ignore[arg-type]
+
+        say(" memtop", p.accent)
+        say("  what a process does to its memory            any key closes\n\n", p.dim)
+        for key in KEYMAP:
+            if key.help:
+                say(f" {key.shown:>7}", p.accent)
+                say(f"  {key.help}\n")
+        say("\n Cells of the maps\n", p.strong)
+        for age in reversed(Age):
+            say("     ")
+            say(CELLS[age] * 3, p.ages[age])
+            say(f"  {_CELLS[age]}\n")
+        say("\n Marks\n", p.strong)
+        for mark, meaning in _MARKS:
+            say(f" {mark:>7}", p.accent)
+            say(f"  {meaning}\n")
+        self._about(say)
+        return page
+
+    def _about(self, say: object) -> None:
+        p, sample, m = self.look.palette, self._view.sample, selected(self._view)
+        assert callable(say)
+        if sample is not None:
+            say("\n Tracker\n", p.strong)
+            say(f"          {sample.tracker.name}, {sample.tracker.exact.value}\n")
+            if sample.tracker.note:
+                say(f"          {sample.tracker.note}\n")
+        if m is not None:
+            say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
+            say(f"          {m.coverage.reason}\n")

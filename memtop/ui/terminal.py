@@ -1,0 +1,124 @@
+"""The terminal's side: whatever happens, it is left as it was found, and soon.
+
+Textual restores the terminal when its loop ends by itself. Left to do here: signals, a terminal that
+hung up (an ignored SIGHUP leaves Textual spinning on end of file), and a terminal that takes no more
+output (Textual's writer blocks its loop): after ``PATIENCE`` this process ends without asking it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import sys
+import termios
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from memtop.linux.errors import Failed
+from memtop.model.actions import Method
+from memtop.model.sample import Process
+from memtop.sampler.source import Source
+from memtop.ui.app import MemtopApp
+
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+
+PATIENCE = 0.7
+"""Seconds that an orderly end may take after a signal."""
+
+_RESET = (
+    "\x1b[?2004l\x1b[?7h\x1b[?2048l"  # bracketed paste, line wrap, resize reports
+    "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1004l"  # mouse, focus
+    "\x1b[<u\x1b[?1049l\x1b[?25h\x1b[0m"  # keyboard protocol, alternate screen, cursor, colours
+)
+
+
+def run_app(
+    source: Source, processes: Sequence[Process], *, ascii: bool, arm_at_start: Method | None, mouse: bool
+) -> int:
+    """Runs the screen in this terminal; see ``memtop.ui.run``.
+
+    Raises:
+        Failed: there is no terminal.
+    """
+    stdin, stderr = sys.__stdin__, sys.__stderr__
+    if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
+        raise Failed("the live screen can't open", "this is no terminal", "memtop batch writes to anything")
+    encoding = (stderr.encoding or "ascii").lower().replace("-", "")
+    app = MemtopApp(
+        source, processes, ascii=ascii or not encoding.startswith("utf"), arm_at_start=arm_at_start
+    )
+    guard = Guard(app, source, stdin.fileno(), stderr.fileno())
+    with guard:
+        try:
+            app.run(mouse=mouse)
+        finally:
+            source.stop()
+    if guard.code is not None:
+        return guard.code
+    return app.return_value if app.return_value is not None else app.return_code or 0
+
+
+class Guard:
+    """Ends the application on signals and on hang-up; a context manager around its run."""
+
+    def __init__(self, app: MemtopApp, source: Source, input_fd: int, output_fd: int) -> None:
+        self.code: int | None = None
+        self._app, self._source = app, source
+        self._input, self._output = input_fd, output_fd
+        self._attributes: list[Any] = termios.tcgetattr(input_fd)
+        self._over = threading.Event()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Guard:
+        for number in SIGNALS:
+            self._before[number] = signal.signal(number, self._on_signal)
+        threading.Thread(target=self._watch_hangup, name="memtop-hangup", daemon=True).start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._over.set()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if self.code is None and self._hung_up(0):
+            self.code = 128 + signal.SIGHUP
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._end(128 + number)
+
+    def _watch_hangup(self) -> None:
+        if self._hung_up(None) and not self._over.is_set():
+            self._end(128 + signal.SIGHUP)
+
+    def _hung_up(self, timeout: float | None) -> bool:
+        """Waits for the terminal to go away; no events asked for, so a key press wakes nobody."""
+        poll = select.poll()
+        poll.register(self._input, 0)
+        return bool(poll.poll(timeout))
+
+    def _end(self, code: int) -> None:
+        if self.code is not None:
+            return
+        self.code = code
+        threading.Thread(target=self._lose_patience, name="memtop-end", daemon=True).start()
+        loop = self._app.loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has just closed
+                loop.call_soon_threadsafe(self._app.leave, code)
+
+    def _lose_patience(self) -> None:
+        if self._over.wait(PATIENCE):
+            return
+        # What was armed dies with our descriptors, so this may be cut short.
+        stop = threading.Thread(target=self._source.stop, daemon=True)
+        stop.start()
+        stop.join(0.1)
+        with contextlib.suppress(OSError, termios.error):
+            os.set_blocking(self._output, False)
+            os.write(self._output, _RESET.encode())
+        with contextlib.suppress(OSError, termios.error):
+            termios.tcsetattr(self._input, termios.TCSANOW, self._attributes)
+        os._exit(self.code or 1)

@@ -1,0 +1,89 @@
+"""Questions before anything is done to a target: what it costs comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from memtop.model.actions import ClearRefs
+from memtop.sampler.source import Key
+from memtop.ui.lines import Run, cut, wrap
+from memtop.ui.widgets.overlay import Overlay, hinted
+
+ROOMY = 24
+"""Lines of a page on which a menu has room for whole sentences."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One action, bound to the process that was on screen when its key was pressed.
+
+    Attributes:
+        key: pid and start time; checked again when it is confirmed.
+        what: a phrase, with the name of the process.
+        cost: one sentence.
+        do: does it.
+    """
+
+    key: Key
+    what: str
+    cost: str
+    do: Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Actions to choose from, each with its number, bound in the same way."""
+
+    key: Key
+    what: str
+    choices: Sequence[tuple[ClearRefs, Ask]]
+
+
+class Prompt(Overlay):
+    """Shows a question; the screen asks it and takes the answer."""
+
+    question: Ask | Menu | None = None
+
+    def ask(self, question: Ask | Menu | None, width: int, height: int) -> None:
+        """Shows a question, or hides with None."""
+        self.question = question
+        if question is None:
+            self.lay([], width)
+        elif isinstance(question, Ask):
+            self.lay(self._ask_lines(question, width), width)
+        else:
+            self.lay(self._menu_lines(question, width, height), width)
+
+    def _ask_lines(self, ask: Ask, width: int) -> list[list[Run]]:
+        p = self.look.palette
+        # The phrase first, in its own style: it may break over lines like the rest.
+        lines: list[list[Run]] = []
+        left = len(ask.what)
+        for i, each in enumerate(wrap(f"{ask.what}: {ask.cost}", width - 4, 6)):
+            head = each[: max(left, 0)]
+            left -= len(each) + 1
+            lines.append(
+                [(" ? " if not i else "   ", p.accent), (head, p.strong), (each[len(head) :], p.text)]
+            )
+        return hinted(lines, self._hint("Enter", "does it"), width, ("   ", p.text))
+
+    def _menu_lines(self, menu: Menu, width: int, height: int) -> list[list[Run]]:
+        p = self.look.palette
+        lines = hinted(
+            [[(" ? ", p.accent), (menu.what, p.strong)]], self._hint("1–5", "chooses"), width, ("   ", p.text)
+        )
+        for i, choice in enumerate(menu.choices):
+            lines.append([(f"   {choice[0].value}  ", p.accent), (choice[0].title, p.text)])
+            disturbs = choice[0].disturbs
+            if height < ROOMY:
+                room = max(width - len(choice[0].title) - 9, 0)
+                lines[-1].append(("  " + cut(disturbs, room), p.dim))
+            elif i + 1 == len(menu.choices) or menu.choices[i + 1][0].disturbs != disturbs:
+                # Once, below the last of those that it holds for.
+                lines += [[("      " + each, p.dim)] for each in wrap(disturbs, width - 8, 2)]
+        return lines
+
+    def _hint(self, key: str, does: str) -> list[Run]:
+        p = self.look.palette
+        return [(key, p.accent), (f" {does} · ", p.dim), ("Esc", p.accent), (" leaves", p.dim)]

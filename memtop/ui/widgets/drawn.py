@@ -1,0 +1,47 @@
+"""A widget that keeps the lines it shows and repaints only what changed in them.
+
+Textual sends a dirty region as it is and does not look for what really changed in it, so the
+difference is taken here: between the lines shown and the lines to show, cell by cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.strip import Strip
+from textual.widget import Widget
+
+from memtop.ui.lines import Run, changed_regions, line
+from memtop.ui.theme import Look
+
+
+class Drawn(Widget):
+    """Shows lines of styled text.
+
+    Args:
+        look: colours and alphabet.
+        id: for the style sheet.
+    """
+
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.look = look
+        self.lines: list[Strip] = []
+
+    def draw(self, lines: Sequence[Strip]) -> None:
+        """Shows these lines from now on; refreshes the regions that differ, or nothing."""
+        regions = changed_regions(self.lines, lines)
+        self.lines = list(lines)
+        if regions:
+            self.refresh(*regions)
+
+    def draw_runs(self, lines: Sequence[Sequence[Run]]) -> None:
+        """The same from runs, each line filled to the width of the widget."""
+        self.draw([line(self.look, runs, self.size.width) for runs in lines])
+
+    def render_line(self, y: int) -> Strip:
+        """One line (Textual's line API)."""
+        if y < len(self.lines):
+            return self.lines[y]
+        # Never a style of None: Textual's NO_COLOR filter fails on it.
+        return Strip.blank(self.size.width, self.look.palette.text)

@@ -1,0 +1,56 @@
+"""The last line: the keys that matter, from the keymap; and the line above it: the selected mapping."""
+
+from __future__ import annotations
+
+from memtop.model.sample import MappingSample
+from memtop.ui.keymap import KEYMAP
+from memtop.ui.lines import Field, Run, cut, fit, width_of
+from memtop.ui.widgets.drawn import Drawn
+
+
+class KeyBar(Drawn):
+    """Keys and what they do; what can't be used now is faint."""
+
+    def show(self, *, can_act: bool, many: bool, frozen: bool, tracking: bool) -> None:
+        """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
+        p = self.look.palette
+        fields = []
+        keys = [key for key in KEYMAP if key.label and (many or not key.many)]
+        for rank, key in enumerate(keys):
+            off = key.acts and not can_act
+            label = key.label
+            if key.action == "freeze" and frozen:
+                label = "go on"
+            elif key.action == "arm" and tracking:
+                label = "stop tracking"
+            runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
+            keep = 100 if key.label in ("quit", "help") else len(keys) - rank
+            fields.append(Field((runs,), keep))
+        parts = fit(fields, self.size.width - 2, 3 if self.size.width >= 100 else 2)
+        line: list[Run] = [(" ", p.text)]
+        for i, part in enumerate(parts):
+            if i:
+                line.append(("   " if self.size.width >= 100 else "  ", p.text))
+            line += part
+        self.draw_runs([line])
+
+
+class DetailLine(Drawn):
+    """The selected mapping in one line: where, what, and how far its numbers can be trusted."""
+
+    def show(self, m: MappingSample | None) -> None:
+        """Draws it; nothing is selected before the first sample."""
+        p, width = self.look.palette, self.size.width
+        if m is None:
+            self.draw_runs([])
+            return
+        here = m.mapping
+        runs: list[Run] = [(f" {here.start:x}–{here.end:x} {here.perms}", p.dim)]
+        if here.inode:
+            runs.append((f"  {here.dev} inode {here.inode} at {here.offset:#x}", p.dim))
+        room = width - width_of(runs) - 4
+        if room >= len(m.coverage.reason) or not here.inode:
+            runs.append(("  " + cut(m.coverage.reason, max(room, 0)), p.text))
+        else:  # the reason is worth more than the inode
+            runs = [runs[0], ("  " + cut(m.coverage.reason, max(width - width_of(runs[:1]) - 4, 0)), p.text)]
+        self.draw_runs([runs])

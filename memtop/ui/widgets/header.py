@@ -1,0 +1,233 @@
+"""The header: which process, when, which tracker, how exact, at what interval, at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+
+from memtop.model.coverage import Coverage, Exactness
+from memtop.model.layout import CountFlag
+from memtop.model.sample import Life, Sample
+from memtop.model.units import DASH, count, percent, seconds, size
+from memtop.ui import packed
+from memtop.ui.glyphs import SPARK
+from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
+from memtop.ui.state import ProcessView
+from memtop.ui.theme import Palette
+from memtop.ui.widgets.drawn import Drawn
+
+WIDE = 104
+"""From this width on the cost stands beside the totals, and the header takes three lines."""
+
+SHORTEST_NOTE = 20
+"""Cells that a part of the tracker's note must have to say anything."""
+
+_EXACTNESS = {
+    Exactness.EXACT: "exact",
+    Exactness.APPROXIMATE: "~ approximate",
+    Exactness.HUGE_PAGE: "² 2 MiB",
+    Exactness.NONE: "no tracking",
+}
+
+
+def header_height(width: int, height: int) -> int:
+    """Lines of the header on a screen of this size."""
+    if height < 20:
+        return 2
+    return 3 if width >= WIDE else 4
+
+
+def sparkline(rates: Iterable[float | None], width: int) -> str:
+    """The last rates, newest at the right; nothing where none was known."""
+    last = list(rates)[-width:]
+    most = max((rate for rate in last if rate), default=0.0)
+    levels = len(SPARK) - 2
+    text = "".join(
+        " " if rate is None else SPARK[0] if rate == 0 else SPARK[1 + min(int(levels * rate / most), levels)]
+        for rate in last
+    )
+    return text.rjust(width)
+
+
+class HeaderBar(Drawn):
+    """Two to four lines; what gives way first is what can be seen elsewhere."""
+
+    def show(self, view: ProcessView, *, nominal: float, frozen: bool, cpu: float | None) -> None:
+        """Draws the header.
+
+        Args:
+            nominal: seconds between samples as asked for.
+            frozen: the picture stands.
+            cpu: share of one CPU that all of memtop uses, or None.
+        """
+        p, width = self.look.palette, self.size.width
+        sample = view.sample
+        wide = width >= WIDE
+        lines = [identity_line(view, nominal if wide else None, frozen, p, width)]
+        if sample is None:
+            lines.append([(" the first scan runs …", p.dim)])
+        elif self.size.height == 2:
+            lines.append(
+                _line([*totals_fields(view, sample, p), *tracker_fields(sample, nominal, p)], width, p)
+            )
+        else:
+            lines.append(_line(totals_fields(view, sample, p), width, p))
+            tracker, cost = tracker_fields(sample, None if wide else nominal, p), cost_fields(sample, cpu, p)
+            if wide:
+                lines.append(_with_note(_line([*tracker, *cost], width, p), sample, width, p))
+            else:
+                lines.append(_line(tracker, width, p))
+                lines.append(_with_note(_line(cost, width, p), sample, width, p))
+        self.draw_runs(lines)
+
+
+def _join(parts: Sequence[Sequence[Run]], p: Palette, gap: str = "   ") -> list[Run]:
+    runs: list[Run] = [(" ", p.text)]
+    for i, part in enumerate(parts):
+        if i:
+            runs.append((gap, p.text))
+        runs += part
+    return runs
+
+
+def _line(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
+    wide = fit(fields, width - 2, 3)
+    tight = fit(fields, width - 2, 2)
+    # A narrower gap, where it saves words.
+    more = sum(map(width_of, tight)) > sum(map(width_of, wide))
+    return _join(tight, p, "  ") if more else _join(wide, p)
+
+
+def identity_line(
+    view: ProcessView, nominal: float | None, frozen: bool, p: Palette, width: int
+) -> list[Run]:
+    """Who, on which host, when, at what interval (where ``nominal`` is given), and whether it lives."""
+    process, sample = view.process, view.sample
+    left: list[Run] = [(" ", p.text)]
+    if width >= 76:
+        left.append(("memtop  ", p.accent))
+    left += [(process.comm, p.strong), (f" {process.pid}", p.strong)]
+    if width >= 60:
+        left += [("  ", p.text), (f"{process.user}@{process.host}", p.dim)]
+    if width >= WIDE and process.cmdline:
+        left += [("  ", p.text), (process.cmdline, p.faint)]
+    state = state_run(view, frozen, p)
+    when = ""
+    if sample is not None:
+        form = "%Y-%m-%d %H:%M:%SZ" if width >= 76 else "%H:%M:%SZ"
+        when = datetime.fromtimestamp(sample.time, timezone.utc).strftime(form)
+    right: list[Run] = [("  ", p.text), (when, p.text), ("   ", p.text)]
+    if nominal is not None:
+        right += [*interval_forms(sample.interval if sample else 0.0, nominal, p)[0], ("   ", p.text)]
+    return spread(left, [*right, state, (" ", p.text)], width, p.text)
+
+
+def state_run(view: ProcessView, frozen: bool, p: Palette) -> Run:
+    """Live, frozen, ended, or waiting for the first sample."""
+    if view.sample is None:
+        return ("○ first scan", p.dim)
+    if view.sample.life is Life.ENDED:
+        return ("■ ended", p.warn)
+    return ("‖ frozen", p.warn) if frozen else ("● live", p.good)
+
+
+def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
+    """Written a second with its sparkline, resident, huge, swap, faults."""
+
+    def number(label: str, text: str, width: int, keep: int) -> Field:
+        value = (text.rjust(width), p.faint if text == DASH else p.strong)
+        return Field((((f"{label} ", p.dim), value),), keep)
+
+    totals, faults = sample.totals, sample.faults
+    rate = None if sample.baseline else totals.written_bytes_per_s
+    label, value = (
+        ("WRITTEN ", p.dim),
+        (size(rate).rjust(5), p.faint if rate is None else p.written(rate > 0)),
+    )
+    unit = ("  " if rate is None else "/s", p.dim)
+    written: tuple[Sequence[Run], ...] = ((label, value, unit),)
+    if view.tracking:
+        bars = [(label, value, unit, (" ", p.text), (sparkline(view.rates, n), p.spark)) for n in (24, 16, 8)]
+        written = (*bars, *written)
+    fields = [
+        Field(written, 9, needed=True),
+        number("RSS", size(totals.resident), 5, 8),
+        number("HUGE", percent(totals.huge, totals.resident), 4, 7),
+        number("SWAP", size(totals.swapped), 5 if totals.swapped is not None else 1, 4),
+    ]
+    minor, major = faults.minor_per_s, faults.major_per_s
+    either = None if minor is None and major is None else (minor or 0.0) + (major or 0.0)
+    value = (count(either).rjust(4), p.faint if either is None else p.strong)
+    fields.append(Field(((("FAULTS ", p.dim), value, ("/s", p.dim)),), 6))
+    return fields
+
+
+def _with_note(runs: list[Run], sample: Sample, width: int, p: Palette) -> list[Run]:
+    """And as much of the tracker's note as there is room for; the help page has all of it."""
+    room = width - width_of(runs) - 4
+    if sample.tracker.note and room >= SHORTEST_NOTE:
+        runs.append(("   " + cut(sample.tracker.note, room), p.faint))
+    return runs
+
+
+def tracker_fields(sample: Sample, nominal: float | None, p: Palette) -> list[Field]:
+    """Tracker, exactness with its marks, how much is tracked, interval."""
+    tracker = sample.tracker
+    if tracker.name == "off":
+        name: tuple[Sequence[Run], ...] = (
+            (("writes are not tracked", p.warn), (" · w tracks them", p.dim)),
+            (("writes are not tracked", p.warn),),
+        )
+        fields = [Field(name, 9, needed=True)]
+    else:
+        exact = (_EXACTNESS[tracker.exact], p.strong)
+        marked = marks_used(sample)
+        title: Run = (tracker.name, p.strong)
+        forms: list[Sequence[Run]] = [(title, (" · ", p.faint), exact)]
+        if marked and tracker.exact is Exactness.EXACT:
+            forms.insert(0, (*forms[0], (f" ({marked})", p.dim)))
+        armed, all_ = count(tracker.armed), count(tracker.mappings)
+        if tracker.armed == tracker.mappings:
+            some: tuple[str, ...] = (f"all {all_} mappings", "all")
+        else:
+            some = (f"{armed} of {all_} mappings", f"{armed}/{all_} mappings", f"{armed}/{all_}")
+        fields = [Field(tuple(forms), 9, needed=True), Field(tuple(((form, p.text),) for form in some), 7)]
+    if nominal is not None:
+        fields.append(Field(interval_forms(sample.interval, nominal, p), 8, needed=True))
+    return fields
+
+
+def interval_forms(measured: float, nominal: float, p: Palette) -> tuple[Sequence[Run], ...]:
+    """Measured seconds since the sample before; the nominal ones too where they differ."""
+    if measured == 0:
+        return ((("every ", p.dim), (seconds(nominal), p.text)),)
+    late = abs(measured - nominal) > max(0.1 * nominal, 0.05)
+    value = (seconds(measured), p.warn if late else p.text)
+    plain = (("every ", p.dim), value)
+    return ((*plain, (f", asked {seconds(nominal)}", p.dim)), plain) if late else (plain,)
+
+
+def marks_used(sample: Sample) -> str:
+    """The marks that rows of this sample carry, as a legend: ``~ approximate, ² 2 MiB``."""
+    approximate = any(Coverage(c).exactness is Exactness.APPROXIMATE for c in set(sample.coverage))
+    huge = any(CountFlag(bits) & CountFlag.WRITTEN_HUGE for bits in set(packed.flags(sample)))
+    return ", ".join(text for there, text in ((approximate, "~ approximate"), (huge, "² 2 MiB")) if there)
+
+
+def cost_fields(sample: Sample, cpu: float | None, p: Palette) -> list[Field]:
+    """What memtop costs: time of the scan, faults in the target at most, CPU."""
+
+    def value(label: str, text: str, keep: int) -> Field:
+        return Field((((f"{label} ", p.dim), (text, p.text)),), keep)
+
+    cost = sample.cost
+    fields = [value("scan", seconds(cost.scan_s).rjust(5), 5)]
+    if sample.tracker.name != "off" and sample.interval > 0:
+        faults = count(cost.target_faults / sample.interval)
+        bound = (f"≤{faults:>4} faults/s", p.text)
+        fields.append(Field(((("target ", p.dim), bound),), 6))
+    if cost.stop_s:
+        fields.append(value("stopped", seconds(cost.stop_s), 7))
+    share = DASH if cpu is None else f"{100 * cpu:.1f}%"
+    fields.append(value("memtop", f"{share:>5} CPU", 4))
+    return fields

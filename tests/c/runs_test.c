@@ -1,0 +1,99 @@
+/* Sets of runs against plain arrays of pages. */
+#include "check.h"
+
+enum { PAGES = 200 };
+
+/* 0: not in the set; else flags + 1. */
+static size_t random_runs(mt_run *runs, uint8_t *pages, uint64_t *seed) {
+    size_t count = 0;
+    memset(pages, 0, PAGES);
+    for (uint64_t at = random_next(seed) % 10;;) {
+        uint64_t length = 1 + random_next(seed) % 9;
+        if (at + length > PAGES)
+            return count;
+        uint32_t flags = random_next(seed) % 2;
+        runs[count++] = (mt_run){at * 4096, (uint32_t)length, flags};
+        memset(pages + at, (int)flags + 1, length);
+        at += length + random_next(seed) % 6;
+    }
+}
+
+static void test_union(void) {
+    static mt_run a[PAGES], b[PAGES], out[2 * PAGES];
+    static uint8_t in_a[PAGES], in_b[PAGES], in_out[PAGES];
+    uint64_t seed = 42;
+    for (int round = 0; round < 20000; round++) {
+        size_t a_count = random_runs(a, in_a, &seed), b_count = random_runs(b, in_b, &seed);
+        size_t count = mt_runs_union(a, a_count, b, b_count, out);
+        CHECK(count <= a_count + b_count);
+        memset(in_out, 0, sizeof in_out);
+        uint64_t end = 0, pages = 0;
+        for (size_t i = 0; i < count; i++) {
+            CHECK(out[i].start >= end && out[i].pages > 0);
+            if (i && out[i].start == end)
+                CHECK(out[i].flags != out[i - 1].flags); /* else they would be one run */
+            end = out[i].start + out[i].pages * 4096ull;
+            memset(in_out + out[i].start / 4096, (int)out[i].flags + 1, out[i].pages);
+        }
+        for (size_t i = 0; i < PAGES; i++) {
+            CHECK_EQ(in_out[i] != 0, in_a[i] || in_b[i]);
+            if (in_a[i] == 2 || in_b[i] == 2)
+                CHECK_EQ(in_out[i], 2); /* a huge page stays marked */
+            pages += in_out[i] != 0;
+        }
+        CHECK_EQ(mt_runs_pages(out, count), pages);
+    }
+}
+
+static void test_union_of_nothing(void) {
+    mt_run one = {4096, 3, 0}, out[2];
+    CHECK_EQ(mt_runs_union(NULL, 0, NULL, 0, out), 0);
+    CHECK_EQ(mt_runs_union(&one, 1, NULL, 0, out), 1);
+    CHECK_EQ(mt_runs_union(NULL, 0, &one, 1, out), 1);
+    CHECK(out[0].start == 4096 && out[0].pages == 3);
+    mt_run big[2] = {{0, UINT32_MAX, 0}, {UINT32_MAX * 4096ull, 7, 0}}; /* too long for one run */
+    CHECK_EQ(mt_runs_union(&big[0], 1, &big[1], 1, out), 2);
+    CHECK_EQ(mt_runs_pages(out, 2), UINT32_MAX + 7ull);
+}
+
+static void test_cells(void) {
+    static mt_run runs[PAGES];
+    static uint8_t in[PAGES];
+    uint64_t seed = 7;
+    for (int round = 0; round < 20000; round++) {
+        size_t count = random_runs(runs, in, &seed);
+        uint64_t first = random_next(&seed) % PAGES, cell = 1 + random_next(&seed) % 20;
+        enum { CELLS = 9 };
+        uint32_t *cells = calloc(CELLS, sizeof *cells); /* on the heap: ASan sees one cell too many */
+        double *times = calloc(CELLS, sizeof *times);
+        mt_runs_bin(runs, count, first * 4096, cell, cells, CELLS);
+        mt_runs_age(runs, count, first * 4096, cell, 5.5, times, CELLS);
+        for (uint64_t k = 0; k < CELLS; k++) {
+            uint32_t pages = 0;
+            for (uint64_t p = first + k * cell; p < first + (k + 1) * cell && p < PAGES; p++)
+                pages += in[p] != 0;
+            CHECK_EQ(cells[k], pages);
+            CHECK((times[k] == 5.5) == (pages != 0));
+        }
+        free(cells);
+        free(times);
+    }
+    mt_runs_bin(runs, 3, 0, 0, NULL, 0);
+    mt_runs_age(runs, 3, 0, 0, 1.0, NULL, 0);
+}
+
+static void test_sum(void) {
+    mt_count counts[2] = {{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, MT_COUNT_SCANNED, 0}, {.written = 5, .flags = MT_COUNT_ZERO}};
+    mt_count sum;
+    mt_count_sum(counts, 2, &sum);
+    CHECK(sum.resident == 1 && sum.huge == 2 && sum.zero == 3 && sum.swapped == 4 && sum.guard == 5);
+    CHECK(sum.written == 11 && sum.resident_map == 0 && sum.flags == (MT_COUNT_SCANNED | MT_COUNT_ZERO));
+}
+
+int main(void) {
+    test_union();
+    test_union_of_nothing();
+    test_cells();
+    test_sum();
+    return 0;
+}

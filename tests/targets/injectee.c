@@ -1,0 +1,441 @@
+/* A program that notices what an injection does to it: injectee MODE STATE_FILE.
+ *
+ * Each round it makes one system call (or computes) and checks what comes back.  STATE_FILE is shared with
+ * the test: rounds so far, a flag to stop, a count that the mode explains.  Exit code 0: nothing was ever
+ * wrong; else a line on stderr says what was. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/futex.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/timerfd.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile struct {
+    uint64_t rounds, stop, count;
+} *state;
+
+#define MUST(condition) \
+    do { \
+        if (!(condition)) { \
+            fprintf(stderr, "%s:%d round %lu: %s (errno %s)\n", __FILE__, __LINE__, (unsigned long)state->rounds, \
+                    #condition, strerror(errno)); \
+            exit(1); \
+        } \
+    } while (0)
+
+#define WAIT_NS 3000000ll
+static const struct timespec wait_time = {0, WAIT_NS};
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+static void not_early(int64_t begin) { MUST(now() - begin >= WAIT_NS); }
+
+/* ---- blocked in a system call --------------------------------------------------------------- */
+
+static void round_nanosleep(void)
+{
+    int64_t begin = now();
+    MUST(nanosleep(&wait_time, 0) == 0);
+    not_early(begin);
+}
+
+static void round_poll(void)
+{
+    int64_t begin = now();
+    MUST(poll(0, 0, 3) == 0);
+    not_early(begin);
+}
+
+static void round_ppoll(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    MUST(ppoll(0, 0, &wait_time, &none) == 0);
+}
+
+static void round_epoll(void)
+{
+    static int epoll = -1;
+    struct epoll_event event;
+    if (epoll < 0)
+        MUST((epoll = epoll_create1(0)) >= 0);
+    int64_t begin = now();
+    MUST(epoll_wait(epoll, &event, 1, 3) == 0);
+    not_early(begin);
+}
+
+static void round_futex(void)
+{
+    static uint32_t word;
+    MUST(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &wait_time, 0, 0) == -1 && errno == ETIMEDOUT);
+}
+
+static void round_timerfd(void)
+{
+    static int fd = -1;
+    uint64_t ticks;
+    if (fd < 0) {
+        struct itimerspec every = {wait_time, wait_time};
+        MUST((fd = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0);
+        MUST(timerfd_settime(fd, 0, &every, 0) == 0);
+    }
+    MUST(read(fd, &ticks, 8) == 8 && ticks > 0);
+}
+
+static void round_pipe(void)
+{
+    static int ends[2], started;
+    static unsigned char expected;
+    unsigned char got;
+    if (!started++) {
+        MUST(pipe(ends) == 0);
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            close(ends[0]);
+            for (unsigned char next = 0; write(ends[1], &next, 1) == 1; next++)
+                nanosleep(&wait_time, 0);
+            _exit(0);
+        }
+        close(ends[1]);
+    }
+    MUST(read(ends[0], &got, 1) == 1 && got == expected++);
+}
+
+static void round_semtimedop(void)
+{
+    static int id = -1;
+    struct sembuf take = {0, -1, 0};
+    if (id < 0) {
+        MUST((id = semget(IPC_PRIVATE, 1, 0600)) >= 0);
+    }
+    int result = semtimedop(id, &take, 1, &wait_time), error = errno;
+    if (state->stop)
+        semctl(id, 0, IPC_RMID);
+    errno = error;
+    MUST(result == -1 && errno == EAGAIN);
+}
+
+static void round_sigtimedwait(void)
+{
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    MUST(sigtimedwait(&one, 0, &wait_time) == -1 && errno == EAGAIN);
+}
+
+static void round_receive(void)
+{
+    static int ends[2], started;
+    char byte;
+    if (!started++) {
+        struct timeval limit = {0, WAIT_NS / 1000};
+        MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
+        MUST(setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    }
+    MUST(recv(ends[0], &byte, 1, 0) == -1 && errno == EAGAIN);
+}
+
+static void round_accept(void)
+{
+    static int fd = -1;
+    if (fd < 0) {
+        struct sockaddr_un nameless = {.sun_family = AF_UNIX};
+        struct timeval limit = {0, WAIT_NS / 1000};
+        MUST((fd = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0);
+        MUST(bind(fd, (void *)&nameless, sizeof(sa_family_t)) == 0 && listen(fd, 1) == 0);
+        MUST(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    }
+    MUST(accept(fd, 0, 0) == -1 && errno == EAGAIN);
+}
+
+static void round_wait4(void)
+{
+    int status;
+    pid_t child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        nanosleep(&wait_time, 0);
+        _exit(7);
+    }
+    MUST(wait4(child, &status, 0, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 7);
+}
+
+/* A signal that is open only inside the wait: each must end exactly one wait with EINTR. */
+static volatile uint64_t handled;
+static void on_signal(int number) { handled++; (void)number; }
+
+static void round_epoll_pwait(void)
+{
+    static int epoll = -1;
+    struct epoll_event event;
+    sigset_t shut, open, after;
+    if (epoll < 0) {
+        signal(SIGUSR1, on_signal);
+        MUST((epoll = epoll_create1(0)) >= 0);
+    }
+    sigemptyset(&shut);
+    sigaddset(&shut, SIGUSR1);
+    sigemptyset(&open);
+    sigprocmask(SIG_SETMASK, &shut, 0);
+    uint64_t before = handled;
+    int result = epoll_pwait(epoll, &event, 1, 3, &open);
+    if (handled == before)
+        MUST(result == 0);
+    else
+        MUST(result == -1 && errno == EINTR && handled == before + 1);
+    sigprocmask(SIG_SETMASK, 0, &after);
+    MUST(sigismember(&after, SIGUSR1) && !sigismember(&after, SIGUSR2));
+    state->count = handled;
+}
+
+/* ---- computing ------------------------------------------------------------------------------- */
+
+/* All general registers (rcx and r11 too, which a system call changes), the vector registers, the flags and
+ * the red zone hold known values while the loop runs. */
+static void round_registers(void)
+{
+    uint64_t seed = state->rounds * 0x9e3779b97f4a7c15ull | 1, wrong;
+    __asm__ volatile(
+        "sub $256, %%rsp\n"
+        "mov %1, %%rax\n mov %1, %%rbx\n mov %1, %%rcx\n mov %1, %%rdx\n mov %1, %%rsi\n mov %1, %%rdi\n"
+        "mov %1, %%r8\n mov %1, %%r9\n mov %1, %%r10\n mov %1, %%r11\n mov %1, %%r12\n mov %1, %%r13\n"
+        "movq %1, %%xmm0\n movq %1, %%xmm7\n movq %1, %%xmm15\n"
+        "mov %1, -8(%%rsp)\n mov %1, -128(%%rsp)\n mov %1, -64(%%rsp)\n"
+        "mov $300000, %%r14d\n"
+        "1: std\n stc\n dec %%r14\n jnc 2f\n"      /* dec leaves the carry alone */
+        "cmp %%rax, %%rbx\n jne 2f\n cmp %%rax, %%rcx\n jne 2f\n cmp %%rax, %%rdx\n jne 2f\n"
+        "cmp %%rax, %%rsi\n jne 2f\n cmp %%rax, %%rdi\n jne 2f\n cmp %%rax, %%r8\n jne 2f\n"
+        "cmp %%rax, %%r9\n jne 2f\n cmp %%rax, %%r10\n jne 2f\n cmp %%rax, %%r11\n jne 2f\n"
+        "cmp %%rax, %%r12\n jne 2f\n cmp %%rax, %%r13\n jne 2f\n"
+        "cmp -8(%%rsp), %%rax\n jne 2f\n cmp -64(%%rsp), %%rax\n jne 2f\n cmp -128(%%rsp), %%rax\n jne 2f\n"
+        "movq %%xmm0, %%r13\n cmp %%rax, %%r13\n jne 2f\n movq %%xmm7, %%r13\n cmp %%rax, %%r13\n jne 2f\n"
+        "movq %%xmm15, %%r13\n cmp %%rax, %%r13\n jne 2f\n"
+        "test %%r14, %%r14\n jnz 1b\n xor %%r15d, %%r15d\n jmp 3f\n"
+        "2: mov $1, %%r15d\n"
+        "3: cld\n add $256, %%rsp\n mov %%r15, %0\n"
+        : "=r"(wrong)
+        : "r"(seed)
+        : "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+          "xmm0", "xmm7", "xmm15", "memory", "cc");
+    MUST(!wrong);
+}
+
+static void on_alarm(int number)
+{
+    static volatile uint64_t nested;
+    MUST(nested++ == 0);
+    state->count++;
+    nested--;
+    (void)number;
+}
+
+/* 5 kHz of SIGALRM on an alternate stack, under all of the above. */
+static void round_alarm(void)
+{
+    static char room[65536];
+    static int started;
+    stack_t stack = {.ss_sp = room, .ss_size = sizeof room}, after;
+    if (!started++) {
+        struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK};
+        struct itimerval every = {{0, 200}, {0, 200}};
+        MUST(sigaltstack(&stack, 0) == 0 && sigaction(SIGALRM, &action, 0) == 0);
+        MUST(setitimer(ITIMER_REAL, &every, 0) == 0);
+    }
+    round_registers();
+    MUST(sigaltstack(0, &after) == 0 && after.ss_sp == room && after.ss_flags == 0);
+    struct timespec left = wait_time;
+    while (nanosleep(&left, &left) != 0)
+        MUST(errno == EINTR);
+}
+
+/* A restartable sequence that lasts: whoever was interrupted in it must not get to its end.  The kernel, or
+ * whoever moves the thread, clears rseq_cs when it leaves; at the end it must still be set. */
+#if __GLIBC__ > 2 || __GLIBC_MINOR__ >= 35
+#include <sys/rseq.h>
+static void round_rseq(void)
+{
+    static struct { uint32_t version, flags; uint64_t start, length, abort; } __attribute__((aligned(32))) section;
+    uint64_t *pointer = (uint64_t *)((char *)__builtin_thread_pointer() + __rseq_offset + 8), aborted, cleared;
+    MUST(__rseq_size != 0);
+    __asm__ volatile(
+        "lea 1f(%%rip), %%rax\n mov %%rax, 8(%[section])\n"
+        "lea 2f(%%rip), %%rcx\n sub %%rax, %%rcx\n mov %%rcx, 16(%[section])\n"
+        "lea 4f(%%rip), %%rax\n mov %%rax, 24(%[section])\n"
+        "mov %[section], (%[pointer])\n"
+        "1: mov $500000, %%ecx\n"
+        "5: dec %%ecx\n jnz 5b\n"
+        "mov (%[pointer]), %%rcx\n" /* still inside: only a silent clearing shows as zero here */
+        "nop\n"
+        "2: xor %%eax, %%eax\n jmp 3f\n"
+        ".byte 0x0f, 0xb9, 0x3d\n .long 0x53053053\n" /* the signature that the C library registered */
+        "4: mov $1, %%eax\n mov $1, %%ecx\n"
+        "3: movq $0, (%[pointer])\n"
+        : "=&a"(aborted), "=&c"(cleared)
+        : [section] "r"(&section), [pointer] "r"(pointer)
+        : "memory", "cc");
+    MUST(cleared != 0);
+    state->count += aborted;
+}
+#else
+static void round_rseq(void) { exit(77); }
+#endif
+
+/* ---- dispositions and threads ----------------------------------------------------------------- */
+
+static void on_trap(int number) { state->count++; (void)number; }
+
+static void round_traps(void)
+{
+    static int started;
+    struct sigaction now_trap, now_segv;
+    sigset_t mask;
+    if (!started++) {
+        signal(SIGTRAP, on_trap);
+        signal(SIGSEGV, SIG_IGN);
+        sigemptyset(&mask);
+        sigaddset(&mask, SIGTRAP);
+        sigprocmask(SIG_BLOCK, &mask, 0);
+    }
+    round_nanosleep();
+    sigaction(SIGTRAP, 0, &now_trap);
+    sigaction(SIGSEGV, 0, &now_segv);
+    sigprocmask(SIG_SETMASK, 0, &mask);
+    MUST(now_trap.sa_handler == on_trap && now_segv.sa_handler == SIG_IGN && sigismember(&mask, SIGTRAP));
+}
+
+static void *sleeper(void *unused)
+{
+    while (!state->stop)
+        round_nanosleep();
+    return unused;
+}
+
+static void round_threads(void)
+{
+    static int started;
+    pthread_t thread;
+    pthread_attr_t small;
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 65536);
+    while (started < 64) {
+        MUST(pthread_create(&thread, &small, sleeper, 0) == 0);
+        started++;
+    }
+    round_futex();
+}
+
+/* Killed for a userfaultfd() of its own, unless the filter is suspended. */
+static void round_filtered(void)
+{
+    static int started;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    if (!started++) {
+        MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+        MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    }
+    round_nanosleep();
+}
+
+/* Its system calls may go to its own handler instead of the kernel (Wine). */
+static void round_dispatched(void)
+{
+    static char selector;
+    static int started;
+    if (!started++ && prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &selector) != 0)
+        exit(77);
+    round_nanosleep();
+}
+
+/* The leader ends, a thread goes on. */
+static void *lone_thread(void *unused)
+{
+    while (!state->stop) {
+        round_nanosleep();
+        state->rounds++;
+    }
+    exit(0);
+    return unused;
+}
+
+static void round_leaderless(void)
+{
+    pthread_t thread;
+    MUST(pthread_create(&thread, 0, lone_thread, 0) == 0);
+    pthread_exit(0);
+}
+
+/* Both of it wait, the parent until the child of its vfork ends. */
+static void round_vfork(void)
+{
+    if (vfork() == 0) {
+        state->rounds++;
+        while (!state->stop)
+            syscall(SYS_nanosleep, &wait_time, 0);
+        _exit(0);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*round)(void);
+} modes[] = {
+    {"nanosleep", round_nanosleep}, {"poll", round_poll}, {"ppoll", round_ppoll}, {"epoll", round_epoll},
+    {"epoll_pwait", round_epoll_pwait}, {"futex", round_futex}, {"timerfd", round_timerfd},
+    {"pipe", round_pipe}, {"semtimedop", round_semtimedop}, {"sigtimedwait", round_sigtimedwait},
+    {"receive", round_receive}, {"accept", round_accept}, {"wait4", round_wait4},
+    {"registers", round_registers}, {"alarm", round_alarm}, {"rseq", round_rseq}, {"traps", round_traps},
+    {"filtered", round_filtered}, {"dispatched", round_dispatched},
+    {"threads", round_threads}, {"leaderless", round_leaderless}, {"vfork", round_vfork},
+};
+
+int main(int argc, char **argv)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (argc < 3)
+        return 2;
+    int fd = open(argv[2], O_RDWR);
+    state = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    close(fd);
+    if (state == MAP_FAILED)
+        return 2;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(modes[i].name, argv[1]) == 0) {
+            while (!state->stop) {
+                modes[i].round();
+                state->rounds++;
+            }
+            return 0;
+        }
+    return 2;
+}

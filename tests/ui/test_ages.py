@@ -1,0 +1,93 @@
+"""Cells of the maps against a plain model of what was written when."""
+
+from __future__ import annotations
+
+from array import array
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memtop.model.layout import PAGE, Kind
+from memtop.model.mapping import Mapping
+from memtop.model.runs import PageRun, PageRuns
+from memtop.model.sample import Watched
+from memtop.sampler.history import NEVER, AgeMap
+from memtop.ui.ages import Age, Grid, classify, grid_cells, row_cells
+
+START = 0x7F0000003000
+NOW = 1000.0
+
+
+def mapping(pages: int, start: int = START) -> Mapping:
+    return Mapping(7, start, start + pages * PAGE, "rw-p", 0, "00:00", 0, "", Kind.ANON)
+
+
+def test_ages_and_their_bounds() -> None:
+    times = [NOW, NOW - 10, NOW - 10.1, NOW - 60, NOW - 61, NEVER, NEVER, NOW - 1]
+    resident = [1, 1, 1, 1, 1, 1, 0, 0]
+    assert list(classify(times, resident, NOW)) == [
+        Age.NOW, Age.SECONDS, Age.MINUTE, Age.MINUTE, Age.EARLIER, Age.RESIDENT, Age.ABSENT, Age.ABSENT,
+    ]  # fmt: skip
+
+
+def test_a_page_written_now_shows_even_if_it_is_swapped_out() -> None:
+    assert list(classify([NOW], [0], NOW)) == [Age.NOW]
+
+
+@given(st.integers(1, 40_000), st.integers(1, 8), st.integers(1, 8), st.integers(0, 511))
+def test_a_grid_covers_its_mapping_and_no_cell_is_lost(
+    pages: int, columns: int, rows: int, shift: int
+) -> None:
+    m = mapping(pages, START + shift * PAGE)
+    grid = Grid.of(m, columns * 4, rows)
+    assert grid.cells <= grid.room
+    assert grid.first <= m.start < grid.first + grid.cell_bytes
+    assert grid.first + grid.cells * grid.cell_bytes >= m.end
+    assert grid.first + (grid.cells - 1) * grid.cell_bytes < m.end
+    assert grid.first % grid.cell_bytes == 0
+
+
+@given(st.integers(1, 300), st.data())
+def test_every_written_page_lights_exactly_its_cell(pages: int, data: st.DataObject) -> None:
+    m = mapping(pages)
+    written = data.draw(st.sets(st.integers(0, pages - 1)))
+    age = AgeMap(m.start, m.end)
+    age.update(PageRuns.of([PageRun(m.start + page * PAGE, 1) for page in sorted(written)]), NOW)
+    grid = Grid.of(m, 16, 3)
+    cells = grid_cells(grid, m, (1 << 64) - 1, None, age, NOW)
+    lit = {i for i, cell in enumerate(cells) if cell == Age.NOW}
+    assert lit == {(m.start + page * PAGE - grid.first) // grid.cell_bytes for page in written}
+    row = row_cells(m, (1 << 64) - 1, age, NOW, 16)
+    assert len(row) == min(16, pages)
+    assert (Age.NOW in row) == bool(written)
+    if pages <= 16:
+        assert {i for i, cell in enumerate(row) if cell == Age.NOW} == written
+
+
+def test_fine_residency_is_used_once_it_was_watched() -> None:
+    m = mapping(128, 0x7F0000000000)
+    grid = Grid.of(m, 16, 2)
+    assert (grid.cell_pages, grid.cells) == (4, 32)
+    coarse = grid_cells(grid, m, 0b11, None, None, NOW)  # the first two 64ths: four pages
+    assert list(coarse).count(Age.RESIDENT) == 1
+    counts = array("I", [0] * 32)
+    counts[5] = 1
+    watched = Watched(7, grid.first, 4, counts.tobytes(), bytes(4 * 32))
+    fine = grid_cells(grid, m, 0b11, watched, None, NOW)
+    assert [i for i, cell in enumerate(fine) if cell == Age.RESIDENT] == [5]
+    other = Watched(8, grid.first, 4, counts.tobytes(), bytes(4 * 32))
+    assert grid_cells(grid, m, 0b11, other, None, NOW) == coarse
+
+
+@given(st.integers(1, 10_000), st.integers(1, 64), st.integers(0, (1 << 64) - 1))
+def test_row_maps_show_what_is_resident(pages: int, width: int, bits: int) -> None:
+    cell = -(-pages // 64)
+    used = -(-pages // cell)
+    bits &= (1 << used) - 1
+    row = row_cells(mapping(pages), bits, None, NOW, width)
+    assert len(row) == min(width, pages)
+    for i, shown in enumerate(row):
+        first, last = pages * i // len(row), (pages * (i + 1) - 1) // len(row)
+        under = any(bits >> (page // cell) & 1 for page in range(first, last + 1))
+        assert shown >= under
+    assert any(row) == bool(bits)

@@ -1,0 +1,168 @@
+"""Only what changed is drawn; lines fit; columns agree with the views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from fake import FakeMapping, FakeSource, FakeTarget, idle, process, world
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.style import Style
+from screen import Driver, opened
+from textual.geometry import Region
+from textual.strip import Strip
+
+from memtop.model.layout import Kind
+from memtop.ui import packed
+from memtop.ui.columns import COLUMNS, Layout, order
+from memtop.ui.intervals import STEPS, step_interval
+from memtop.ui.lines import GAP, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
+from memtop.ui.theme import DARK, Look
+
+LOOK = Look()
+A, B = DARK.text, DARK.strong
+
+
+def strip(text: str, style: Style = A) -> Strip:
+    return line(LOOK, [(text, style)], max(cell_len(text), 1))
+
+
+@contextmanager
+def refreshed(screen: Driver) -> Iterator[list[tuple[str, Region | None]]]:
+    """Every region that a widget of the page asks to be drawn again; None for all of it."""
+    seen: list[tuple[str, Region | None]] = []
+    live = screen.live
+    widgets = (live.header, live.heads, live.table, live.map, live.detail, live.keys)
+    for widget in widgets:
+
+        def record(
+            *regions: Region, _widget: Any = widget, _was: Callable[..., Any] = widget.refresh, **kw: Any
+        ) -> Any:
+            seen.extend((type(_widget).__name__, region) for region in regions or (None,))
+            return _was(*regions, **kw)
+
+        widget.refresh = record
+    yield seen
+    for widget in widgets:
+        del widget.refresh
+
+
+def calm() -> FakeSource:
+    mappings = [FakeMapping(0x10000000 * n, 64, Kind.ANON, b"a%d" % n, idle) for n in range(1, 9)]
+    mappings[4].write = lambda rng, tick: {3}
+    return FakeSource(FakeTarget(process(), mappings))
+
+
+async def test_one_written_page_redraws_only_its_cells() -> None:
+    async with opened(calm(), ticks=3) as screen:
+        table = screen.live.table
+        screen.source.target.mappings[4].write = lambda rng, tick: {40}
+        row = next(y for y, text in enumerate(screen.table) if text.split()[0] == "50000000")
+        with refreshed(screen) as seen:
+            await screen.tick()
+        cells = [region for name, region in seen if name == "MappingTable"]
+        assert cells
+        assert None not in cells
+        assert {region.y for region in cells if region} == {row}
+        assert sum(region.width for region in cells if region) < 40
+        assert all(name in ("HeaderBar", "MappingTable") for name, _ in seen)  # nothing else changed
+        assert all(region is not None and region.width < screen.app.size.width for _, region in seen)
+        assert table.lines[row].text.count("█") == 1
+
+
+async def test_a_sample_that_says_the_same_draws_the_clock_and_no_more() -> None:
+    async with opened(calm(), arm=False, ticks=30) as screen:
+        with refreshed(screen) as seen:
+            await screen.tick()
+        assert {name for name, _ in seen} == {"HeaderBar"}
+        assert sum(region.width for _, region in seen if region) <= 3
+
+
+async def test_showing_the_same_sample_again_draws_nothing() -> None:
+    async with opened(FakeSource(FakeTarget(process(), world())), ticks=5) as screen:
+        with refreshed(screen) as seen:
+            screen.live.show()
+            await screen.pilot.pause()
+        assert seen == []
+
+
+def test_spans_name_exactly_what_changed() -> None:
+    assert changed_spans(strip("abcdef"), strip("abcdef")) == []
+    assert changed_spans(strip("abcdef"), strip("abXdef")) == [(2, 1)]
+    far = "a" * (GAP + 3)
+    assert changed_spans(strip(f"x{far}y"), strip(f"X{far}Y")) == [(0, 1), (len(far) + 1, 1)]
+    assert changed_spans(strip("xaay"), strip("XaaY")) == [(0, 4)]  # cheaper in one piece
+    assert changed_spans(strip("abc", A), strip("abc", B)) == [(0, 3)]
+    assert changed_spans(strip("a日b"), strip("a本b")) == [(1, 2)]  # both cells of a wide character
+
+
+def test_lines_that_come_or_go_are_drawn_whole() -> None:
+    assert changed_regions([strip("ab")], [strip("ab"), strip("cd")]) == [Region(0, 1, 2, 1)]
+    assert changed_regions([strip("ab"), strip("cd")], [strip("ab")]) == [Region(0, 1, 2, 1)]
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_cells_outside_the_spans_are_equal(old: str, new: str) -> None:
+    width = 60
+    before, after = (line(LOOK, [(each, A)], width) for each in (old, new))
+    changed = {x + i for x, n in changed_spans(before, after) for i in range(n)}
+    for x in set(range(width)) - changed:
+        assert before.crop(x, x + 1).text == after.crop(x, x + 1).text
+
+
+@given(st.text(max_size=60), st.integers(1, 50))
+def test_text_is_cut_to_its_cells(text: str, width: int) -> None:
+    assert cell_len(cut(text, width)) <= width
+    assert cell_len(cut_path(f"/{text}", width)) <= width
+    assert cell_len(fill(text, width)) == width
+    assert line(LOOK, [(text, A)], width).cell_length == width
+    assert all(cell_len(each) <= width for each in wrap(text, width, 3))
+
+
+def test_fields_become_shorter_before_they_are_left_out() -> None:
+    long, short, other = (("long form", A),), (("short", A),), (("needed", A),)
+    fields = [Field((long, short), 2), Field((other,), 1)]
+    assert fit(fields, 30, 1) == [long, other]
+    assert fit(fields, 12, 1) == [short, other]
+    assert fit(fields, 9, 1) == [long]
+    assert fit([fields[0], Field((other,), 1, needed=True)], 8, 1) == [other]
+
+
+async def test_packed_columns_agree_with_the_views() -> None:
+    async with opened(ticks=3) as screen:
+        sample = screen.live.view.sample
+        rows = list(sample.mappings)
+        assert packed.sizes(sample) == [m.mapping.size for m in rows]
+        assert list(packed.kinds(sample)) == [m.mapping.kind for m in rows]
+        assert packed.names(sample) == [m.mapping.name.encode() for m in rows]
+        for i, m in enumerate(rows):
+            if m.resident is not None:
+                assert packed.resident(sample)[i] * 4096 == m.resident
+                assert packed.huge(sample)[i] * 4096 == m.huge
+            assert packed.flags(sample)[i] == m.flags
+            assert packed.resident_map(sample, i) == m.resident_map
+            if m.written_pages is not None:
+                assert packed.written(sample)[i] == m.written_pages
+                assert packed.run_counts(sample)[i] == len(m.written)
+        by_written = order(sample, next(c for c in COLUMNS if c.head == "WRITTEN/S"), False)
+        pages = [-1 if rows[i].written_pages is None else rows[i].written_pages for i in by_written]
+        assert pages == sorted(pages, reverse=True)
+
+
+def test_a_layout_always_fits() -> None:
+    for width in range(250):
+        layout = Layout.of(width)
+        used = sum(w + layout.gap for _, w in layout.columns) + layout.map_width
+        assert used <= max(width, 36), width
+        if width >= 56:
+            assert layout.map_width >= 16
+
+
+def test_intervals_end_at_both_ends() -> None:
+    assert step_interval(1.0, 1) == 2.0
+    assert step_interval(1.5, -1) == 1.0
+    assert step_interval(STEPS[-1], 1) == STEPS[-1]
+    assert step_interval(STEPS[0], -1) == STEPS[0]

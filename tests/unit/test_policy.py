@@ -1,0 +1,54 @@
+"""What is armed by default, and that whatever is not has its reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from memtop.model.coverage import Coverage, Exactness
+from memtop.model.layout import MAPPING, TRAITS_AT, Kind, Mode, Perm
+from memtop.model.mapping import MappingTable
+from memtop.tracking.policy import PASSIVE, SOFT_DIRTY, WRITE_PROTECT, Policy
+
+RW, R, X, S = Perm.READ | Perm.WRITE, Perm.READ, Perm.READ | Perm.EXEC, Perm.SHARED
+
+
+def one(policy: Policy, kind: Kind, perms: int) -> tuple[Mode, Coverage]:
+    record = bytearray(MAPPING.pack(0x1000, 0x2000, 0, 0, 0, 0, 0, 0, perms, kind))
+    record[TRAITS_AT] = kind << 4 | perms
+    modes, coverage = policy.decide(MappingTable(bytes(record)))
+    return Mode(modes[0]), Coverage(coverage[0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "perms", "mode"),
+    [
+        (Kind.ANON, RW, Mode.ARMED),
+        (Kind.ANON, R, Mode.ARMED),  # mprotect may make it writable before the next tick
+        (Kind.GUARD, 0, Mode.ARMED),
+        (Kind.HEAP, RW, Mode.ARMED),
+        (Kind.STACK, RW, Mode.ARMED),
+        (Kind.JIT, RW | X, Mode.ARMED),
+        (Kind.SHARED, RW | S, Mode.ARMED),
+        (Kind.HUGETLB, RW, Mode.ARMED),
+        (Kind.DATA, RW, Mode.ARMED_FILE),
+        (Kind.TEXT, X, Mode.CENSUS),
+        (Kind.FILE, R, Mode.CENSUS),
+        (Kind.FILE, RW | S, Mode.CENSUS),
+        (Kind.SPECIAL, R, Mode.SKIP),
+    ],
+)
+def test_write_protect_arms_what_the_process_owns(kind: Kind, perms: int, mode: Mode) -> None:
+    assert one(WRITE_PROTECT, kind, perms)[0] is mode
+
+
+@pytest.mark.parametrize("policy", [WRITE_PROTECT, SOFT_DIRTY, PASSIVE])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_has_no_written_pages_says_that_it_has_none(policy: Policy, kind: Kind) -> None:
+    for perms in range(16):
+        mode, coverage = one(policy, kind, perms)
+        counted = mode in (Mode.ARMED, Mode.ARMED_FILE, Mode.SOFT_DIRTY)
+        assert counted == (coverage.exactness is not Exactness.NONE)
+
+
+def test_shared_memory_is_never_called_exact() -> None:
+    assert one(WRITE_PROTECT, Kind.SHARED, RW | S)[1] is Coverage.OTHER_WRITERS

@@ -1,0 +1,133 @@
+"""``make screenshots``: pictures of real runs, on the demo and on a redis-server under load.
+
+memtop runs on a real pty, as a user starts it; after a while its own picture key is pressed at each size.
+Every picture is written to screenshots/ as SVG, without web fonts, and as PNG (rsvg-convert).
+
+usage: screenshots.py [demo] [redis]
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "pty"))
+from terminal import Terminal  # noqa: E402
+
+PICTURES = ROOT / "screenshots"
+SIZES = ((120, 40), (80, 24))
+FONTS = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
+ADVANCE = 0.602
+"""Width of a DejaVu Sans Mono character in em: with it, text that is not stretched fits its cells too."""
+
+
+def local(svg: str) -> str:
+    """The picture without anything from elsewhere: Rich's export brings a web font and its cell width."""
+    svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.S)
+    svg = re.sub(r"font-family:[^;}]*", f"font-family: {FONTS}", svg)
+    # Rich's cells are 0.61 em wide; a viewer that ignores textLength needs a font of that width.
+    svg = re.sub(r"font-size: 20px", f"font-size: {20 * 0.61 / ADVANCE:.2f}px", svg)
+    assert "url(http" not in svg
+    return svg
+
+
+def photograph(name: str, command: Sequence[str], keys: str, seconds: float, scratch: Path) -> None:
+    """Runs memtop, presses keys, waits, and takes its picture at each size."""
+    inside = ["sh", "-c", 'cd "$0" && exec "$@"', str(scratch), *command]
+    with Terminal(inside, *SIZES[0], PYTHONPATH=str(ROOT)) as terminal:
+        terminal.wait_for_text("memtop", "exact")
+        for key in keys.split():
+            terminal.send({"down": "\x1b[B", "up": "\x1b[A"}.get(key, key))
+            watch(terminal, 0.3)
+        watch(terminal, seconds)
+        for columns, rows in SIZES:
+            if (columns, rows) != SIZES[0]:
+                terminal.resize(columns, rows)
+                watch(terminal, 3)
+            before = set(scratch.glob("*.svg"))
+            terminal.send("s")
+            terminal.wait_for(lambda _, b=before: set(scratch.glob("*.svg")) - b, "a picture", 10)
+            watch(terminal, 0.5)  # written whole
+            (taken,) = set(scratch.glob("*.svg")) - before
+            keep(taken.read_text(encoding="utf-8"), f"{name}-{columns}x{rows}")
+            watch(terminal, 6)  # its notice goes
+        terminal.send("q")
+        terminal.end()
+
+
+def watch(terminal: Terminal, seconds: float) -> None:
+    """Reads what is drawn for so long."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        if not terminal.read(min(left, 0.2)) and terminal.process.poll() is not None:
+            raise SystemExit(f"memtop ended:\n{terminal.screen.text}")
+
+
+def keep(svg: str, name: str) -> None:
+    """Writes SVG and PNG."""
+    PICTURES.mkdir(exist_ok=True)
+    target = PICTURES / f"{name}.svg"
+    target.write_text(local(svg), encoding="utf-8")
+    subprocess.run(["rsvg-convert", target, "-o", target.with_suffix(".png")], check=True)
+    print(target.relative_to(ROOT), target.with_suffix(".png").relative_to(ROOT))
+
+
+@contextmanager
+def redis(scratch: Path) -> Iterator[int]:
+    """Pid of a redis-server with some 600 MB of data, under load: few keys often, all keys now and then."""
+    socket = scratch / "redis.sock"
+    options = f"--port 0 --unixsocket {socket} --dir {scratch} --appendonly no --save"
+    server = subprocess.Popen(["redis-server", *options.split(), ""], stdout=subprocess.DEVNULL)
+    bench = ["redis-benchmark", "-s", str(socket), "-d", "1024", "-q"]
+    load: list[subprocess.Popen[bytes]] = []
+    try:
+        while not socket.exists():
+            time.sleep(0.05)
+        fill = ["-t", "set", "-r", "450000", "-n", "1500000", "-P", "32"]
+        subprocess.run([*bench, *fill], check=True, stdout=subprocess.DEVNULL)
+        for keys, clients, pause in ((8000, 1, "0.02"), (450000, 1, "0.5")):
+            again = (
+                f"while :; do {' '.join(bench)} -t set -r {keys} -n 1000 -c {clients}; sleep {pause}; done"
+            )
+            load.append(
+                subprocess.Popen(["sh", "-c", again], stdout=subprocess.DEVNULL, start_new_session=True)
+            )
+        yield server.pid
+    finally:
+        for process in load:
+            os.killpg(process.pid, 9)
+            process.wait()
+        server.kill()
+        server.wait()
+
+
+def main() -> int:
+    """Entry point; returns the exit code."""
+    wanted = sys.argv[1:] or ["demo", "redis"]
+    for tool, package in (("rsvg-convert", "librsvg2-bin"), ("redis-server", "redis-server")):
+        if shutil.which(tool) is None:
+            print(f"pictures need {tool}: apt install {package}", file=sys.stderr)
+            return 1
+    memtop = [sys.executable, "-m", "memtop"]
+    with tempfile.TemporaryDirectory(prefix="memtop-pictures-") as directory:
+        scratch = Path(directory)
+        if "demo" in wanted:
+            photograph("demo", [*memtop, "demo"], "down", 45, scratch)
+        if "redis" in wanted:
+            with redis(scratch) as pid:
+                command = [*memtop, "-p", str(pid), "--track", "auto"]
+                photograph("redis", command, "", 45, scratch)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
