@@ -81,15 +81,12 @@ def _json_writer(pages: bool) -> Writer:
 
 
 def _table_writer() -> Writer:
-    from rich.console import Console
-
-    from memtop.stream.table import print_sample
+    from memtop.stream.table import sample_text
 
     width = shutil.get_terminal_size((120, 40)).columns
-    console = Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False)
 
     def write(sample: Sample) -> None:
-        print_sample(sample, console)
+        sys.stdout.write(sample_text(sample, width))
         sys.stdout.flush()
 
     return write

@@ -120,7 +120,7 @@ class Scanner:
 
     def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
         self._pid = pid
-        self._what = f"reading the page tables of process {pid}"
+        self._what = f"reading /proc/{pid}/pagemap"
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
         self._guard = int(Category.GUARD) if guard_bit else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from io import StringIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group, RenderableType
@@ -70,6 +71,14 @@ def sample_table(sample: Sample, *, tall: int = TALL) -> RenderableType:
     return Group(*parts)
 
 
-def print_sample(sample: Sample, console: Console) -> None:
-    """Prints one sample; a console that is no terminal is as wide as it says."""
-    console.print(sample_table(sample))
+def sample_text(sample: Sample, width: int) -> str:
+    """The table as plain text.
+
+    Args:
+        width: columns of the paper.
+    """
+    # A console of its own file: on a closed pipe, rich would end the whole program with its own code.
+    console = Console(file=StringIO(), width=width, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        console.print(sample_table(sample))
+    return captured.get()

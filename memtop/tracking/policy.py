@@ -18,10 +18,15 @@ def _write_protect(kind: Kind, perms: int) -> _Rule:
     """How write-protect tracking treats a mapping of this kind and these permissions."""
     if kind is Kind.SPECIAL:
         return Mode.SKIP, Coverage.SPECIAL
-    if kind in (Kind.SHARED, Kind.HUGETLB):
-        return Mode.ARMED, Coverage.OTHER_WRITERS if perms & Perm.SHARED else Coverage.EXACT
-    if kind is Kind.DATA or (kind is Kind.FILE and perms & Perm.WRITE and not perms & Perm.SHARED):
-        return Mode.ARMED_FILE, Coverage.EXACT
+    in_memory = kind in (Kind.SHARED, Kind.HUGETLB)
+    if in_memory and perms & Perm.SHARED:
+        return Mode.ARMED, Coverage.OTHER_WRITERS
+    if (
+        in_memory
+        or kind is Kind.DATA
+        or (kind is Kind.FILE and perms & Perm.WRITE and not perms & Perm.SHARED)
+    ):
+        return Mode.ARMED_FILE, Coverage.EXACT  # private: what it has not written is still the file's
     if kind in (Kind.FILE, Kind.TEXT):
         return Mode.CENSUS, Coverage.FILE_LEFT_OUT
     return Mode.ARMED, Coverage.EXACT

@@ -65,6 +65,7 @@ class Injectee:
 
     def close(self) -> None:
         """Whatever happened: it is gone."""
+        self._state[8] = 1
         if self.process.poll() is None:
             os.kill(self.pid, 9)
         self.process.communicate()

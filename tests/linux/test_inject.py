@@ -31,7 +31,7 @@ from memtop.native import ffi, lib
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
 TIMES = 150
-WAIT_FOR_CLONES = 0x80000000  # __WCLONE, wait(2)
+WAIT_FOR_CLONES = -0x80000000  # __WCLONE, wait(2), as a signed number
 BLOCKED = ["nanosleep", "poll", "ppoll", "epoll", "epoll_pwait", "futex", "timerfd", "pipe", "semtimedop"]
 BLOCKED += ["sigtimedwait", "receive", "accept", "wait4"]
 COMPUTING = ["registers", "alarm", "rseq", "traps", "threads"]

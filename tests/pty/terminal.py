@@ -183,11 +183,20 @@ class Terminal:
         while not (answer := condition(self.screen)):
             ended = self.process.poll() is not None or time.monotonic() > end
             if not self.read(0.1) and ended and not condition(self.screen):
-                raise AssertionError(f"not within {seconds:g} s, or before its end: {what}\n{self.screen.text}")
+                raise AssertionError(
+                    f"not within {seconds:g} s, or before its end: {what}\n{self.screen.text}"
+                )
         return answer
 
     def wait_for_text(self, *parts: str, seconds: float = 30) -> None:
         self.wait_for(lambda s: all(p in s.text for p in parts), f"{parts} on screen", seconds)
+
+    def watch(self, seconds: float) -> None:
+        """Reads what is drawn for so long."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            if not self.read(min(left, 0.1)) and self.process.poll() is not None:
+                return
 
     def end(self, seconds: float = 10) -> int:
         """Waits until the command ends; its exit status."""

@@ -154,9 +154,7 @@ def test_no_key_ends_it(key: str, tmp_path: Path) -> None:
         terminal.wait_for_text("memtop-demo")
         for pressed in (key, "\x1b", "q"):
             terminal.send(pressed)
-            # Escape alone is told from a sequence by the time after it.
-            for _ in range(10):
-                terminal.read(0.05)
+            terminal.watch(0.5)  # Escape alone is told from a sequence by the time after it
         assert terminal.end() == 0
         terminal.assert_restored()
     left = {p.suffix for p in tmp_path.iterdir()}
@@ -190,8 +188,7 @@ def test_names_of_the_target_can_not_disturb_the_terminal(tmp_path: Path) -> Non
         assert terminal.end() == 0
         terminal.assert_restored()
     raw = terminal.output.decode()
-    assert "\x1b]0;owned" not in raw
-    for forbidden in ("\u202e", "\u200b", "\x9b", "\x07"):
+    for forbidden in ("\x1b]0;", "owned\x07", "\x1b[31mX", "X\x07", "\u202e", "\u200b", "\x9b"):
         assert forbidden not in raw, forbidden
 
 
@@ -209,7 +206,7 @@ def test_without_a_terminal_it_says_so(words: list[str]) -> None:
     done = subprocess.run(
         memtop(*words), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
     )
-    assert done.returncode == 2
+    assert done.returncode == 1
     assert "terminal" in done.stderr
     assert "batch" in done.stderr  # what to do instead
     assert "Traceback" not in done.stderr

@@ -399,6 +399,7 @@ static void round_leaderless(void)
 static void round_vfork(void)
 {
     if (vfork() == 0) {
+        syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
         state->rounds++;
         while (!state->stop)
             syscall(SYS_nanosleep, &wait_time, 0);

@@ -29,7 +29,9 @@ def one(policy: Policy, kind: Kind, perms: int) -> tuple[Mode, Coverage]:
         (Kind.STACK, RW, Mode.ARMED),
         (Kind.JIT, RW | X, Mode.ARMED),
         (Kind.SHARED, RW | S, Mode.ARMED),
-        (Kind.HUGETLB, RW, Mode.ARMED),
+        (Kind.SHARED, RW, Mode.ARMED_FILE),  # private: pages it only read are still the file's
+        (Kind.HUGETLB, RW, Mode.ARMED_FILE),
+        (Kind.HUGETLB, RW | S, Mode.ARMED),
         (Kind.DATA, RW, Mode.ARMED_FILE),
         (Kind.TEXT, X, Mode.CENSUS),
         (Kind.FILE, R, Mode.CENSUS),
