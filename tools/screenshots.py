@@ -47,29 +47,21 @@ def photograph(name: str, command: Sequence[str], keys: str, seconds: float, scr
         terminal.wait_for_text("memtop", "exact")
         for key in keys.split():
             terminal.send({"down": "\x1b[B", "up": "\x1b[A"}.get(key, key))
-            watch(terminal, 0.3)
-        watch(terminal, seconds)
+            terminal.watch(0.3)
+        terminal.watch(seconds)
         for columns, rows in SIZES:
             if (columns, rows) != SIZES[0]:
                 terminal.resize(columns, rows)
-                watch(terminal, 3)
+                terminal.watch(3)
             before = set(scratch.glob("*.svg"))
             terminal.send("s")
             terminal.wait_for(lambda _, b=before: set(scratch.glob("*.svg")) - b, "a picture", 10)
-            watch(terminal, 0.5)  # written whole
+            terminal.watch(0.5)  # written whole
             (taken,) = set(scratch.glob("*.svg")) - before
             keep(taken.read_text(encoding="utf-8"), f"{name}-{columns}x{rows}")
-            watch(terminal, 6)  # its notice goes
+            terminal.watch(6)  # its notice goes
         terminal.send("q")
         terminal.end()
-
-
-def watch(terminal: Terminal, seconds: float) -> None:
-    """Reads what is drawn for so long."""
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        if not terminal.read(min(left, 0.2)) and terminal.process.poll() is not None:
-            raise SystemExit(f"memtop ended:\n{terminal.screen.text}")
 
 
 def keep(svg: str, name: str) -> None:

@@ -17,6 +17,7 @@ from memtop.linux.access import Capability, has_capability, is_filtered, require
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import explain, live_thread, read_stat, read_status
+from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
 _WHAT = "tracking writes of process {pid} ({comm}) is not possible"
@@ -62,7 +63,8 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
 
     Args:
         process: whose address space the userfaultfd is to be of.
-        timeout_s: seconds that its thread may take to stop.
+        timeout_s: seconds that its thread may take to stop from state D; one that is only short of a
+            processor gets ten times that.
 
     Raises:
         NotPermitted: no right to trace it, a seccomp filter that can't be suspended, or ``--readonly``.
@@ -81,7 +83,7 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
     if stage is Stage.OK and out.uffd < 0:
         stage = Stage.FETCH
     if stage is not Stage.OK:
-        _explain(process.pid, tid, stage, out.error, timeout_s)
+        _explain(process, tid, stage, out.error, timeout_s)
     return Injection(out.uffd, out.stop_ns / 1e9, tid)
 
 
@@ -180,14 +182,15 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _explain(pid: int, tid: int, stage: Stage, error: int, timeout_s: float) -> NoReturn:
+def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout_s: float) -> NoReturn:
     """Raises the sentence for a stage that failed with this errno."""
-    why = os.strerror(error) if error else ""
+    pid, why = process.pid, os.strerror(error) if error else ""
     try:
         what = _WHAT.format(pid=pid, comm=read_stat(pid).comm)
+        ended = process.life() is Life.ENDED or read_stat(tid).state in "ZX"
     except MemtopError:
         raise ProcessGone(f"process {pid} ended while memtop attached to it") from None
-    if stage is Stage.GONE or error == errno.ESRCH:
+    if ended or stage is Stage.GONE or error == errno.ESRCH:  # to a dying thread, SEIZE says EPERM
         raise ProcessGone(what, "it ended, or ran exec, while memtop attached to it")
     if error in (errno.EPERM, errno.EACCES) and stage in (Stage.SEIZE, Stage.GADGET):
         raise refused_attach(pid, what, error)
@@ -247,10 +250,10 @@ def _refused_call(what: str, error: int) -> MemtopError:
 
 
 def _why_unstoppable(tid: int, timeout_s: float) -> str:
-    late = f"it did not stop within {timeout_s * 1000:.0f} ms"
     with contextlib.suppress(MemtopError):
         if read_stat(tid).state != "D":
-            return f"{late}: it is frozen, or gets no processor"
+            return "its thread does not get to run: it is frozen (cgroup), or gets no processor"
+    late = f"it did not stop within {timeout_s * 1000:.0f} ms"
     with contextlib.suppress(OSError, ValueError), open(f"/proc/{tid}/syscall", encoding="ascii") as file:
         if int(file.read().split()[0]) in _WAITS_FOR_CHILD:
             return f"{late}: it waits for a child that it made with vfork"

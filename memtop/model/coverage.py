@@ -57,7 +57,7 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     ),
     Coverage.SOFT_DIRTY: (
         Exactness.APPROXIMATE,
-        "soft-dirty is read, then cleared: writes between the two are missed",
+        "soft-dirty is read, then cleared: writes between the two are missed; a huge page counts whole",
     ),
     Coverage.SOFT_DIRTY_NEW: (
         Exactness.APPROXIMATE,

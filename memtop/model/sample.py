@@ -245,7 +245,7 @@ class MappingSamples(Sequence[MappingSample]):
             huge=huge * PAGE if scanned else None,
             zero=zero * PAGE if flags & CountFlag.ZERO else None,
             swapped=s.swapped.get(mapping.id) if s.swapped is not None else None,
-            guard=guard * PAGE if scanned else None,
+            guard=guard * PAGE if flags & CountFlag.ZERO else None,
             written_pages=written if tracked else None,
             written_bytes_per_s=rate_of(written * PAGE, s.interval) if tracked else None,
             resident_map=resident_map,

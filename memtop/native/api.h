@@ -57,9 +57,9 @@ const char *mt_maps_names(const mt_maps *maps);
 /* ---- identity.c: which mapping of now is which mapping of before ------------------------- */
 
 /* Fills now_ids: a mapping keeps the id of the old one that it overlaps most and whose backing (device,
- * inode, name, sharing) is the same; what is left over may take the id of a vanished one of the same size and
- * backing (mremap); the rest gets ids from *next_id on.  No id is given twice.  Both arrays sorted by
- * address.  Returns how many got a new id, or -ENOMEM. */
+ * inode, sharing; the name too where there is no inode) is the same; what is left over may take the id of a
+ * vanished one of the same size and backing (mremap); the rest gets ids from *next_id on.  No id is given
+ * twice.  Both arrays sorted by address.  Returns how many got a new id, or -ENOMEM. */
 int64_t mt_identify(const mt_mapping *before, const char *before_names, const uint64_t *before_ids,
                     size_t before_count, const mt_mapping *now, const char *now_names, uint64_t *now_ids,
                     size_t now_count, uint64_t *next_id);
@@ -87,7 +87,7 @@ typedef struct {
     uint64_t huge;         /* of these, mapped by a huge page */
     uint64_t zero;         /* mapped zero pages, only where MT_COUNT_ZERO is set */
     uint64_t swapped;      /* as the page tables say; in armed mappings no more than a hint */
-    uint64_t guard;        /* guard pages, where the kernel has the bit */
+    uint64_t guard;        /* guard pages, where the kernel has the bit; armed mappings: with MT_COUNT_ZERO */
     uint64_t written;      /* 0 unless armed or soft-dirty */
     uint64_t resident_map; /* bit i: something resident in the i-th 64th, cell = ceil(pages / 64) pages */
     uint64_t written_map;  /* the same for written */
@@ -108,7 +108,7 @@ typedef struct {
     int pagemap_fd;
     int use_ioctl;        /* 0: read pagemap and decode it (before Linux 6.7) */
     uint32_t guard_bit;   /* PAGE_IS_GUARD where the kernel has it, else 0 */
-    uint32_t count_zero;  /* 1: count zero pages in armed mappings too (a second look) */
+    uint32_t count_zero;  /* 1: count zero and guard pages in armed mappings too (a second look) */
     uint64_t sparse_limit; /* fallback only: leave out mappings of more than so many pages */
     uint64_t watch_start; /* byte address of cell 0 of the watched range; watch_cells 0: nothing watched */
     uint64_t watch_cell;  /* pages in a cell */
@@ -184,7 +184,8 @@ typedef struct {
     int64_t stop_ns;  /* from seize to detach */
 } mt_injection;
 
-/* Runs the whole injection in a forked helper with all signals blocked; waits at most timeout_ms. */
+/* Runs the whole injection in a forked helper with all signals blocked.  A thread in state D gets timeout_ms to
+ * stop; one that is only short of a processor, ten times that. */
 int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out);
 
 /* ---- probe.c: what this kernel really does ----------------------------------------------------- */

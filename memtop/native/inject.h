@@ -20,6 +20,8 @@ int mt_find_code(int pid, int tid, const char *code, size_t length, uint64_t *fo
 
 #if MT_CAN_INJECT
 
+#define MT_PATIENCE 10
+
 /* Who may end what: memtop may kill the helper only while the target is untouched. */
 enum { MT_UNTOUCHED, MT_CHANGED, MT_CALLED_OFF };
 
@@ -33,7 +35,7 @@ typedef struct {
     int pid, tid, pidfd, socket;
     int filtered;      /* the thread has a seccomp filter */
     uint64_t code;     /* a syscall instruction in the target */
-    int64_t deadline;  /* for the first stop, CLOCK_MONOTONIC ns */
+    int64_t limit_ns;  /* for a stop, if the thread is in state D; MT_PATIENCE times that if it is not */
     mt_regs regs;      /* what the thread gets back */
     uint64_t mask;     /* its signal mask */
     int touched;       /* regs must be written back */

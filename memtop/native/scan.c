@@ -181,30 +181,32 @@ static int protect(const area *a, const look *l, uint64_t start, uint64_t *end, 
     return 0;
 }
 
-/* Far between: a plain look says where the pages are in [*at, end), and only there is anything protected,
- * in windows of a slice that cut no huge page.  Moves *at. */
+/* Far between: a plain look says where the pages are in [*at, end), and only there is anything protected, in
+ * windows of at most a slice that cut no huge page. Moves *at. */
 static int protect_found(const area *a, const look *l, uint64_t *at, uint64_t end, tally *t, uint64_t *pages) {
     look where = *l;
     where.flags = where.returns = 0;
     page_region *hints = a->scan->hints;
-    uint64_t from = *at;
+    uint64_t done = *at;
     int got = plain_call(a, &where, at, end, SLICE / MT_PAGE, hints, HINTS);
     for (int i = 0; i < got;) {
-        uint64_t start = hints[i].start & ~(MT_HUGE - 1), cut = start + SLICE, stop;
-        for (stop = 0; i < got && hints[i].end <= cut; i++)
+        uint64_t start = hints[i].start & ~(MT_HUGE - 1), cut = start + SLICE, stop = start;
+        for (; i < got && hints[i].start < cut; i++) {
             stop = (hints[i].end + MT_HUGE - 1) & ~(MT_HUGE - 1);
-        if (i < got && hints[i].start < cut)
-            hints[i].start = stop = cut;
-        start = start > from ? start : from;
-        stop = stop < end ? stop : end;
-        int error = protect(a, l, start, &stop, end, t, pages);
+            if (hints[i].end > cut) { /* its rest is for the next window */
+                hints[i].start = stop = cut;
+                break;
+            }
+        }
+        start = start > done ? start : done;
+        done = stop < end ? stop : end;
+        int error = protect(a, l, start, &done, end, t, pages);
         if (error)
             return error;
-        from = stop;
-        while (i < got && hints[i].end <= from)
+        while (i < got && hints[i].end <= done)
             i++;
     }
-    *at = from > *at ? from : *at;
+    *at = done > *at ? done : *at;
     return got < 0 ? got : 0;
 }
 

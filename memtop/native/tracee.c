@@ -11,9 +11,7 @@
 
 #include <elf.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -26,7 +24,7 @@
 
 /* Names that the C library of an old distribution lacks. */
 #define GET_RSEQ_CONFIGURATION 0x420f
-#define GET_SYSCALL_USER_DISPATCH 0x4210
+#define GET_SYSCALL_USER_DISPATCH 0x4211
 #define OPTION_SUSPEND_SECCOMP (1 << 21)
 #define NR_PIDFD_SEND_SIGNAL 424
 #define NR_PIDFD_OPEN 434
@@ -72,20 +70,30 @@ static int read_memory(const mt_job *j, uint64_t at, void *to, size_t size)
 
 /* ---- stops -------------------------------------------------------------------------------- */
 
-/* Waits for the thread to stop; deadline 0: for as long as it takes.  It sleeps rather than spins: on one
+/* Can the thread not be stopped, however long we wait?  Otherwise it is only short of a processor. */
+static int is_uninterruptible(const mt_job *j)
+{
+    char text[1024];
+    mt_read_task(j->pid, j->tid, "stat", text, sizeof text);
+    const char *name_end = strrchr(text, ')'); /* the name may hold anything */
+    return !name_end || strncmp(name_end, ") D", 3) == 0;
+}
+
+/* Waits for the thread to stop; limit_ns 0: for as long as it takes.  It sleeps rather than spins: on one
  * processor the thread could not run, on two it would be woken on another one, which takes longer. */
-static int wait_stop(const mt_job *j, int64_t deadline, int *status)
+static int wait_stop(const mt_job *j, int64_t limit_ns, int *status)
 {
     const uint64_t child_signal = 1ull << (SIGCHLD - 1);
+    int64_t begin = limit_ns ? mt_now_ns() : 0;
     for (;;) {
-        pid_t got = waitpid(j->tid, status, __WALL | (deadline ? WNOHANG : 0));
+        pid_t got = waitpid(j->tid, status, __WALL | (limit_ns ? WNOHANG : 0));
         if (got == j->tid)
             return WIFSTOPPED(*status) ? 0 : -ESRCH;
         if (got < 0 && errno != EINTR)
             return -ESRCH;
-        if (deadline) {
-            int64_t left = deadline - mt_now_ns();
-            if (left <= 0)
+        if (limit_ns) {
+            int64_t passed = mt_now_ns() - begin, left = limit_ns - passed % limit_ns;
+            if (passed >= MT_PATIENCE * limit_ns || (passed >= limit_ns && is_uninterruptible(j)))
                 return -ETIMEDOUT;
             /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
             struct timespec limit = {left / 1000000000, left % 1000000000};
@@ -121,7 +129,7 @@ static int stop(mt_job *j)
     if (trace(j, PTRACE_INTERRUPT, 0) != 0)
         return lost(j, MT_INJECT_STOP);
     for (;;) {
-        int status, error = wait_stop(j, j->deadline, &status);
+        int status, error = wait_stop(j, j->limit_ns, &status);
         if (error)
             return mt_fail(j, error == -ESRCH ? MT_INJECT_GONE : MT_INJECT_STOP, -error);
         if (is_trap(status))
@@ -207,16 +215,16 @@ static int check(mt_job *j)
 
 /* ---- the call ------------------------------------------------------------------------------- */
 
-/* Goes on until a stop of the wanted kind.  0, or the errno of what came instead: ETIMEDOUT: by the deadline
- * (0: none) the thread had not run (a frozen or starved cgroup), and was stopped where it was. */
-static int resume(mt_job *j, int request, int (*wanted)(int), int64_t deadline)
+/* Goes on until a stop of the wanted kind.  0, or the errno of what came instead; ETIMEDOUT: the thread had
+ * not run in all that time (a frozen or starved cgroup), and was stopped where it was. */
+static int resume(mt_job *j, int request, int (*wanted)(int), int64_t limit_ns)
 {
     int signal = 0;
     for (;;) {
         int status, late;
         if (trace(j, request, (void *)(uintptr_t)signal) != 0)
             return errno;
-        late = wait_stop(j, deadline, &status);
+        late = wait_stop(j, limit_ns, &status);
         if (late == -ETIMEDOUT) {
             if (trace(j, PTRACE_INTERRUPT, 0) != 0)
                 return errno;
@@ -244,7 +252,7 @@ static int call(mt_job *j, long number, uint64_t argument, int64_t *answer)
     j->touched = 1;
     if (write_regs(j, &regs) != 0)
         return errno;
-    int error = resume(j, PTRACE_SYSCALL, is_syscall, j->deadline);
+    int error = resume(j, PTRACE_SYSCALL, is_syscall, j->limit_ns);
     if (error == 0 && trace(j, PTRACE_INTERRUPT, 0) != 0)
         error = errno;
     if (error == 0)
@@ -315,28 +323,9 @@ static void rehearse(const mt_job *j)
     syscall(SYS_tgkill, 0, 0, 0);
 }
 
-/* On the processor that the thread ran on last, each stop is a mere switch between the two; from another one
- * it is an interrupt to a processor that may be asleep.  Not where a real-time thread might keep us waiting. */
-static void come_near(const mt_job *j)
-{
-    char text[1024];
-    mt_read_task(j->pid, j->tid, "stat", text, sizeof text);
-    const char *at = strrchr(text, ')'); /* field 2, the name, may hold anything */
-    for (int field = 2; at && field < 39; field++)
-        at = strchr(at + 1, ' ');
-    int policy = sched_getscheduler(j->tid);
-    if (at && (policy == SCHED_OTHER || policy == SCHED_BATCH)) {
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        CPU_SET((size_t)atoi(at), &one);
-        sched_setaffinity(0, sizeof one, &one);
-    }
-}
-
 int mt_tracee_make_uffd(mt_job *j, int *uffd)
 {
     rehearse(j);
-    come_near(j);
     int64_t begin = mt_now_ns();
     int stage = seize(j);
     if (stage == MT_INJECT_OK)

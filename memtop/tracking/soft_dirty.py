@@ -11,7 +11,7 @@ from memtop.linux.clear_refs import clear
 from memtop.linux.pagemap import Scanner
 from memtop.model.actions import ClearRefs
 from memtop.model.coverage import Coverage, Exactness
-from memtop.model.layout import MAPPING
+from memtop.model.layout import MAPPING, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
@@ -41,9 +41,8 @@ class SoftDirtyTracker:
     @property
     def info(self) -> TrackerInfo:
         """Name ``soft-dirty``; approximate."""
-        return TrackerInfo(
-            "soft-dirty", Exactness.APPROXIMATE, self._note, len(self._modes), len(self._modes)
-        )
+        tracked = self._modes.count(Mode.SOFT_DIRTY)
+        return TrackerInfo("soft-dirty", Exactness.APPROXIMATE, self._note, tracked, len(self._modes))
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Reads and clears; the first tick only clears."""

@@ -15,15 +15,19 @@ from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar
 
 from memtop.model.actions import Method, Notice
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import picture
+from memtop.ui.glyphs import Bars
 from memtop.ui.paint import CroppedUpdate
 from memtop.ui.screens.live import LiveScreen
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+
+ScrollBar.renderer = Bars
 
 
 class Arrived(Message):

@@ -65,6 +65,8 @@ class Injectee:
 
     def close(self) -> None:
         """Whatever happened: it is gone."""
+        if self._state.closed:
+            return
         self._state[8] = 1
         if self.process.poll() is None:
             os.kill(self.pid, 9)

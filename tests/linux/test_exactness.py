@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from harness import PAGE, Area, Runs, Tracked, Writer, clipped, merged, page_count
+from harness import (
+    PAGE,
+    Area,
+    Batch,
+    Runs,
+    Tracked,
+    Writer,
+    clipped,
+    mapping_at,
+    merged,
+    page_count,
+    written,
+)
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
@@ -176,3 +188,25 @@ def test_several_processes_at_once(
         logs = [area.write("random", 400, 2, seed=turn * 3 + i) for i, area in enumerate(areas)]
         for tracker, area, log in zip(trackers, areas, logs, strict=True):
             assert tracker.tick().runs(area) == log
+
+
+def test_the_stream_says_the_same(writer: Writer) -> None:
+    area = writer.map("area", "anon", 20_000)
+    area.fill()
+    with Batch(writer.pid, "-d", "0.1", "--pages", "--track", "write-protect") as batch:
+        first = batch.sample()
+        assert (first["written_pages"], written(first)) == (0, [])
+        log = area.write("random", 7000, 4, seed=5)
+        seen: Runs = []
+        while merged(seen) != log:  # a sample may fall into the middle of the round
+            sample = batch.sample()
+            mapping = mapping_at(sample, area.start)
+            runs = clipped(written(sample), area.start, area.end)
+            assert page_count(runs) == mapping["written_pages"]
+            assert mapping["exactness"] == "exact"
+            assert mapping["resident"] == area.pages * PAGE
+            rate = mapping["written_pages"] * PAGE / sample["interval"]
+            assert mapping["written_bytes_per_s"] == pytest.approx(rate, rel=0.01, abs=1)
+            assert merged([*runs, *log]) == log, "nothing that was not written"
+            seen += runs
+        assert clipped(written(batch.sample()), area.start, area.end) == []

@@ -71,15 +71,21 @@ def test_auto_goes_on_with_what_is_left(
 
 
 @pytest.mark.parametrize(("less", "name"), LESS)
-def test_doctor_names_it(
+def test_doctor_promises_no_more_than_there_is(
     less: list[str], name: str, sandbox: Callable[..., list[str]], writer: Writer
 ) -> None:
-    outcome = run_in(sandbox(less, memtop("doctor", "-p", str(writer.pid))))
-    assert outcome.code == 0, outcome
-    assert name in outcome.out
-    assert "Traceback" not in outcome.err
-    area = writer.map("area", "anon", 20)
-    area.fill()
+    pid = str(writer.pid)
+    doctor = run_in(sandbox(less, memtop("doctor", "-p", pid)))
+    assert doctor.code == 0, doctor
+    assert "Traceback" not in doctor.err
+    batch = run_in(sandbox(less, memtop("batch", "-p", pid, "-n", "1", "--track", "write-protect")))
+    (usable,) = re.findall(r"^ write-protect +(\w+)", doctor.out.rsplit("Trackers", 1)[1], re.M)
+    if batch.code:
+        assert usable in ("no", "unknown"), doctor.out
+        assert "sandbox" in doctor.out
+    else:
+        assert usable in ("yes", "unknown", "no"), doctor.out
+    writer.map("area", "anon", 20).fill()
 
 
 @pytest.mark.parametrize("less", [CONTAINER, ["pagemap"]], ids=["container", "pagemap"])

@@ -113,7 +113,7 @@ def looked(writer: Writer, needs_pagemap_scan: None) -> Iterator[Looked]:
 def protect(writer: Writer, needs_write_protect: None) -> Iterator[Callable[[Looked, list[Area]], None]]:
     """Registers areas with a userfaultfd of the writer."""
     handle = ProcessHandle.open(writer.pid)
-    protector = WriteProtector(create_userfaultfd(handle).fd)
+    protector = WriteProtector(create_userfaultfd(handle, timeout_s=10).fd)
 
     def register(looked: Looked, areas: list[Area]) -> None:
         looked.table = looked.maps.read()

@@ -184,7 +184,7 @@ class Terminal:
             ended = self.process.poll() is not None or time.monotonic() > end
             if not self.read(0.1) and ended and not condition(self.screen):
                 raise AssertionError(
-                    f"not within {seconds:g} s, or before its end: {what}\n{self.screen.text}"
+                    f"not within {seconds:g} s or before its end: {what}\n{self.screen.text}"
                 )
         return answer
 

@@ -400,8 +400,7 @@ static void round_vfork(void)
 {
     if (vfork() == 0) {
         syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
-        state->rounds++;
-        while (!state->stop)
+        for (; !state->stop; state->rounds++)
             syscall(SYS_nanosleep, &wait_time, 0);
         _exit(0);
     }

@@ -157,6 +157,7 @@ static int do_write(struct area *a, const char *pattern, uint64_t count, unsigne
 static int file_of(uint64_t pages) {
     char zeros[PAGE];
     memset(zeros, 7, sizeof zeros);
+    unlink(scratch); /* an older mapping keeps its own file */
     int fd = open(scratch, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     for (uint64_t i = 0; fd >= 0 && i < pages; i++)
         if (write(fd, zeros, sizeof zeros) != (ssize_t)sizeof zeros) return -1;

@@ -9,7 +9,7 @@ import random
 import threading
 from array import array
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
 from memtop.model.coverage import Coverage, Exactness
@@ -197,22 +197,21 @@ def process(pid: int = 4711, comm: str = "redis-server", user: str = "redis") ->
 
 
 def runs_of(start: int, pages: set[int], huge: bool = False) -> list[PageRun]:
-    runs: list[PageRun] = []
-    for page in sorted(pages):
-        if runs and runs[-1].end == start + page * PAGE:
-            runs[-1] = replace(runs[-1], pages=runs[-1].pages + 1)
-        else:
-            runs.append(PageRun(start + page * PAGE, 1, huge))
-    return runs
+    """Neighbouring pages joined."""
+    if not pages:
+        return []
+    ordered = sorted(pages)
+    firsts = [i for i, page in enumerate(ordered) if not i or ordered[i - 1] != page - 1]
+    return [
+        PageRun(start + ordered[i] * PAGE, end - i, huge)
+        for i, end in zip(firsts, [*firsts[1:], len(ordered)], strict=True)
+    ]
 
 
-def bits(pages: set[int] | range, total: int, wanted: Callable[[int], bool]) -> int:
+def bits(pages: set[int], total: int) -> int:
+    """The 64 cells of a mapping that hold one of these pages."""
     cell = -(-total // 64)
-    answer = 0
-    for page in pages:
-        if not answer >> (page // cell) & 1 and wanted(page):
-            answer |= 1 << (page // cell)
-    return answer
+    return sum(1 << i for i in {page // cell for page in pages})
 
 
 class FakeTarget:
@@ -236,7 +235,7 @@ class FakeTarget:
         if m.id not in self._maps:
             step = 16 if m.pages > 60000 else 1
             there = [p for p in range(0, m.pages, step) if m.resident(p)]
-            self._maps[m.id] = len(there) * step, bits(set(there), m.pages, lambda p: True)
+            self._maps[m.id] = len(there) * step, bits(set(there), m.pages)
         return self._maps[m.id]
 
     def sample(self, interval: float) -> Sample:
@@ -263,7 +262,7 @@ class FakeTarget:
                 0,
                 len(pages),
                 resident_map,
-                bits(pages, m.pages, lambda p: True),
+                bits(pages, m.pages),
                 len(all_runs),
                 len(runs),
                 m.flags if pages else m.flags & CountFlag.SCANNED,

@@ -74,7 +74,9 @@ async def test_the_baseline_counts_nothing() -> None:
 
 async def test_the_write_map_ages() -> None:
     """A sweep leaves a trail: now, then seconds, then a minute, then earlier."""
-    async with opened(ticks=90) as screen:
+    async with opened() as screen:
+        screen.source.tick(87)
+        await screen.tick()
         region = screen.live.map.region
         cells = "".join(line[15:111] for line in screen.lines[region.y + 1 : region.bottom - 2])
         order = [

@@ -12,7 +12,7 @@ from memtop.model.sample import MappingSample, Sample
 from memtop.ui import packed
 from memtop.ui.ages import row_cells
 from memtop.ui.columns import COLUMNS, NAME, RESIDENT, WRITTEN, Column, Layout, name_runs, order, written_runs
-from memtop.ui.glyphs import CELLS, SELECTED, Bars
+from memtop.ui.glyphs import CELLS, SELECTED
 from memtop.ui.lines import Run, fill, line
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
@@ -85,11 +85,6 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._sample: Sample | None = None
         self._order: list[int] = []
         self._cache: dict[int, tuple[object, Strip]] = {}
-
-    def on_mount(self) -> None:
-        """The scroll bar draws no glyphs of its own."""
-        super().on_mount()  # type: ignore[no-untyped-call]
-        self.vertical_scrollbar.renderer = Bars  # type: ignore[misc]
 
     # ---- what is shown ---------------------------------------------------------------------------
 
