@@ -198,14 +198,23 @@ def grid_cells(
 
     Until the range was watched in fine cells, residency is as coarse as the 64 cells of the row.
     """
-    resident: Sequence[int]
+    bit = -(-mapping.pages // BITS)
+
+    def coarse(cell: int) -> int:
+        first = (grid.address(cell) - grid.start) // PAGE // bit
+        last = (min(grid.address(cell + 1), grid.end) - 1 - grid.start) // PAGE // bit
+        return int(bool(resident_map >> first & ((2 << last - first) - 1)))
+
+    resident: list[int]
     if grid.shown_by(watched, mapping.id):
         assert watched is not None
         resident = memoryview(watched.resident).cast("I")[: grid.cells].tolist()
+        # A cell that the mapping takes only a part of may hold pages of its neighbour.
+        if grid.first < grid.start and not coarse(0):
+            resident[0] = 0
+        if grid.first + grid.cells * grid.cell_bytes > grid.end and not coarse(grid.cells - 1):
+            resident[-1] = 0
     else:
-        bit = -(-mapping.pages // BITS)
-        resident = [
-            resident_map >> ((grid.address(i) - grid.start) // PAGE // bit) & 1 for i in range(grid.cells)
-        ]
+        resident = [coarse(cell) for cell in range(grid.cells)]
     times = [NEVER] * grid.cells if age is None else age.latest(grid.first, grid.cell_pages, grid.cells)
     return classify(times, resident, now)

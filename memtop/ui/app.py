@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -22,6 +22,7 @@ from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import picture
 from memtop.ui.glyphs import Bars
+from memtop.ui.meter import CpuMeter
 from memtop.ui.paint import CroppedUpdate
 from memtop.ui.screens.live import LiveScreen
 from memtop.ui.state import ProcessView
@@ -46,6 +47,14 @@ class Noticed(Message):
         self.notice = notice
 
 
+class Broke(Message):
+    """A sample could not be taken in."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
 class MemtopApp(App[int]):
     """The screen.
 
@@ -56,7 +65,7 @@ class MemtopApp(App[int]):
         arm_at_start: track writes from the first sample on.
         palette: colours; None: as many as the terminal has, none with NO_COLOR.
         folder: where pictures are saved.
-        cpu_clock: seconds of CPU that memtop has used; tests hold it still.
+        cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
     """
 
     CSS_PATH = "memtop.tcss"
@@ -72,7 +81,7 @@ class MemtopApp(App[int]):
         arm_at_start: Method | None = None,
         palette: Palette | None = None,
         folder: Path | None = None,
-        cpu_clock: Callable[[], float] = time.process_time,
+        cpu_share: Callable[[], float | None] | None = None,
     ) -> None:
         if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
             del os.environ["NO_COLOR"]
@@ -92,8 +101,7 @@ class MemtopApp(App[int]):
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self._arm_at_start = arm_at_start
         self._folder = folder
-        self._cpu_clock = cpu_clock
-        self._cpu_at: tuple[float, float] | None = None
+        self._cpu_share = cpu_share or CpuMeter()
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def on_mount(self) -> None:
@@ -113,12 +121,21 @@ class MemtopApp(App[int]):
 
     def _on_sample(self, sample: Sample) -> None:
         view = self.views.get(sample.key)
-        if view is not None:
+        if view is None:
+            return
+        try:
             view.absorb(sample)
-            self.post_message(Arrived())
+        except Exception as error:  # a bug must end the screen, not the thread behind a picture that stands
+            self._post(Broke(error))
+        else:
+            self._post(Arrived())
 
     def _on_notice(self, notice: Notice) -> None:
-        self.post_message(Noticed(notice))
+        self._post(Noticed(notice))
+
+    def _post(self, message: Message) -> None:
+        with suppress(RuntimeError):  # the loop has just closed: nobody looks any more
+            self.post_message(message)
 
     # ---- on the screen's -----------------------------------------------------------------------------
 
@@ -130,24 +147,18 @@ class MemtopApp(App[int]):
 
     def on_arrived(self) -> None:
         """Draws the newest samples."""
-        self._measure_cpu()
+        self.live.cpu = self._cpu_share()
         for view in self.views.values():
             view.take()
         self.live.show()
 
+    def on_broke(self, message: Broke) -> None:
+        """Fails where failing is handled."""
+        raise message.error
+
     def on_noticed(self, message: Noticed) -> None:
         """Shows what the source said."""
         self.live.notify_user(message.notice)
-
-    def _measure_cpu(self) -> None:
-        now, used = time.monotonic(), self._cpu_clock()
-        if self._cpu_at is None:
-            self._cpu_at = now, used
-            return
-        since, before = self._cpu_at
-        if now - since >= 0.5:  # a shorter span would make the number jump
-            self.live.cpu = (used - before) / (now - since)
-            self._cpu_at = now, used
 
     def picture(self, view: ProcessView) -> str:
         """What is on screen, as SVG."""

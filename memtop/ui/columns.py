@@ -23,9 +23,12 @@ SHORT = {
     Coverage.REFUSED: "refused",
     Coverage.READ_ONLY_FILE: "read-only",
     Coverage.LOST: "moved",
+    Coverage.HUGE_KEPT: "huge",
+    Coverage.ANON_LEFT_OUT: "not armed",
 }
 """The reason in place of a number; the whole sentence stands below for the selected mapping."""
 
+MEMFD, DELETED = "/memfd:", " (deleted)"
 NARROWEST_NAME, NARROWEST_MAP, WIDEST_MAP = 12, 16, 64
 
 
@@ -63,7 +66,10 @@ def _kind(m: MappingSample, width: int, p: Palette) -> list[Run]:
 
 def name_runs(m: MappingSample, width: int, p: Palette) -> list[Run]:
     """The name, or the bracketed kind in a dimmer colour."""
-    return [(fill(cut_path(m.mapping.title, width), width), p.text if m.mapping.name else p.dim)]
+    title = m.mapping.title
+    if title.startswith(MEMFD) and title.endswith(DELETED):  # every memfd is "deleted": that says nothing
+        title = title[1 : -len(DELETED)]
+    return [(fill(cut_path(title, width), width), p.text if m.mapping.name else p.dim)]
 
 
 def _by_written(sample: Sample) -> Sequence[int]:

@@ -32,10 +32,12 @@ def cut_path(text: str, width: int) -> str:
     """The same for names: a path loses its head, because its tail tells more."""
     if not text.startswith("/") or cell_len(text) <= width:
         return cut(text, width)
-    tail = text
+    if width <= 0:
+        return ""
+    tail = text[len(text) - width + 1 :]  # no character is narrower than a cell
     while cell_len(tail) > width - 1:
         tail = tail[1:]
-    return ELLIPSIS + tail if width > 0 else ""
+    return ELLIPSIS + tail
 
 
 def fill(text: str, width: int, *, right: bool = False) -> str:

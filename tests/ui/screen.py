@@ -74,7 +74,7 @@ async def opened(
         arm_at_start=Method.AUTO if arm else None,
         palette=palette,
         folder=folder,
-        cpu_clock=lambda: 0.0,
+        cpu_share=lambda: 0.003,
     )
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, source, pilot)

@@ -79,6 +79,30 @@ def test_fine_residency_is_used_once_it_was_watched() -> None:
     assert grid_cells(grid, m, 0b11, other, None, NOW) == coarse
 
 
+@given(st.integers(1, 5_000), st.integers(0, 63), st.integers(1, 3))
+def test_no_resident_part_is_lost_on_a_small_map(pages: int, bit: int, rows: int) -> None:
+    m = mapping(pages)
+    cell = -(-pages // 64)
+    if bit * cell < pages:
+        grid = Grid.of(m, 16, rows)
+        shown = grid_cells(grid, m, 1 << bit, None, None, NOW)
+        first = m.start + bit * cell * PAGE
+        last = min(first + cell * PAGE, m.end) - 1
+        lit = {i for i, age in enumerate(shown) if age == Age.RESIDENT}
+        assert lit == set(
+            range((first - grid.first) // grid.cell_bytes, (last - grid.first) // grid.cell_bytes + 1)
+        )
+
+
+def test_pages_of_a_neighbour_do_not_show() -> None:
+    m = mapping(126, 0x7F0000000000 + PAGE)
+    grid = Grid.of(m, 16, 2)
+    assert (grid.first, grid.cell_pages, grid.cells) == (0x7F0000000000, 4, 32)
+    full = Watched(7, grid.first, 4, array("I", [4] * 32).tobytes(), bytes(4 * 32))
+    cells = grid_cells(grid, m, 0b10 << 2, full, None, NOW)
+    assert (cells[0], cells[1], cells[31]) == (Age.ABSENT, Age.RESIDENT, Age.ABSENT)
+
+
 @given(st.integers(1, 10_000), st.integers(1, 64), st.integers(0, (1 << 64) - 1))
 def test_row_maps_show_what_is_resident(pages: int, width: int, bits: int) -> None:
     cell = -(-pages // 64)

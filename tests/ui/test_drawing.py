@@ -15,10 +15,11 @@ from screen import Driver, opened
 from textual.geometry import Region
 from textual.strip import Strip
 
+from memtop.model.coverage import Coverage
 from memtop.model.layout import Kind
 from memtop.model.names import clean_text
 from memtop.ui import packed
-from memtop.ui.columns import COLUMNS, Layout, order
+from memtop.ui.columns import COLUMNS, SHORT, Layout, order
 from memtop.ui.intervals import STEPS, step_interval
 from memtop.ui.lines import GAP, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
 from memtop.ui.theme import DARK, Look
@@ -125,6 +126,7 @@ def test_text_is_cut_to_its_cells(text: str, width: int) -> None:
     assert cell_len(fill(text, width)) == width
     assert line(LOOK, [(text, A)], width).cell_length == width
     assert all(cell_len(each) <= width for each in wrap(text, width, 3))
+    assert cut(text, 0) == cut_path(f"/{text}", 0) == cut_path(f"/{text}", -1) == ""
 
 
 def test_fields_become_shorter_before_they_are_left_out() -> None:
@@ -155,6 +157,13 @@ async def test_packed_columns_agree_with_the_views() -> None:
         by_written = order(sample, next(c for c in COLUMNS if c.head == "WRITTEN/S"), False)
         pages = [-1 if rows[i].written_pages is None else rows[i].written_pages for i in by_written]
         assert pages == sorted(pages, reverse=True)
+
+
+def test_every_reason_has_its_word() -> None:
+    """A mapping that is not tracked says why in its row; the word fits beside the mark."""
+    width = next(c.width for c in COLUMNS if c.head == "WRITTEN/S")
+    assert {c for c in Coverage if not c.tracked} - {Coverage.OFF} <= SHORT.keys()
+    assert all(len(word) < width for word in SHORT.values())
 
 
 def test_a_layout_always_fits() -> None:

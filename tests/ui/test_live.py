@@ -356,6 +356,34 @@ async def test_a_dropped_frame_loses_no_written_page() -> None:
         assert sum(1 for t in age.times if t) == 9 * 16384 // age.cell_pages  # nine sweeps after the baseline
 
 
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("where", ["absorb", "take"])
+async def test_an_error_ends_the_screen_with_a_sentence(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMTOP_DEBUG", raising=False)
+    said: list[str] = []
+
+    def fail(*args: object) -> None:
+        raise Broken("a bug")
+
+    async def meet_a_bug() -> None:
+        async with opened() as screen:
+            app = screen.app
+            monkeypatch.setattr(
+                app, "_print_error_renderables", lambda: said.extend(map(str, app._exit_renderables))
+            )
+            monkeypatch.setattr(screen.live.view, where, fail)
+            screen.source.tick()
+            await screen.pilot.pause()
+
+    with pytest.raises(Broken):  # Textual hands it on to tests
+        await meet_a_bug()
+    assert "the screen failed: Broken('a bug')" in said[0]
+    assert "Traceback" not in said[0]
+
+
 async def test_quit_returns_zero() -> None:
     async with opened() as screen:
         await screen.press("q")
