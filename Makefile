@@ -69,12 +69,12 @@ $(VENV)/run.stamp: $(SOURCES)
 	@tools/preflight $(PYTHON)
 	@echo "Setting up $(VENV) (once)…"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable .
+	@$(BIN)/pip install -qq --editable .
 	@touch $@
 
 $(VENV)/dev.stamp: $(SOURCES)
 	@tools/preflight $(PYTHON)
 	@echo "Setting up $(VENV) for development (once)…"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable '.[dev]'
+	@$(BIN)/pip install -qq --editable '.[dev]'
 	@touch $(VENV)/run.stamp $@

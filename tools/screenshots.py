@@ -75,21 +75,22 @@ def keep(svg: str, name: str) -> None:
 
 @contextmanager
 def redis(scratch: Path) -> Iterator[int]:
-    """Pid of a redis-server with some 600 MB of data, under load: few keys often, all keys now and then."""
+    """Pid of a redis-server with 600 MB of data under load: new keys all the time, old ones now and then."""
     socket = scratch / "redis.sock"
-    options = f"--port 0 --unixsocket {socket} --dir {scratch} --appendonly no --save"
+    options = f"--port 0 --unixsocket {socket} --dir {scratch} --enable-debug-command yes --save"
     server = subprocess.Popen(["redis-server", *options.split(), ""], stdout=subprocess.DEVNULL)
-    bench = ["redis-benchmark", "-s", str(socket), "-d", "1024", "-q"]
     load: list[subprocess.Popen[bytes]] = []
+    old = "return redis.call('get', 'key:' .. tonumber(ARGV[1]))"
     try:
         while not socket.exists():
             time.sleep(0.05)
-        fill = ["-t", "set", "-r", "450000", "-n", "1500000", "-P", "32"]
-        subprocess.run([*bench, *fill], check=True, stdout=subprocess.DEVNULL)
-        for keys, clients, pause in ((8000, 1, "0.02"), (450000, 1, "0.5")):
-            again = (
-                f"while :; do {' '.join(bench)} -t set -r {keys} -n 1000 -c {clients}; sleep {pause}; done"
-            )
+        subprocess.run(
+            ["redis-cli", "-s", socket, "debug", "populate", "450000", "key", "1024"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        for words in ("-t set -d 1024 -r 30000 -n 2000", f'-r 450000 -n 10 eval "{old}" 0 __rand_int__'):
+            again = f"while :; do redis-benchmark -s {socket} -c 1 {words}; sleep 0.3; done"
             load.append(
                 subprocess.Popen(["sh", "-c", again], stdout=subprocess.DEVNULL, start_new_session=True)
             )
@@ -113,7 +114,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="memtop-pictures-") as directory:
         scratch = Path(directory)
         if "demo" in wanted:
-            photograph("demo", [*memtop, "demo"], "down", 45, scratch)
+            photograph("demo", [*memtop, "demo"], "", 45, scratch)
         if "redis" in wanted:
             with redis(scratch) as pid:
                 command = [*memtop, "-p", str(pid), "--track", "auto"]

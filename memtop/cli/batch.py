@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from memtop.cli.exits import ExitCode, complain
-from memtop.cli.options import add_pids, add_sampling, positive
+from memtop.cli.options import add_pids, add_sampling, care_of, positive
 from memtop.cli.targets import opened
 from memtop.linux import access
 from memtop.model.sample import Life, Sample
@@ -44,30 +44,35 @@ def run(argv: Sequence[str]) -> int:
     if options.pages and not options.json:
         p.error("--pages goes with --json")
     access.set_readonly(options.readonly)
+    access.drop_capabilities()
     write = _json_writer(options.pages) if options.json else _table_writer()
-    with opened(options.pid, options.track, swap=options.swap) as targets:
+    with opened(options.pid, options.track, swap=options.swap, care=care_of(options)) as targets:
         return _sample(targets, options.n, options.delay, write)
 
 
 def _sample(targets: list[Target], number: int | None, delay: float, write: Writer) -> int:
-    """Ticks all targets ``number`` times; deadlines are kept, missed ones skipped."""
-    due = time.monotonic()
-    taken = 0
-    alive = list(targets)
-    while alive and (number is None or taken < number):
-        if taken:
-            due = max(due + delay, time.monotonic())
-            time.sleep(max(due - time.monotonic(), 0.0))
-        for target in list(alive):
+    """Samples all targets ``number`` times each; deadlines are kept, missed ones skipped."""
+    taken = dict.fromkeys(targets, 0)
+    due, done = time.monotonic(), False
+    while taken:
+        for target in list(taken):
+            if not target.affords_tick():
+                continue
             sample = target.tick()
             if sample.message:
                 complain(sample.message)
             if sample.life is Life.ENDED:  # its last picture was printed when it was new
-                alive.remove(target)
-            else:
-                write(sample)
-        taken += 1
-    return ExitCode.DONE if alive or number is None else ExitCode.NO_PROCESS
+                del taken[target]
+                continue
+            write(sample)
+            taken[target] += 1
+            if taken[target] == number:
+                done = True
+                del taken[target]
+        if taken:
+            due = max(due + delay, time.monotonic())
+            time.sleep(max(due - time.monotonic(), 0.0))
+    return ExitCode.DONE if done or number is None else ExitCode.NO_PROCESS
 
 
 def _json_writer(pages: bool) -> Writer:

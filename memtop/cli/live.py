@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from memtop.cli.options import add_pids, add_sampling
+from memtop.cli.options import add_pids, add_sampling, care_of
 from memtop.cli.targets import open_targets
 from memtop.linux import access
 from memtop.model.actions import Method
@@ -37,7 +37,8 @@ def run(argv: Sequence[str]) -> int:
 def show(pids: Sequence[int], options: argparse.Namespace) -> int:
     """Opens the processes and the screen on them."""
     access.set_readonly(options.readonly)
-    targets = open_targets(pids, swap=options.swap)
+    access.drop_capabilities()
+    targets = open_targets(pids, swap=options.swap, care=care_of(options))
     # Only now: importing Textual costs ten times what all before it does.
     from memtop.sampler.loop import Sampler
     from memtop.ui import run as run_screen

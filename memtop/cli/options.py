@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from memtop.model.actions import Method
+from memtop.model.actions import Arm, Care, Method
 from memtop.sampler.source import LONGEST, SHORTEST
 
 
@@ -37,6 +37,17 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def percent(text: str) -> float:
+    """``PERCENT`` from 0 (no bound) to 100, as a share of 1."""
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no percentage") from None
+    if not 0 <= value <= 100:  # also refuses nan
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 (no bound) and 100 percent")
+    return value / 100
+
+
 def add_pids(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """``-p``."""
     parser.add_argument(
@@ -45,7 +56,7 @@ def add_pids(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF) -> None:
-    """``-d``, ``--track``, ``--swap``, ``--readonly``."""
+    """``-d``, ``--track``, ``--arm``, ``--keep-huge``, ``--max-cost``, ``--swap``, ``--readonly``."""
     parser.add_argument(
         "-d",
         "--delay",
@@ -63,6 +74,27 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
         help=f"how writes are tracked (default: {track.value})",
     )
     parser.add_argument(
+        "--arm",
+        type=Arm,
+        choices=list(Arm),
+        default=Arm.ANON,
+        metavar="|".join(a.value for a in Arm),
+        help="which mappings are tracked: anonymous and private ones (default), files, or all",
+    )
+    parser.add_argument(
+        "--keep-huge",
+        action="store_true",
+        help="leave huge pages out of tracking: being tracked, each would be split by its first write",
+    )
+    parser.add_argument(
+        "--max-cost",
+        type=percent,
+        default=0.02,
+        metavar="PERCENT",
+        help="of a processor, for the process's write faults and again for memtop's sampling; samples come "
+        "less often to stay below it (default: 2; 0: no bound)",
+    )
+    parser.add_argument(
         "--swap",
         action="store_true",
         help="read swap per mapping from smaps at every sample: expensive, and the process's mmap calls wait",
@@ -70,3 +102,8 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
     parser.add_argument(
         "--readonly", action="store_true", help="make every action on a process impossible: only look"
     )
+
+
+def care_of(options: argparse.Namespace) -> Care:
+    """What tracking may touch and cost."""
+    return Care(options.arm, options.keep_huge, options.max_cost)

@@ -81,14 +81,13 @@ def pause(seconds: float) -> Iterator[None]:
 
 def hot_set(rng: Random) -> Iterator[None]:
     """A few places that are written all the time, their surroundings now and then, the rest never."""
-    memory = private(48 * MIB, "hot set")
+    memory = private(72 * MIB, "hot set")
     pages = len(memory) // PAGESIZE
-    centres = [rng.uniform(0.05, 0.95) * pages for _ in range(7)]
-    spreads = [pages * share for share in (0.02, 0.012, 0.006, 0.003, 0.003, 0.0015, 0.001)]
-    places = list(zip(centres, spreads, strict=True))
+    spreads = [share * pages for share in (0.002, 0.008, 0.001, 0.012, 0.003, 0.006, 0.001)]
+    places = [((i + rng.random()) * pages / len(spreads), spread) for i, spread in enumerate(spreads)]
     while True:
-        for centre, spread in rng.choices(places, weights=(6, 5, 4, 3, 3, 2, 2), k=240):
-            page = int(rng.gauss(centre, spread))
+        for centre, spread in rng.choices(places, weights=(2, 5, 2, 6, 3, 4, 2), k=240):
+            page = int(centre + spread * (rng.expovariate(1) - rng.expovariate(1)))
             if 0 <= page < pages:
                 touch(memory, page)
         yield
@@ -116,8 +115,8 @@ def scattered(rng: Random) -> Iterator[None]:
 
 
 def growing(_: Random) -> Iterator[None]:
-    """Grows by 8 MiB whenever it is full, up to 56 MiB; then it is unmapped and begins anew."""
-    piece, most = 8 * MIB, 56 * MIB
+    """Grows by 8 MiB whenever it is full, up to 48 MiB; then it is unmapped and begins anew."""
+    piece, most = 8 * MIB, 48 * MIB
     while True:
         # Mapped at full size, then shrunk: the room behind it stays free, so that it grows where it stands.
         memory = private(most, "growing", full=False)
@@ -134,7 +133,7 @@ def growing(_: Random) -> Iterator[None]:
 
 def huge_pages(rng: Random) -> Iterator[None]:
     """Huge pages, written a little here and there; the last quarter is left whole."""
-    memory = private(72 * MIB, "huge pages", huge=True)
+    memory = private(56 * MIB, "huge pages", huge=True)
     pages = len(memory) // PAGESIZE
     while True:
         near = rng.randrange(pages * 3 // 4)

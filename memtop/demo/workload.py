@@ -44,6 +44,17 @@ def run(seed: int, seconds: float) -> None:
             return
 
 
+def call_itself(name: str) -> None:
+    """Shows this name instead of the interpreter's path, as comm and as command line (proc_pid_stat(5))."""
+    own = Path("/proc/self")
+    (own / "comm").write_text(name, encoding="ascii")
+    fields = (own / "stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start, arg_end: fields 48 and 49
+    with (own / "mem").open("r+b", buffering=0) as memory:
+        memory.seek(start)
+        memory.write(name.encode().ljust(end - start, b"\0")[: end - start])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="memtop.demo.workload", description=__doc__)
@@ -52,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     with suppress(OSError):
-        Path("/proc/self/comm").write_text("memtop-demo", encoding="ascii")
+        call_itself("memtop-demo")
     run(options.seed, options.seconds)
     return 0
 

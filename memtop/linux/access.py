@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum
 
 from memtop.linux.errors import NotPermitted
+from memtop.native import lib
 
 _readonly = False
 
@@ -12,9 +14,32 @@ _readonly = False
 class Capability(IntEnum):
     """Bits of ``CapEff``, capabilities(7)."""
 
-    SYS_PTRACE = 19
-    SYS_ADMIN = 21
-    PERFMON = 38
+    DAC_OVERRIDE = 1  # files of other users: pagemap and clear_refs are their owner's alone
+    DAC_READ_SEARCH = 2  # the same, reading only
+    SYS_PTRACE = 19  # looking at and tracing processes of other users or with more capabilities
+    SYS_ADMIN = 21  # putting a target's seccomp filter aside
+    SYS_RESOURCE = 24  # keeps the OOM killer away from the injector
+    PERFMON = 38  # maps of other users where SYS_PTRACE is not given
+
+
+LOOKING = (Capability.DAC_READ_SEARCH, Capability.SYS_PTRACE, Capability.PERFMON)
+"""What reading another user's maps and pagemap takes."""
+
+ACTING = (*LOOKING, Capability.DAC_OVERRIDE, Capability.SYS_ADMIN, Capability.SYS_RESOURCE)
+"""What tracking and clearing take besides."""
+
+
+def drop_capabilities() -> None:
+    """Gives up, for good, every capability that memtop will not need; before any thread is started.
+
+    With ``--readonly`` the rest can read any process, but not even open another user's file for writing.
+    Where there is nothing to give up, or a sandbox refuses, all stays as it is.
+    """
+    _keep(LOOKING if _readonly else ACTING)
+
+
+def _keep(capabilities: Iterable[Capability]) -> None:
+    lib.mt_caps_keep(sum(1 << capability for capability in capabilities))
 
 
 def set_readonly(readonly: bool) -> None:

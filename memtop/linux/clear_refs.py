@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from memtop.linux.access import require_action
-from memtop.linux.procfs import explain, explain_memory
+from memtop.linux.procfs import directory, explain, explain_memory, live_thread, read_stat
 from memtop.model.actions import ClearRefs
 
 
@@ -26,8 +26,10 @@ def clear(pid: int, what: ClearRefs) -> None:
     """
     doing = f"clearing {what.title} of process {pid}"
     require_action(doing)
+    # The file of a main thread that has ended takes the command and does nothing.
+    tid = live_thread(pid) if read_stat(pid).state == "Z" else None
     try:
-        descriptor = os.open(f"/proc/{pid}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        descriptor = os.open(f"{directory(pid, tid)}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
     except OSError as error:
         raise explain(error, pid, doing) from error
     try:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 
 from memtop.linux import ptrace
-from memtop.linux.access import is_filtered
+from memtop.linux.access import is_filtered, readonly
 from memtop.linux.errors import MemtopError
 from memtop.linux.pagemap import Category
 from memtop.linux.process import ProcessHandle
@@ -102,23 +102,39 @@ class TargetFeatures(_Features):
 
 @lru_cache(maxsize=1)
 def probe_kernel() -> KernelFeatures:
-    """Tries everything once per run; takes some ten milliseconds. Raises nothing."""
+    """Tries everything once per run; takes some ten milliseconds. Raises nothing.
+
+    With ``--readonly`` only what reading takes is tried: the rest traces or clears, if only memtop itself.
+    """
     pagemap, codes = _probe_pagemap()
-    userfaultfd = _userfaultfd(lib.mt_probe_userfaultfd())
+    if readonly():
+        soft_dirty, userfaultfd, wp_async, tracing, injection = map(_untried, _ACTING)
+    else:
+        soft_dirty = _soft_dirty(lib.mt_probe_soft_dirty())
+        userfaultfd = _userfaultfd(lib.mt_probe_userfaultfd())
+        wp_async = _wp_async(lib.mt_probe_wp_async(), userfaultfd, codes)
+        tracing, injection = _ptrace(lib.mt_probe_ptrace()), _injection()
     return KernelFeatures(
         release=os.uname().release,
         pagemap=pagemap,
         pagemap_scan=_pagemap_scan(pagemap, codes),
         guard_bit=_category("guard category", Category.GUARD, codes),
         soft_dirty_bit=_category("soft-dirty category", Category.SOFT_DIRTY, codes),
-        soft_dirty=_soft_dirty(lib.mt_probe_soft_dirty()),
+        soft_dirty=soft_dirty,
         userfaultfd=userfaultfd,
-        wp_async=_wp_async(lib.mt_probe_wp_async(), userfaultfd, codes),
-        ptrace=_ptrace(lib.mt_probe_ptrace()),
-        injection=_injection(),
+        wp_async=wp_async,
+        ptrace=tracing,
+        injection=injection,
         pidfd=_pidfd(),
         anon_names=_anon_names(),
     )
+
+
+_ACTING = ("soft-dirty", "userfaultfd", "WP_ASYNC", "ptrace", "injection")
+
+
+def _untried(name: str) -> Feature:
+    return Feature(name, None, "not tried: memtop runs with --readonly", "start it without")
 
 
 def probe_target(process: ProcessHandle) -> TargetFeatures:
@@ -247,6 +263,9 @@ def _ptrace(answer: int) -> Feature:
 
 def _injection() -> Feature:
     name = "injection"
+    for call, error in (("process_vm_readv", lib.mt_may_trace(os.getpid())), ("pidfd_getfd", _may_fetch())):
+        if error:
+            return Feature(name, False, f"{call} does not work: {os.strerror(-error)}", _OUTSIDE)
     out = ffi.new("mt_injection *")
     stage = ptrace.Stage(lib.mt_probe_inject(out))
     if stage is ptrace.Stage.OK:
@@ -262,10 +281,20 @@ def _injection() -> Feature:
 
 _TRIED = {
     ptrace.Stage.SEIZE: "PTRACE_SEIZE",
-    ptrace.Stage.GADGET: "process_vm_readv",
     ptrace.Stage.CALL: "userfaultfd in the test process",
-    ptrace.Stage.FETCH: "pidfd_getfd",
+    ptrace.Stage.FETCH: "handing over the descriptor",
 }
+
+
+def _may_fetch() -> int:
+    try:
+        pidfd = os.pidfd_open(os.getpid())
+    except (OSError, AttributeError):
+        return -errno.ENOSYS
+    try:
+        return int(lib.mt_may_fetch(pidfd))
+    finally:
+        os.close(pidfd)
 
 
 def _pidfd() -> Feature:

@@ -14,9 +14,10 @@ from enum import IntFlag
 from types import TracebackType
 from typing import Any, Protocol
 
+from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.procfs import directory, explain, explain_memory
-from memtop.model.layout import COUNT, RUN, CountFlag
+from memtop.model.layout import COUNT, RUN, CountFlag, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
@@ -151,10 +152,13 @@ class Scanner:
 
         Raises:
             ProcessGone: the address space ended.
+            NotPermitted: a protecting mode, with ``--readonly``.
             Failed: anything else; what was cleared before is lost, so report everything once.
         """
         if len(modes) != len(table):
             raise ValueError("one mode per mapping")
+        if Mode.ARMED in modes or Mode.ARMED_FILE in modes:
+            require_action(f"write-protecting process {self._pid}")
         counts = bytearray(len(table) * COUNT.size)
         cells = watch.cells if watch else 0
         resident, written = bytearray(4 * cells), bytearray(4 * cells)
@@ -203,6 +207,26 @@ class Scanner:
         )
         return list(ffi.unpack(found, count)) if count else []
 
+    def find_huge(self, start: int, end: int) -> PageRuns:
+        """Pages of a range (bytes) that huge pages map; a look that changes nothing.
+
+        Raises:
+            MemtopError: as ``scan``.
+        """
+        return self._find(True, start, end)
+
+    def find_small(self, start: int, end: int) -> PageRuns:
+        """Pages of a range that are there and mapped one by one."""
+        return self._find(False, start, end)
+
+    def _find(self, huge: bool, start: int, end: int) -> PageRuns:
+        room, parts = 4096, []
+        found, at = ffi.new("mt_run[]", room), ffi.new("uint64_t *", start)
+        while at[0] < end:
+            count = self._check(lib.mt_huge_find(self._fd, huge, at, end, found, room))
+            parts.append(_packed_runs(found, count))
+        return PageRuns(b"".join(parts))
+
     def close(self) -> None:
         """Lets go of the address space. Idempotent."""
         if self._fd >= 0:
@@ -244,6 +268,20 @@ def runs_union(a: PageRuns, b: PageRuns) -> PageRuns:
     out = ffi.new("mt_run[]", len(a) + len(b))
     count = lib.mt_runs_union(_runs(a), len(a), _runs(b), len(b), out)
     return PageRuns(_packed_runs(out, count))
+
+
+def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:
+    """What huge pages map now, and how many of them were split by a write.
+
+    Args:
+        huge: what they mapped, protected, when last looked.
+        written: what one scan reported since.
+    """
+    now, count = ffi.new("mt_run[]", len(huge) + len(written) + 1), ffi.new("size_t *")
+    split = lib.mt_huge_follow(_runs(huge), len(huge), _runs(written), len(written), now, count)
+    if split < 0:
+        raise Failed("counting huge pages failed", os.strerror(-split))
+    return PageRuns(_packed_runs(now, count[0])), split
 
 
 def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:

@@ -24,6 +24,7 @@ from memtop.native import ffi, lib
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 _LONGEST_CMDLINE = 1 << 16
+_KSM = re.compile(rb"^ksm_(?:zero|merging)_pages (\d+)", re.MULTILINE)
 _SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^Swap: +(\d+) kB", re.MULTILINE)
 
 
@@ -65,11 +66,15 @@ class Memory:
         size: mapped address space (VmSize).
         resident: VmRSS; the kernel batches it per thread, so it may lag by some pages a thread.
         swapped: VmSwap: anonymous swap without shmem; None where the kernel does not say.
+        pinned: VmPin: held in place for devices or io_uring, which write it without a trace.
+        merged: pages that KSM has merged with same ones, of this process or another, or with the zero page.
     """
 
     size: int
     resident: int
     swapped: int | None
+    pinned: int = 0
+    merged: int = 0
 
 
 def directory(pid: int, tid: int | None = None) -> str:
@@ -141,9 +146,9 @@ def explain_memory(error: OSError, pid: int, what: str) -> MemtopError:
     return ProcessGone(f"the address space of process {pid} ({stat.comm}) has ended")
 
 
-def _read(pid: int, name: str, limit: int = -1) -> bytes:
+def _read(pid: int, name: str, limit: int = -1, tid: int | None = None) -> bytes:
     try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
+        with open(f"{directory(pid, tid)}/{name}", "rb") as file:
             return file.read(limit)
     except OSError as error:
         words = explain_memory if name == "smaps" else explain
@@ -175,13 +180,13 @@ def read_stat(pid: int) -> Stat:
     )
 
 
-def read_status(pid: int) -> dict[str, str]:
-    """/proc/PID/status: field name to its cleaned text, e.g. ``{"VmRSS": "1234 kB"}``.
+def read_status(pid: int, tid: int | None = None) -> dict[str, str]:
+    """/proc/PID/status, or that of a thread: field name to its cleaned text, e.g. ``{"VmRSS": "1234 kB"}``.
 
     Raises:
         ProcessGone: there is no such process.
     """
-    lines = (line.partition(b":") for line in _read(pid, "status").split(b"\n"))
+    lines = (line.partition(b":") for line in _read(pid, "status", tid=tid).split(b"\n"))
     return {name.decode("ascii", "replace"): clean(text.strip()) for name, colon, text in lines if colon}
 
 
@@ -191,13 +196,30 @@ def read_memory(pid: int) -> Memory:
     Raises:
         ProcessGone: there is no such process.
     """
-    status = read_status(pid)
+    status, tid = read_status(pid), None
+    if "VmSize" not in status and (tid := live_thread(pid)) is not None:  # its main thread has ended
+        status = read_status(pid, tid)
 
     def kilobytes(name: str) -> int | None:
         number = status.get(name, "").split(" ")[0]
         return int(number) * 1024 if number.isdigit() else None
 
-    return Memory(kilobytes("VmSize") or 0, kilobytes("VmRSS") or 0, kilobytes("VmSwap"))
+    return Memory(
+        kilobytes("VmSize") or 0,
+        kilobytes("VmRSS") or 0,
+        kilobytes("VmSwap"),
+        kilobytes("VmPin") or 0,
+        _merged_pages(pid, tid),
+    )
+
+
+def _merged_pages(pid: int, tid: int | None) -> int:
+    """From ksm_stat (Linux 6.1); 0 where the kernel has no KSM or does not say."""
+    try:
+        with open(f"{directory(pid, tid)}/ksm_stat", "rb") as file:
+            return sum(int(number) for number in _KSM.findall(file.read()))
+    except OSError:
+        return 0
 
 
 def read_cmdline(pid: int) -> str:
@@ -219,6 +241,15 @@ def boot_id() -> str:
         return ""
 
 
+def max_map_count() -> int:
+    """How many mappings a process may have (vm.max_map_count); the kernel's default where it is hidden."""
+    try:
+        with open("/proc/sys/vm/max_map_count", encoding="ascii") as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 65530
+
+
 def live_thread(pid: int) -> int | None:
     """A thread that still runs in a process whose main thread has ended, or None.
 
@@ -234,11 +265,16 @@ def live_thread(pid: int) -> int | None:
     return None
 
 
-def read_swap(pid: int, table: MappingTable) -> dict[int, int]:
+def read_swap(pid: int, table: MappingTable, tid: int | None = None) -> dict[int, int]:
     """Swapped bytes per mapping id, from smaps; mappings that are new since ``table`` are left out.
 
     Expensive, only on request: the kernel walks every page of the process, and the target's own mmap
     calls wait meanwhile (seconds, for hundreds of gigabytes).
+
+    Args:
+        pid: the process.
+        table: its mappings.
+        tid: a live thread of it, where the main thread has ended.
 
     Raises:
         MemtopError: it is gone, or smaps may not be read.
@@ -246,7 +282,7 @@ def read_swap(pid: int, table: MappingTable) -> dict[int, int]:
     starts = array("Q", (record[0] for record in MAPPING.iter_unpack(table.packed)))
     swapped = dict.fromkeys(table.ids, 0)
     index = -1
-    for match in _SMAPS.finditer(_read(pid, "smaps")):
+    for match in _SMAPS.finditer(_read(pid, "smaps", tid=tid)):
         if match[1] is not None:
             start = int(match[1], 16)
             index = bisect_right(starts, start) - 1

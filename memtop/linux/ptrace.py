@@ -126,6 +126,9 @@ def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
     error = lib.mt_may_trace(tid)
     if error:
         return refused_attach(pid, what, -error, "process_vm_readv")
+    error = lib.mt_may_fetch(process.pidfd) if tid == pid else 0  # an ended main thread has none
+    if error:
+        return refused_attach(pid, what, -error, "pidfd_getfd")
     if _is_32_bit(pid):
         return KernelCannot(what, "it is a 32-bit process, and memtop injects into 64-bit ones only")
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
@@ -152,8 +155,8 @@ def refused_attach(pid: int, what: str, error: int, call: str = "ptrace") -> Mem
 
     Args:
         what: what memtop wanted, as a sentence's beginning.
-        error: errno of the call.
-        call: what was refused, ``ptrace`` or ``process_vm_readv``, which make the same check.
+        error: its errno.
+        call: what was refused; ``process_vm_readv`` and ``pidfd_getfd`` make the same check as ``ptrace``.
     """
     if error == errno.ESRCH:
         return ProcessGone(what, "it has ended")
@@ -206,6 +209,8 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
         raise _filtered(what)
     if stage is Stage.CALL:
         raise _refused_call(what, error)
+    if stage is Stage.FETCH and error == errno.EBADF and tid != pid:
+        raise KernelCannot(what, "its main thread has ended; then it takes a pidfd of a thread", "Linux 6.9")
     if stage is Stage.FETCH and error in (errno.EPERM, errno.ENOSYS):
         raise NotPermitted(what, f"pidfd_getfd: {why}", "a sandbox refuses it; run memtop outside of it")
     if stage is Stage.ARCH:

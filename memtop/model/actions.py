@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from memtop.model.layout import PAGE
 from memtop.model.units import count, size
 
 
@@ -15,6 +16,40 @@ class Method(str, Enum):
     WRITE_PROTECT = "write-protect"
     SOFT_DIRTY = "soft-dirty"
     OFF = "off"
+
+
+class Arm(str, Enum):
+    """``--arm``: which mappings write-protect tracking takes."""
+
+    ANON = "anon"
+    FILE = "file"
+    ALL = "all"
+
+    @property
+    def takes_anon(self) -> bool:
+        """Anonymous memory, private writable files, and shared memory."""
+        return self is not Arm.FILE
+
+    @property
+    def takes_files(self) -> bool:
+        """All other file mappings."""
+        return self is not Arm.ANON
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How careful memtop is with a process.
+
+    Attributes:
+        arm: which mappings are tracked.
+        keep_huge: huge pages are left out of tracking, so that none is split.
+        max_cost: share of one processor (0.02 is 2 %) that write faults may cost the process, and as much
+            again that sampling may cost; 0 is no bound.
+    """
+
+    arm: Arm = Arm.ANON
+    keep_huge: bool = False
+    max_cost: float = 0.02
 
 
 class ClearRefs(IntEnum):
@@ -52,12 +87,16 @@ _CLEAR = {
 
 @dataclass(frozen=True, slots=True)
 class ArmCost:
-    """What write-protecting a process would touch, counted from its last sample.
+    """What tracking the writes of a process would touch, counted from its last sample.
 
     Attributes:
+        method: as asked for.
         mappings, left_out: how many would be tracked, how many would not.
         pages: present base pages that will be protected.
         huge_pages: huge pages (2 MiB) among them; each splits on its first write.
+        expected: what ``auto`` will probably come to; None: ``method`` itself.
+        huge_kept: huge pages that are left out (``--keep-huge``).
+        file_pages: present base pages of file mappings among ``pages``.
     """
 
     method: Method
@@ -65,22 +104,29 @@ class ArmCost:
     left_out: int
     pages: int
     huge_pages: int
+    expected: Method | None = None
+    huge_kept: int = 0
+    file_pages: int = 0
 
     @property
     def sentence(self) -> str:
         """Cost and side effects in one sentence."""
-        if self.method is Method.SOFT_DIRTY:
+        if (self.expected or self.method) is Method.SOFT_DIRTY:
             return (
                 "clear soft-dirty of the whole process each tick: one write fault a page and tick; "
                 "other soft-dirty users (CRIU) lose their state"
             )
-        split = (
-            f"; {count(self.huge_pages)} huge pages split on first write, for good" if self.huge_pages else ""
-        )
-        return (
-            f"write-protect {count(self.mappings)} mappings ({size(self.pages * 4096)} present): one thread "
-            f"stops once for under a millisecond, then one write fault a written page and tick{split}"
-        )
+        parts = [
+            f"write-protect {count(self.mappings)} mappings ({size(self.pages * PAGE)} present): one thread "
+            "stops once for under a millisecond, then one write fault a written page and tick"
+        ]
+        if self.huge_pages:
+            parts.append(f"{count(self.huge_pages)} huge pages split on first write, for good")
+        if self.huge_kept:
+            parts.append(f"{count(self.huge_kept)} huge pages stay out of it (--keep-huge)")
+        if self.file_pages:
+            parts.append(f"{size(self.file_pages * PAGE)} of files will be mapped page by page")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,11 @@ class Coverage(IntEnum):
     READ_ONLY_FILE = 10
     LOST = 11
     OTHER_WRITERS = 12
+    HUGE_KEPT = 13
+    ANON_LEFT_OUT = 14
+    SHARED_FILE = 15
+    PINNED = 16
+    MERGED = 17
 
     @property
     def exactness(self) -> Exactness:
@@ -65,7 +70,8 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     ),
     Coverage.FILE_LEFT_OUT: (
         Exactness.NONE,
-        "file mapping, left alone: tracking it would stop the kernel from mapping it in large pieces",
+        "file mapping, left alone: tracking it would stop the kernel from mapping it in large pieces "
+        "(--arm all takes it)",
     ),
     Coverage.SPECIAL: (Exactness.NONE, "kernel or device memory: writes to it can't be tracked"),
     Coverage.BUSY: (Exactness.NONE, "the process itself or another tracker has a userfaultfd on it"),
@@ -78,5 +84,22 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     Coverage.OTHER_WRITERS: (
         Exactness.APPROXIMATE,
         "shared memory: writes through another process's mapping are not seen",
+    ),
+    Coverage.HUGE_KEPT: (
+        Exactness.NONE,
+        "huge pages, left alone by --keep-huge: tracking would split them on their first write",
+    ),
+    Coverage.ANON_LEFT_OUT: (Exactness.NONE, "no file mapping, and --arm file takes only those"),
+    Coverage.SHARED_FILE: (
+        Exactness.APPROXIMATE,
+        "shared file: pages that were first read count too, and writes by other ways are not seen",
+    ),
+    Coverage.PINNED: (
+        Exactness.APPROXIMATE,
+        "the process has pages pinned for a device or io_uring: what those write there is not seen",
+    ),
+    Coverage.MERGED: (
+        Exactness.APPROXIMATE,
+        "same pages of the process are being merged (KSM): a page that is merged may count as written",
     ),
 }

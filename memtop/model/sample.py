@@ -61,6 +61,9 @@ class TrackerInfo:
         exact: exactness of what it reports at its best.
         note: why this one, or why none; empty when there is nothing to say.
         armed, mappings: how many mappings it tracks, of how many.
+        huge_split: huge pages that it has split since it started, counted scan by scan; None where the
+            tracker splits none. Counted too: those that the process itself gave back and filled again with
+            small pages between two scans.
     """
 
     name: str
@@ -68,6 +71,7 @@ class TrackerInfo:
     note: str = ""
     armed: int = 0
     mappings: int = 0
+    huge_split: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +84,15 @@ class Cost:
         target_faults: write faults that this tick's written pages cost the target; an upper bound,
             one per base page that had been protected.
         stop_s: seconds that a thread of the target stood still for memtop in this tick.
+        target_s: seconds of the target's time that these faults took, at the cost of one fault as
+            measured on this host.
     """
 
     scan_s: float = 0.0
     cpu_s: float = 0.0
     target_faults: int = 0
     stop_s: float = 0.0
+    target_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +185,7 @@ class Sample:
         runs: written pages since the last sample, of all tracked mappings.
         swapped: bytes per mapping id, only where smaps was asked for.
         baseline: first sample after arming: nothing counts as written.
+        stretched: ``interval`` is longer than asked for, so that the cost stays below ``--max-cost``.
         message: one sentence when something is to be said (ended, exec'd, degraded); else empty.
     """
 
@@ -197,6 +205,7 @@ class Sample:
     swapped: dict[int, int] | None = None
     watched: Watched | None = None
     message: str = ""
+    stretched: bool = False
     mappings: MappingSamples = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -198,7 +198,33 @@ int mt_probe_userfaultfd(void);
 int mt_probe_ptrace(void);
 /* The whole injection, into an own child that waits; out->uffd is closed already.  As mt_inject_uffd. */
 int mt_probe_inject(mt_injection *out);
-/* Does the kernel let this process trace that thread?  Asked without touching it: 0 or -errno. */
+/* Does the kernel let this process trace that thread, and take descriptors of that process?  Asked without
+ * touching either: 0 or -errno. */
 int mt_may_trace(int tid);
+int mt_may_fetch(int pidfd);
 /* prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME): 0 or -errno (-EINVAL: before Linux 5.17 or not built in). */
 int mt_name_anonymous(uint64_t start, uint64_t length, const char *name);
+
+/* ---- huge.c: huge pages ------------------------------------------------------------------------ */
+
+/* Pages of [*at, end) that a huge page maps (huge 1), or that are there and mapped one by one (huge 0), as
+ * sorted runs; a look that changes nothing.  Moves *at to where it stopped: at end, or where room ended.
+ * Returns how many runs were written to found, or -errno. */
+int64_t mt_huge_find(int pagemap_fd, int huge, uint64_t *at, uint64_t end, mt_run *found, size_t room);
+/* From the pages that were mapped by huge pages (protected) and the runs written since, those that are now.
+ * A run of small pages where a huge page was: its first write split it.  now has room for huge_count +
+ * written_count.  Returns how many were split, or -ENOMEM. */
+int64_t mt_huge_follow(const mt_run *huge, size_t huge_count, const mt_run *written, size_t written_count,
+                       mt_run *now, size_t *now_count);
+
+/* ---- faults.c ------------------------------------------------------------------------------------ */
+
+/* Nanoseconds of one write fault on a protected page, measured on memory of its own within about a
+ * millisecond, or -errno. */
+int64_t mt_fault_ns(void);
+
+/* ---- caps.c -------------------------------------------------------------------------------------- */
+
+/* Drops all capabilities of the calling thread but these bits; also from the bounding set, where that is
+ * allowed.  Threads started later have no more.  0 or -errno. */
+int mt_caps_keep(uint64_t keep);

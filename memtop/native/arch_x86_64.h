@@ -13,15 +13,13 @@ typedef struct user_regs_struct mt_regs; /* NT_PRSTATUS */
 #define MT_SYSCALL_SIZE 2
 
 /* A 32-bit thread: the register set is another one, and so are its system calls. */
-static inline int mt_arch_compat(const mt_regs *regs, size_t size)
-{
+static inline int mt_arch_compat(const mt_regs *regs, size_t size) {
     return size != sizeof *regs || regs->cs == 0x23;
 }
 
 /* The thread will run number(argument) with the syscall instruction at code.  orig_rax = -1 says "not in a
  * system call", so that the kernel does not restart, on these registers, the one that we interrupted. */
-static inline void mt_arch_call(mt_regs *regs, uint64_t code, long number, uint64_t argument)
-{
+static inline void mt_arch_call(mt_regs *regs, uint64_t code, long number, uint64_t argument) {
     regs->rip = code;
     regs->rax = (unsigned long long)number;
     regs->rdi = argument;
@@ -36,9 +34,9 @@ static inline int mt_arch_in_syscall(const mt_regs *regs) { return (int64_t)regs
 /* Most system calls restart by themselves after a stop (the kernel does it once our registers are gone and
  * the thread's own, with -ERESTART* in rax, are back).  These return EINTR instead (signal(7), "Interruption
  * of system calls and library functions by stop signals").  All of them have done nothing when they say so,
- * so running them again is what the program would have seen without us.  close and connect are not such. */
-static inline int mt_arch_interrupted(const mt_regs *regs)
-{
+ * so running them again is what the program would have seen without us, but that a timeout begins anew.
+ * close and connect are not such. */
+static inline int mt_arch_interrupted(const mt_regs *regs) {
     if ((int64_t)regs->rax != -EINTR)
         return 0;
     switch (regs->orig_rax) {
@@ -55,8 +53,7 @@ static inline int mt_arch_interrupted(const mt_regs *regs)
 }
 
 /* Makes the thread run the interrupted system call again, as the kernel does for its own restarts. */
-static inline void mt_arch_rewind(mt_regs *regs)
-{
+static inline void mt_arch_rewind(mt_regs *regs) {
     regs->rip -= MT_SYSCALL_SIZE;
     regs->rax = regs->orig_rax;
 }

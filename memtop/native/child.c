@@ -16,15 +16,13 @@
 
 #define MASK_SIZE 8 /* bytes of a kernel sigset_t; the C library's wrapper would leave its own signals open */
 
-int64_t mt_now_ns(void)
-{
+int64_t mt_now_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000000000ll + now.tv_nsec;
 }
 
-int mt_read_task(int pid, int tid, const char *name, char *text, size_t size)
-{
+int mt_read_task(int pid, int tid, const char *name, char *text, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/%s", pid, tid, name);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -36,8 +34,7 @@ int mt_read_task(int pid, int tid, const char *name, char *text, size_t size)
     return got < 0 ? -error : (int)got;
 }
 
-int mt_child_fork(void)
-{
+int mt_child_fork(void) {
     uint64_t all = ~0ull, before;
     if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, MASK_SIZE) != 0)
         return -errno;
@@ -50,8 +47,7 @@ int mt_child_fork(void)
     return pid < 0 ? -error : (int)pid;
 }
 
-int mt_child_wait(int pid, int timeout_ms, int *status)
-{
+int mt_child_wait(int pid, int timeout_ms, int *status) {
     int64_t deadline = mt_now_ns() + timeout_ms * 1000000ll;
     for (;;) {
         pid_t ended = waitpid(pid, status, __WALL | WNOHANG);
@@ -65,15 +61,13 @@ int mt_child_wait(int pid, int timeout_ms, int *status)
     }
 }
 
-void mt_child_kill(int pid)
-{
+void mt_child_kill(int pid) {
     kill(pid, SIGKILL);
     while (waitpid(pid, 0, __WALL) < 0 && errno == EINTR)
         ;
 }
 
-void mt_child_close_all_but(int a, int b)
-{
+void mt_child_close_all_but(int a, int b) {
     unsigned low = (unsigned)(a < b ? a : b), high = (unsigned)(a < b ? b : a), next = 0;
     for (int i = 0; i < 2; i++) {
         unsigned keep = i == 0 ? low : high;

@@ -12,8 +12,7 @@
 
 /* Reads with process_vm_readv: /proc/PID/mem would also ask for the right to open that file, which a caller
  * with only CAP_SYS_PTRACE lacks. */
-static int search(int tid, const mt_mapping *mapping, const char *code, size_t length, uint64_t *found)
-{
+static int search(int tid, const mt_mapping *mapping, const char *code, size_t length, uint64_t *found) {
     static _Thread_local char buffer[CHUNK];
     for (uint64_t at = mapping->start; at + length <= mapping->end;) {
         uint64_t left = mapping->end - at;
@@ -33,13 +32,11 @@ static int search(int tid, const mt_mapping *mapping, const char *code, size_t l
     return 0;
 }
 
-static int is_vdso(const mt_mapping *mapping, const char *names)
-{
+static int is_vdso(const mt_mapping *mapping, const char *names) {
     return mapping->name_len == 6 && memcmp(names + mapping->name_at, "[vdso]", 6) == 0;
 }
 
-int mt_find_code(int pid, int tid, const char *code, size_t length, uint64_t *found)
-{
+int mt_find_code(int pid, int tid, const char *code, size_t length, uint64_t *found) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/maps", pid, tid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -10,8 +10,7 @@
 
 #if !MT_CAN_INJECT
 
-int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out)
-{
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out) {
     *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_ARCH};
     return MT_INJECT_ARCH;
 }
@@ -33,8 +32,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 
 #define GRACE_MS 1000 /* what the helper gets beyond its own limits before memtop calls it off */
 
-static int send_fd(int socket, int fd)
-{
+static int send_fd(int socket, int fd) {
     char control[CMSG_SPACE(sizeof fd)] = {0}, byte = 0;
     struct iovec io = {&byte, 1};
     struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
@@ -46,8 +44,7 @@ static int send_fd(int socket, int fd)
     return sendmsg(socket, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
 }
 
-static int receive_fd(int socket)
-{
+static int receive_fd(int socket) {
     char control[CMSG_SPACE(sizeof(int))] = {0}, byte;
     struct iovec io = {&byte, 1};
     struct msghdr message = {.msg_iov = &io, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
@@ -62,8 +59,7 @@ static int receive_fd(int socket)
 
 /* The last to be killed for lack of memory, the first to get a processor: the target waits for us.  We sleep
  * whenever it runs, so real-time priority takes nothing from anybody.  All of it as far as we may. */
-static void be_first(void)
-{
+static void be_first(void) {
     int fd = open("/proc/self/oom_score_adj", O_WRONLY);
     if (fd >= 0 && write(fd, "-1000", 5) < 0 && write(fd, "0", 1) < 0)
         errno = 0; /* it stays as it is */
@@ -71,8 +67,7 @@ static void be_first(void)
         setpriority(PRIO_PROCESS, 0, -20);
 }
 
-static void helper(mt_job *j)
-{
+static void helper(mt_job *j) {
     int uffd = -1;
     setsid(); /* a Ctrl-C is for memtop, not for us */
     be_first();
@@ -86,8 +81,7 @@ static void helper(mt_job *j)
 }
 
 /* Has the thread a seccomp filter?  1 also when that can't be read. */
-static int is_filtered(int pid, int tid)
-{
+static int is_filtered(int pid, int tid) {
     char text[8192];
     int got = mt_read_task(pid, tid, "status", text, sizeof text);
     const char *line = strstr(text, "\nSeccomp:\t");
@@ -95,8 +89,7 @@ static int is_filtered(int pid, int tid)
 }
 
 /* Runs the helper and waits for it.  The result is in the shared page. */
-static void run(mt_job *j, int timeout_ms)
-{
+static void run(mt_job *j, int timeout_ms) {
     mt_injection *result = &j->shared->result;
     int status, untouched = MT_UNTOUCHED, limit_ms = MT_PATIENCE * timeout_ms + GRACE_MS;
     int pid = mt_child_fork();
@@ -118,8 +111,7 @@ static void run(mt_job *j, int timeout_ms)
     }
 }
 
-int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out)
-{
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out) {
     int sockets[2];
     *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .tid = tid};
     mt_job j = {.pid = pid, .tid = tid, .pidfd = pidfd};

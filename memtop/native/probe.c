@@ -19,11 +19,11 @@
 #define SET_VMA_ANON_NAME 0
 #define ENTRY_SOFT_DIRTY (1ull << 55)
 #define NR_PIDFD_OPEN 434
+#define NR_PIDFD_GETFD 438
 #define TIMEOUT_MS 2000
 
 /* Runs probe in a child.  Its answer, 0, 1 or -errno, travels in the exit status. */
-static int in_child(int (*probe)(void))
-{
+static int in_child(int (*probe)(void)) {
     int status, pid = mt_child_fork();
     if (pid == 0) {
         int answer = probe();
@@ -43,8 +43,7 @@ static int in_child(int (*probe)(void))
     return WEXITSTATUS(status) > 1 ? 1 - WEXITSTATUS(status) : WEXITSTATUS(status);
 }
 
-static volatile char *new_pages(size_t count)
-{
+static volatile char *new_pages(size_t count) {
     int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE;
     void *pages = mmap(0, count * MT_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     return pages == MAP_FAILED ? 0 : pages;
@@ -52,16 +51,14 @@ static volatile char *new_pages(size_t count)
 
 /* ---- soft-dirty --------------------------------------------------------------------------------- */
 
-static int entry_of(int pagemap, const volatile void *page, uint64_t *entry)
-{
+static int entry_of(int pagemap, const volatile void *page, uint64_t *entry) {
     off_t at = (off_t)((uintptr_t)page / MT_PAGE * sizeof *entry);
     ssize_t got = pread(pagemap, entry, sizeof *entry, at);
     return got == sizeof *entry ? 0 : got < 0 ? -errno : -EIO;
 }
 
 /* Without the feature the kernel takes the command and never sets the bit. */
-static int soft_dirty(void)
-{
+static int soft_dirty(void) {
     uint64_t cleared, written;
     volatile char *page = new_pages(1);
     int clear = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
@@ -84,16 +81,14 @@ int mt_probe_soft_dirty(void) { return in_child(soft_dirty); }
 
 /* ---- userfaultfd -------------------------------------------------------------------------------- */
 
-static int userfaultfd(void)
-{
+static int userfaultfd(void) {
     return syscall(SYS_userfaultfd, UFFD_FLAGS) < 0 ? -errno : 1;
 }
 
 int mt_probe_userfaultfd(void) { return in_child(userfaultfd); }
 
 /* Gets and clears the written pages of two; how many they were, or -errno. */
-static int scan_two(int pagemap, volatile char *pages)
-{
+static int scan_two(int pagemap, volatile char *pages) {
     page_region regions[2];
     scan_arg arg = {
         .size = sizeof arg,
@@ -112,8 +107,7 @@ static int scan_two(int pagemap, volatile char *pages)
     return found < 0 ? -errno : count;
 }
 
-static int wp_async(void)
-{
+static int wp_async(void) {
     volatile char *pages = new_pages(2);
     int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     if (!pages || pagemap < 0)
@@ -139,8 +133,7 @@ int mt_probe_wp_async(void) { return in_child(wp_async); }
 /* ---- ptrace ------------------------------------------------------------------------------------- */
 
 /* The tracer is not memtop itself, so that no signal or wait of memtop's has to do with it. */
-static int seize(void)
-{
+static int seize(void) {
     int pid = mt_child_fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -156,8 +149,7 @@ static int seize(void)
 
 int mt_probe_ptrace(void) { return in_child(seize); }
 
-int mt_probe_inject(mt_injection *out)
-{
+int mt_probe_inject(mt_injection *out) {
     int pid = mt_child_fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -181,15 +173,19 @@ int mt_probe_inject(mt_injection *out)
 }
 
 /* process_vm_readv(2) makes the same check as ptrace(2), before it looks at the address. */
-int mt_may_trace(int tid)
-{
+int mt_may_trace(int tid) {
     char byte;
     struct iovec here = {&byte, 1}, nowhere = {0, 1};
     ssize_t got = process_vm_readv(tid, &here, 1, &nowhere, 1, 0);
     return got >= 0 || errno == EFAULT ? 0 : -errno;
 }
 
-int mt_name_anonymous(uint64_t start, uint64_t length, const char *name)
-{
+/* pidfd_getfd(2) too, before it looks for the descriptor. */
+int mt_may_fetch(int pidfd) {
+    long got = syscall(NR_PIDFD_GETFD, pidfd, -1, 0);
+    return got >= 0 || errno == EBADF ? 0 : -errno;
+}
+
+int mt_name_anonymous(uint64_t start, uint64_t length, const char *name) {
     return prctl(SET_VMA, SET_VMA_ANON_NAME, start, length, name) == 0 ? 0 : -errno;
 }

@@ -33,8 +33,7 @@
 
 #define MASK_SIZE 8 /* bytes of a kernel sigset_t */
 
-int mt_fail(mt_job *j, int stage, int error)
-{
+int mt_fail(mt_job *j, int stage, int error) {
     j->shared->result.error = error;
     return stage;
 }
@@ -42,13 +41,11 @@ int mt_fail(mt_job *j, int stage, int error)
 /* A failed ptrace request: ESRCH means that the thread is no more. */
 static int lost(mt_job *j, int stage) { return mt_fail(j, errno == ESRCH ? MT_INJECT_GONE : stage, errno); }
 
-static long trace(const mt_job *j, int request, void *data)
-{
+static long trace(const mt_job *j, int request, void *data) {
     return ptrace(request, j->tid, (void *)0, data);
 }
 
-static int read_regs(const mt_job *j, mt_regs *regs, size_t *size)
-{
+static int read_regs(const mt_job *j, mt_regs *regs, size_t *size) {
     struct iovec io = {regs, sizeof *regs};
     if (ptrace(PTRACE_GETREGSET, j->tid, (void *)NT_PRSTATUS, &io) != 0)
         return -1;
@@ -56,14 +53,12 @@ static int read_regs(const mt_job *j, mt_regs *regs, size_t *size)
     return 0;
 }
 
-static int write_regs(const mt_job *j, const mt_regs *regs)
-{
+static int write_regs(const mt_job *j, const mt_regs *regs) {
     struct iovec io = {(void *)regs, sizeof *regs};
     return (int)ptrace(PTRACE_SETREGSET, j->tid, (void *)NT_PRSTATUS, &io);
 }
 
-static int read_memory(const mt_job *j, uint64_t at, void *to, size_t size)
-{
+static int read_memory(const mt_job *j, uint64_t at, void *to, size_t size) {
     struct iovec here = {to, size}, there = {(void *)(uintptr_t)at, size};
     return process_vm_readv(j->tid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -1;
 }
@@ -71,8 +66,7 @@ static int read_memory(const mt_job *j, uint64_t at, void *to, size_t size)
 /* ---- stops -------------------------------------------------------------------------------- */
 
 /* Can the thread not be stopped, however long we wait?  Otherwise it is only short of a processor. */
-static int is_uninterruptible(const mt_job *j)
-{
+static int is_uninterruptible(const mt_job *j) {
     char text[1024];
     mt_read_task(j->pid, j->tid, "stat", text, sizeof text);
     const char *name_end = strrchr(text, ')'); /* the name may hold anything */
@@ -81,8 +75,7 @@ static int is_uninterruptible(const mt_job *j)
 
 /* Waits for the thread to stop; limit_ns 0: for as long as it takes.  It sleeps rather than spins: on one
  * processor the thread could not run, on two it would be woken on another one, which takes longer. */
-static int wait_stop(const mt_job *j, int64_t limit_ns, int *status)
-{
+static int wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
     const uint64_t child_signal = 1ull << (SIGCHLD - 1);
     int64_t begin = limit_ns ? mt_now_ns() : 0;
     for (;;) {
@@ -107,8 +100,7 @@ static int is_syscall(int status) { return WSTOPSIG(status) == (SIGTRAP | 0x80);
 /* The signal that a thread is about to receive at this stop, 0 at any other stop. */
 static int signal_of(int status) { return is_trap(status) || is_syscall(status) ? 0 : WSTOPSIG(status); }
 
-static int seize(mt_job *j)
-{
+static int seize(mt_job *j) {
     /* Where we may, filters are suspended even if there is none: another thread could set one right now. */
     uintptr_t options = PTRACE_O_TRACESYSGOOD;
     if (trace(j, PTRACE_SEIZE, (void *)(options | OPTION_SUSPEND_SECCOMP)) == 0)
@@ -119,8 +111,7 @@ static int seize(mt_job *j)
 }
 
 /* Stops the thread where the kernel is about to return it to its program. */
-static int stop(mt_job *j)
-{
+static int stop(mt_job *j) {
     /* Numbers are reused: is this still a thread of the process that the pidfd holds? */
     if (syscall(NR_PIDFD_SEND_SIGNAL, j->pidfd, 0, 0, 0) != 0 && errno == ESRCH)
         return mt_fail(j, MT_INJECT_GONE, ESRCH);
@@ -143,8 +134,7 @@ static int stop(mt_job *j)
 /* ---- what the thread gets back ------------------------------------------------------------- */
 
 /* A pending signal that it does not block: then EINTR is the program's own and stays. */
-static int has_signal(const mt_job *j)
-{
+static int has_signal(const mt_job *j) {
     struct { uint64_t from; uint32_t flags; int32_t count; } ask = {0, 0, 16};
     siginfo_t found[16];
     for (ask.flags = 0; ask.flags <= 1; ask.flags++) { /* the thread's own, then the process's */
@@ -158,8 +148,7 @@ static int has_signal(const mt_job *j)
 
 /* A thread stopped inside a restartable sequence (rseq(2)) must begin it anew, as after any preemption.  The
  * kernel sees to that on the way back to the program, but would look at the borrowed address, and forget. */
-static void abort_rseq(mt_job *j)
-{
+static void abort_rseq(mt_job *j) {
     struct { uint64_t area; uint32_t size, signature, flags, pad; } config = {0};
     struct { uint32_t version, flags; uint64_t start, length, abort; } section;
     uint64_t pointer;
@@ -176,8 +165,7 @@ static void abort_rseq(mt_job *j)
 }
 
 /* Reads what the thread is to get back, with what our stop did to it undone. */
-static int save(mt_job *j)
-{
+static int save(mt_job *j) {
     size_t size;
     if (read_regs(j, &j->regs, &size) != 0)
         return lost(j, MT_INJECT_REGISTERS);
@@ -199,8 +187,7 @@ static int save(mt_job *j)
 }
 
 /* What could make the borrowed call go wrong, looked at while nothing is changed yet. */
-static int check(mt_job *j)
-{
+static int check(mt_job *j) {
     struct { uint64_t mode, selector, offset, length; } dispatch = {0};
     char code[MT_SYSCALL_SIZE];
     if (ptrace(GET_SYSCALL_USER_DISPATCH, j->tid, (void *)sizeof dispatch, &dispatch) == 0 && dispatch.mode)
@@ -217,8 +204,7 @@ static int check(mt_job *j)
 
 /* Goes on until a stop of the wanted kind.  0, or the errno of what came instead; ETIMEDOUT: the thread had
  * not run in all that time (a frozen or starved cgroup), and was stopped where it was. */
-static int resume(mt_job *j, int request, int (*wanted)(int), int64_t limit_ns)
-{
+static int resume(mt_job *j, int request, int (*wanted)(int), int64_t limit_ns) {
     int signal = 0;
     for (;;) {
         int status, late;
@@ -244,8 +230,7 @@ static int resume(mt_job *j, int request, int (*wanted)(int), int64_t limit_ns)
 
 /* Runs number(argument) in the thread.  The interrupt sent at its entry stops it right behind it: in the same
  * place of the kernel as the first stop, from which a system call can be restarted. */
-static int call(mt_job *j, long number, uint64_t argument, int64_t *answer)
-{
+static int call(mt_job *j, long number, uint64_t argument, int64_t *answer) {
     mt_regs regs = j->regs;
     size_t size;
     mt_arch_call(&regs, j->code, number, argument);
@@ -265,21 +250,18 @@ static int call(mt_job *j, long number, uint64_t argument, int64_t *answer)
     return error;
 }
 
-static int call_failed(mt_job *j, int error)
-{
+static int call_failed(mt_job *j, int error) {
     int stage = error == ESRCH ? MT_INJECT_GONE : error == ETIMEDOUT ? MT_INJECT_STOP : MT_INJECT_GADGET;
     return mt_fail(j, stage, error);
 }
 
 /* The thread's own pidfd where the kernel has such (6.9): a leader that has ended has no descriptors left. */
-static int fetch(mt_job *j, int remote)
-{
+static int fetch(mt_job *j, int remote) {
     int pidfd = j->tid == j->pid ? -1 : (int)syscall(NR_PIDFD_OPEN, j->tid, PIDFD_OF_THREAD);
     return (int)syscall(NR_PIDFD_GETFD, pidfd < 0 ? j->pidfd : pidfd, remote, 0);
 }
 
-static int make_uffd(mt_job *j, int *uffd)
-{
+static int make_uffd(mt_job *j, int *uffd) {
     uint64_t all = ~0ull;
     int64_t remote = -1, closed;
     if (ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MASK_SIZE, &all) != 0)
@@ -298,8 +280,7 @@ static int make_uffd(mt_job *j, int *uffd)
     return fetched ? mt_fail(j, MT_INJECT_FETCH, fetched) : MT_INJECT_OK;
 }
 
-static int release(mt_job *j)
-{
+static int release(mt_job *j) {
     if (j->masked)
         ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MASK_SIZE, &j->mask);
     if (j->touched)
@@ -309,8 +290,7 @@ static int release(mt_job *j)
 
 /* The first use of a library function looks it up, the first touch of a page after a fork copies it: neither
  * while the target stands still. */
-static void rehearse(const mt_job *j)
-{
+static void rehearse(const mt_job *j) {
     mt_job nobody = *j;
     char code[MT_SYSCALL_SIZE];
     size_t size;
@@ -323,8 +303,7 @@ static void rehearse(const mt_job *j)
     syscall(SYS_tgkill, 0, 0, 0);
 }
 
-int mt_tracee_make_uffd(mt_job *j, int *uffd)
-{
+int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     rehearse(j);
     int64_t begin = mt_now_ns();
     int stage = seize(j);

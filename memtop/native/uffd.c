@@ -5,8 +5,7 @@
 
 #include "core.h"
 
-int mt_uffd_api(int uffd)
-{
+int mt_uffd_api(int uffd) {
     const uint64_t features[] = {
         UFFD_FEATURE_WP | UFFD_FEATURE_WP_SHMEM | UFFD_FEATURE_WP_EMPTY | UFFD_FEATURE_WP_BY_KERNEL,
         UFFD_FEATURE_WP_EMPTY | UFFD_FEATURE_WP_BY_KERNEL, /* built without shmem and hugetlb support */
@@ -21,21 +20,18 @@ int mt_uffd_api(int uffd)
     return -errno;
 }
 
-int mt_uffd_register(int uffd, uint64_t start, uint64_t length)
-{
+int mt_uffd_register(int uffd, uint64_t start, uint64_t length) {
     uffd_register request = {{start, length}, UFFD_MODE_WP, 0};
     return ioctl(uffd, UFFD_IOCTL_REGISTER, &request) == 0 ? 0 : -errno;
 }
 
-int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length)
-{
+int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length) {
     uffd_range range = {start, length};
     return ioctl(uffd, UFFD_IOCTL_UNREGISTER, &range) == 0 ? 0 : -errno;
 }
 
 int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t *index, size_t count,
-                              int32_t *errors)
-{
+                              int32_t *errors) {
     int64_t worked = 0;
     for (size_t i = 0; i < count; i++) {
         const mt_mapping *m = &items[index[i]];

@@ -1,7 +1,8 @@
 """The sampling thread: one tick a target and interval, requests in between.
 
 Deadlines are kept, not sleeps added up: a slow tick shortens the next wait, a missed deadline is
-skipped. Rates never depend on it, they use the measured interval.
+skipped, and so is one whose sample would cost more than it may (``budget``). Rates never depend on it, they
+use the measured interval.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Sequence
 from memtop.linux import access
 from memtop.linux.clear_refs import clear
 from memtop.linux.errors import MemtopError, ProcessGone
-from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
+from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.sample import Sample
 from memtop.sampler.source import LONGEST, SHORTEST, Key
 from memtop.sampler.target import Target
@@ -77,13 +78,13 @@ class Sampler:
         """The next tick counts this range in fine cells, and so do the following ones."""
         self._targets[key].watch = WatchRange(mapping_id, start, cell_pages, cells)
 
-    def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
+    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """From the last sample."""
-        return self._targets[key].arm_cost(method)
+        return self._targets[key].arm_cost(method, choice)
 
-    def arm(self, key: Key, method: Method) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
         """On the sampling thread; the baseline follows at once."""
-        self._request(lambda: self._act(key, lambda target: self._arm(target, method)), now=True)
+        self._request(lambda: self._act(key, lambda target: self._arm(target, method, choice)), now=True)
 
     def disarm(self, key: Key) -> None:
         """On the sampling thread."""
@@ -112,8 +113,8 @@ class Sampler:
         except MemtopError as error:
             self._on_notice(Notice(error.sentence, "error", key))
 
-    def _arm(self, target: Target, method: Method) -> None:
-        target.arm(method)
+    def _arm(self, target: Target, method: Method, choice: Arm | None = None) -> None:
+        target.arm(method, choice)
         info = target.tracker_info
         if method is Method.OFF:
             text = f"{target.process.comm}: writes are not tracked any more; nothing is left in the process"
@@ -148,7 +149,7 @@ class Sampler:
             for action in requests:
                 action()
             if self._due(last):
-                self._tick_all()
+                self._tick_all(only_affordable=True)
                 # The deadline that was due, so that ticks keep their rhythm; a missed one is skipped.
                 last = max(last + self._interval, time.monotonic() - self._interval)
 
@@ -162,9 +163,9 @@ class Sampler:
     def _idle(self) -> bool:
         return self._frozen or all(target.ended for target in self._targets.values())
 
-    def _tick_all(self) -> None:
+    def _tick_all(self, only_affordable: bool = False) -> None:
         for target in list(self._targets.values()):
-            if target.ended:
+            if target.ended or (only_affordable and not target.affords_tick()):
                 continue
             try:
                 sample = target.tick()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
+from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.sample import Sample
 
 Key = tuple[int, int]
@@ -50,12 +50,18 @@ class Source(Protocol):
         """Which range the following Samples show in fine cells (``Sample.watched``); a tick follows soon."""
         ...
 
-    def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
+    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """What ``arm`` would touch, from the last sample; None before the first."""
         ...
 
-    def arm(self, key: Key, method: Method) -> None:
-        """Starts tracking; the next Sample is the baseline. A refusal arrives as a Notice."""
+    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
+        """Starts tracking; the next Sample is the baseline. A refusal arrives as a Notice.
+
+        Args:
+            key: which process.
+            method: how writes are tracked.
+            choice: which mappings; None: as memtop was started (``--arm``).
+        """
         ...
 
     def disarm(self, key: Key) -> None:

@@ -9,15 +9,20 @@ from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.pagemap import Scanner, count_sum
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import MapsReader, Stat, read_memory, read_stat, read_swap
-from memtop.model.actions import ArmCost, Method
-from memtop.model.layout import COUNT, HUGE_PAGES, PAGE, Mode
+from memtop.linux.procfs import MapsReader, Memory, Stat, read_memory, read_stat, read_swap
+from memtop.linux.userfaultfd import fault_seconds
+from memtop.model import units
+from memtop.model.actions import Arm, ArmCost, Care, Method
+from memtop.model.layout import PAGE
+from memtop.model.mapping import MappingTable
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
+from memtop.sampler.budget import FAULT_S, Budget
 from memtop.tracking.base import Tick, Tracker, WatchRange
-from memtop.tracking.choose import arm
+from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, prefers_soft_dirty
 from memtop.tracking.consumers import FanOut
+from memtop.tracking.doubts import Doubts
 from memtop.tracking.passive import BlindTracker, PassiveTracker
-from memtop.tracking.policy import WRITE_PROTECT
+from memtop.tracking.policy import BY_ARM, PASSIVE, cost_of
 
 ZERO_EVERY = 10.0
 """Seconds between counts of zero pages in armed mappings: they need a second look at every page."""
@@ -33,12 +38,15 @@ class Target:
         kernel: what this kernel can.
         swap: read smaps each tick for swap per mapping. Expensive: the kernel walks every page and the
             target's own mmap calls wait meanwhile.
+        care: what tracking may touch and cost.
 
     Raises:
         MemtopError: the process can't be looked at.
     """
 
-    def __init__(self, handle: ProcessHandle, kernel: KernelFeatures, *, swap: bool = False) -> None:
+    def __init__(
+        self, handle: ProcessHandle, kernel: KernelFeatures, *, swap: bool = False, care: Care = DEFAULT_CARE
+    ) -> None:
         self.process = handle.describe()
         self.watch: WatchRange | None = None
         self.fan_out = FanOut()
@@ -46,6 +54,10 @@ class Target:
         self._handle = handle
         self._kernel = kernel
         self._swap = swap
+        self._care = care
+        self._budget = Budget(care.max_cost)
+        self._stretched = self._said_stretched = False
+        self._doubts = Doubts()
         self._stop_s = 0.0
         self._scanned_at: float | None = None
         self._zero_at = float("-inf")
@@ -88,8 +100,12 @@ class Target:
         """The process is gone and the last sample says so."""
         return self.last is not None and self.last.life is Life.ENDED
 
-    def arm(self, method: Method) -> None:
+    def arm(self, method: Method, choice: Arm | None = None) -> None:
         """Replaces the tracker; OFF goes back to looking only.
+
+        Args:
+            method: how writes are tracked.
+            choice: which mappings; None: as memtop was started.
 
         Raises:
             MemtopError: it can't be had; the tracker of before stays.
@@ -100,25 +116,63 @@ class Target:
             raise NotPermitted("tracking is not possible", self._tracker.info.note)
         if self._handle.life() is Life.ENDED:
             raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
-        armed = arm(method, self._handle, self._scanner, self._kernel)
+        care = self._care if choice is None else replace(self._care, arm=choice)
+        huge = self._huge() if method is Method.AUTO else NONE
+        armed = arm(method, self._handle, self._scanner, self._kernel, care, huge)
+        if armed.tracker.info.name != "off":
+            self._budget.fault_s = fault_seconds() or FAULT_S
         self._tracker.close()
         self._tracker = armed.tracker
         self._stop_s += armed.stop_s
+        self._said_stretched = False
 
-    def arm_cost(self, method: Method) -> ArmCost | None:
+    def arm_cost(self, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """What arming would touch, from the last sample; None before the first."""
         if self.last is None:
             return None
-        modes, _ = WRITE_PROTECT.decide(self.last.table)
-        chosen = [i for i, mode in enumerate(modes) if mode in (Mode.ARMED, Mode.ARMED_FILE)]
-        counts = [COUNT.unpack_from(self.last.counts, i * COUNT.size) for i in chosen]
-        return ArmCost(
-            method=method,
-            mappings=len(chosen),
-            left_out=len(modes) - len(chosen),
-            pages=sum(c[0] for c in counts),
-            huge_pages=sum(c[1] for c in counts) // HUGE_PAGES,
-        )
+        return self._cost_of(method, choice or self._care.arm, self.last.table, self.last.counts)
+
+    def look_at_cost(self, method: Method) -> ArmCost | None:
+        """The same before the first sample, from a look of its own; None where page tables can't be read."""
+        counted = self._look()
+        return None if counted is None else self._cost_of(method, self._care.arm, *counted)
+
+    def _cost_of(self, method: Method, choice: Arm, table: MappingTable, counts: bytes) -> ArmCost:
+        expected = method
+        if method is Method.AUTO and prefers_soft_dirty(self._kernel, self._huge()):
+            expected = Method.SOFT_DIRTY
+        return cost_of(method, expected, BY_ARM[choice], table, counts, keep_huge=self._care.keep_huge)
+
+    def _huge(self) -> Share:
+        """How much of the memory is in huge pages."""
+        if self.last is not None and self.last.totals.huge is not None:
+            return Share(self.last.totals.huge, self.last.totals.resident)
+        counted = self._look()
+        if counted is None:
+            return NONE
+        sums = count_sum(counted[1])
+        return Share(sums.huge * PAGE, sums.resident * PAGE)
+
+    def _look(self) -> tuple[MappingTable, bytes] | None:
+        """What is there, without a sample."""
+        if self._scanner is None:
+            return None
+        table = self._maps.read()
+        modes, _ = PASSIVE.decide(table)
+        return table, self._scanner.scan(table, bytes(modes)).counts
+
+    def share_processor(self, targets: int) -> None:
+        """So many targets together may take of memtop's own processor time what one may."""
+        self._budget.cpu_share = self._care.max_cost / targets
+
+    def affords_tick(self) -> bool:
+        """Whether the next sample would stay within ``--max-cost``; if not, it is to be asked again later."""
+        try:
+            affords = self._budget.affords(time.monotonic(), read_stat(self.process.pid).minflt)
+        except MemtopError:  # it ended: the last tick says so
+            return True
+        self._stretched = self._stretched or not affords
+        return affords
 
     def tick(self) -> Sample:
         """One Sample.
@@ -148,6 +202,8 @@ class Target:
     def _tick(self, life: Life = Life.RUNNING) -> Sample:
         began, cpu = time.monotonic(), time.thread_time()
         table = self._maps.read()
+        if self._tracker.prepare(table):
+            table = self._maps.read()
         count_zero = began - self._zero_at >= ZERO_EVERY
         tick = self._tracker.tick(table, count_zero=count_zero, watch=self.watch)
         ended = time.monotonic()
@@ -157,9 +213,16 @@ class Target:
         interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
         self._scanned_at = ended
         info, faults = self._tracker.info, self._faults()
-        totals = self._totals(tick, info, interval)
-        swapped = read_swap(self.process.pid, table) if self._swap else None
+        memory = read_memory(self.process.pid)
+        totals = self._totals(tick, info, interval, memory)
+        swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
         stop_s, self._stop_s = self._stop_s, 0.0
+        cpu_s = time.thread_time() - cpu
+        target_s = self._book(tick, info, cpu_s)
+        stretched, self._stretched = self._stretched, False
+        if stretched and not self._said_stretched and not self._message:
+            self._said_stretched = True
+            self._message = self._why_stretched(interval)
         message, self._message = self._message, ""
         return Sample(
             time=time.time(),
@@ -168,20 +231,33 @@ class Target:
             tracker=info,
             table=table,
             counts=tick.counts,
-            coverage=tick.coverage,
+            coverage=self._doubts.qualify(tick.coverage, memory),
             runs=tick.runs,
             totals=totals,
             faults=faults,
-            cost=Cost(time.monotonic() - began, time.thread_time() - cpu, tick.target_faults, stop_s),
+            cost=Cost(time.monotonic() - began, cpu_s, tick.target_faults, stop_s, target_s),
             life=life,
             baseline=tick.baseline,
             swapped=swapped,
             watched=self._watched(tick),
             message=message,
+            stretched=stretched,
         )
 
-    def _totals(self, tick: Tick, info: TrackerInfo, interval: float) -> Totals:
-        memory = read_memory(self.process.pid)
+    def _book(self, tick: Tick, info: TrackerInfo, cpu_s: float) -> float:
+        tracked = info.name != "off"
+        caused = tick.target_faults if tracked and not tick.baseline else None
+        minor = self._stat[1].minflt if self._stat else 0
+        protected = count_sum(tick.counts).resident if tracked else 0
+        return self._budget.spend(time.monotonic(), minor, caused, cpu_s, protected)
+
+    def _why_stretched(self, interval: float) -> str:
+        name = f"{self.process.comm} {self.process.pid}"
+        bound = f"{self._care.max_cost * 100:.3g} % of a processor (--max-cost)"
+        cost = f"write faults cost {name}" if self._budget.for_faults else "sampling costs memtop"
+        return f"samples come every {units.seconds(interval)}, so that {cost} at most {bound}"
+
+    def _totals(self, tick: Tick, info: TrackerInfo, interval: float, memory: Memory) -> Totals:
         sums = count_sum(tick.counts)
         tracked = info.name != "off"
         written = 0 if tick.baseline else sums.written
@@ -246,7 +322,7 @@ class Target:
         self._open()
 
 
-def open_target(pid: int, kernel: KernelFeatures, *, swap: bool = False) -> Target:
+def open_target(pid: int, kernel: KernelFeatures, *, swap: bool = False, care: Care = DEFAULT_CARE) -> Target:
     """Opens a process by pid.
 
     Raises:
@@ -256,7 +332,7 @@ def open_target(pid: int, kernel: KernelFeatures, *, swap: bool = False) -> Targ
         raise Failed(f"{pid} is no process id")
     handle = ProcessHandle.open(pid)
     try:
-        return Target(handle, kernel, swap=swap)
+        return Target(handle, kernel, swap=swap, care=care)
     except BaseException:
         handle.close()
         raise

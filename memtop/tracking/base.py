@@ -61,6 +61,10 @@ class Tracker(Protocol):
         """Name, exactness and note for header and stream."""
         ...
 
+    def prepare(self, table: MappingTable) -> bool:
+        """Called with each table before ``tick``. True: the mappings have changed by it, read them again."""
+        ...
+
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Scans once.
 

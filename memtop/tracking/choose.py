@@ -10,9 +10,11 @@ from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
 from memtop.linux.userfaultfd import WriteProtector
-from memtop.model.actions import Method
+from memtop.model.actions import Care, Method
+from memtop.model.units import size
 from memtop.tracking.base import Tracker
 from memtop.tracking.passive import PassiveTracker
+from memtop.tracking.policy import BY_ARM
 from memtop.tracking.soft_dirty import SoftDirtyTracker
 from memtop.tracking.write_protect import WriteProtectTracker
 
@@ -29,11 +31,35 @@ class Armed:
     stop_s: float = 0.0
 
 
-def arm(method: Method, process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures) -> Armed:
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a whole, bytes."""
+
+    part: int = 0
+    whole: int = 0
+
+
+DEFAULT_CARE = Care()
+NONE = Share()
+
+
+def arm(
+    method: Method,
+    process: ProcessHandle,
+    scanner: Scanner,
+    kernel: KernelFeatures,
+    care: Care = DEFAULT_CARE,
+    huge: Share = NONE,
+) -> Armed:
     """Starts the tracker that was asked for.
 
     ``auto`` prefers write-protect, because it is exact and leaves other trackers' state alone, then
-    soft-dirty, then nothing; what was passed over is said in the tracker's note.
+    soft-dirty, then nothing; where most of the memory is in huge pages, soft-dirty comes first, because it
+    splits none. What was passed over is said in the tracker's note.
+
+    Args:
+        care: which mappings to track, and what becomes of huge pages.
+        huge: how much of the memory is in huge pages.
 
     Raises:
         MemtopError: a tracker asked for by name can't be had; the sentence says why.
@@ -41,27 +67,44 @@ def arm(method: Method, process: ProcessHandle, scanner: Scanner, kernel: Kernel
     if method is Method.OFF:
         return Armed(PassiveTracker(scanner))
     if method is Method.WRITE_PROTECT:
-        return _write_protect(process, scanner, kernel)
+        return _write_protect(process, scanner, kernel, care)
     if method is Method.SOFT_DIRTY:
-        return _soft_dirty(process, scanner, kernel)
+        return _soft_dirty(process, scanner, kernel, care)
     reasons: list[str] = []
-    for attempt in (_write_protect, _soft_dirty):
+    attempts = [_write_protect, _soft_dirty]
+    if prefers_soft_dirty(kernel, huge):
+        attempts.reverse()
+        reasons.append(
+            f"{size(huge.part)} of {size(huge.whole)} are in huge pages, which soft-dirty does not split"
+        )
+    for attempt in attempts:
         try:
-            return attempt(process, scanner, kernel, "; ".join(reasons))
+            return attempt(process, scanner, kernel, care, "; ".join(reasons))
         except MemtopError as error:
             reasons.append(error.sentence)
     return Armed(PassiveTracker(scanner, "; ".join(reasons)))
 
 
-def _write_protect(process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, note: str = "") -> Armed:
+def prefers_soft_dirty(kernel: KernelFeatures, huge: Share) -> bool:
+    """Whether ``auto`` tries soft-dirty first: most of the memory is in huge pages, and the kernel has it."""
+    return bool(kernel.soft_dirty.works) and huge.part * 2 > huge.whole
+
+
+def _write_protect(
+    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
+) -> Armed:
     for feature in (kernel.pagemap_scan, kernel.wp_async):
         if feature.works is False:
             raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
     injection = create_userfaultfd(process)
-    return Armed(WriteProtectTracker(scanner, WriteProtector(injection.fd), note), injection.stop_s)
+    protector = WriteProtector(injection.fd)
+    tracker = WriteProtectTracker(scanner, protector, note, BY_ARM[care.arm], care.keep_huge)
+    return Armed(tracker, injection.stop_s)
 
 
-def _soft_dirty(process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, note: str = "") -> Armed:
+def _soft_dirty(
+    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, _care: Care, note: str = ""
+) -> Armed:
     feature = kernel.soft_dirty
     if not feature.works:
         kind = NotPermitted if feature.works is None else KernelCannot

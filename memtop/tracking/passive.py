@@ -36,6 +36,10 @@ class PassiveTracker:
             "off", Exactness.NONE, self._note, mappings=len(self._table) if self._table is not None else 0
         )
 
+    def prepare(self, table: MappingTable) -> bool:
+        """Nothing to prepare."""
+        return False
+
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Counts what is resident."""
         if table is not self._table:
@@ -69,6 +73,10 @@ class BlindTracker:
     def info(self) -> TrackerInfo:
         """Name ``off``; exactness none; the reason as the note."""
         return TrackerInfo("off", Exactness.NONE, self._reason, mappings=self._mappings)
+
+    def prepare(self, table: MappingTable) -> bool:
+        """Nothing to prepare."""
+        return False
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Counts nothing: every record stays without its SCANNED flag."""

@@ -1,35 +1,47 @@
 """Which mappings are tracked, and how each is scanned: one table look-up per mapping.
 
 The default arms what belongs to the process alone: anonymous and private writable memory, and shared
-memory (shmem has no other home than RAM). Plain file mappings are left out: protecting a cached file
-makes the kernel map it page by page (32 faults become 16 384).
+memory (shmem has no other home than RAM). Plain file mappings are left out unless asked for (``--arm``):
+protecting a cached file makes the kernel map it page by page (32 faults become 16 384).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from memtop.model.actions import Arm, ArmCost, Method
 from memtop.model.coverage import Coverage
-from memtop.model.layout import MAPPING, TRAITS_AT, Kind, Mode, Perm
+from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, TRAITS_AT, Kind, Mode, Perm
 from memtop.model.mapping import MappingTable
 
 _Rule = tuple[Mode, Coverage]
 
 
-def _write_protect(kind: Kind, perms: int) -> _Rule:
-    """How write-protect tracking treats a mapping of this kind and these permissions."""
-    if kind is Kind.SPECIAL:
-        return Mode.SKIP, Coverage.SPECIAL
-    in_memory = kind in (Kind.SHARED, Kind.HUGETLB)
-    if in_memory and perms & Perm.SHARED:
-        return Mode.ARMED, Coverage.OTHER_WRITERS
-    if (
-        in_memory
-        or kind is Kind.DATA
-        or (kind is Kind.FILE and perms & Perm.WRITE and not perms & Perm.SHARED)
-    ):
-        return Mode.ARMED_FILE, Coverage.EXACT  # private: what it has not written is still the file's
-    if kind in (Kind.FILE, Kind.TEXT):
-        return Mode.CENSUS, Coverage.FILE_LEFT_OUT
-    return Mode.ARMED, Coverage.EXACT
+def _write_protect(arm: Arm) -> Callable[[Kind, int], _Rule]:
+    """How write-protect tracking treats a mapping of some kind and permissions."""
+
+    def rule(kind: Kind, perms: int) -> _Rule:
+        if kind is Kind.SPECIAL:
+            return Mode.SKIP, Coverage.SPECIAL
+        shared = bool(perms & Perm.SHARED)
+        if is_plain_file(kind, perms):
+            if not arm.takes_files:
+                return Mode.CENSUS, Coverage.FILE_LEFT_OUT
+            return (Mode.ARMED, Coverage.SHARED_FILE) if shared else (Mode.ARMED_FILE, Coverage.EXACT)
+        if not arm.takes_anon:
+            return Mode.CENSUS, Coverage.ANON_LEFT_OUT
+        if kind in (Kind.SHARED, Kind.HUGETLB, Kind.DATA, Kind.FILE):
+            # private: what it has not written is still the file's
+            return (Mode.ARMED, Coverage.OTHER_WRITERS) if shared else (Mode.ARMED_FILE, Coverage.EXACT)
+        return Mode.ARMED, Coverage.EXACT
+
+    return rule
+
+
+def is_plain_file(kind: Kind, perms: int) -> bool:
+    """A mapping that the kernel fills from a file and that the process has no pages of its own in."""
+    private_writable = perms & Perm.WRITE and not perms & Perm.SHARED
+    return kind is Kind.TEXT or (kind is Kind.FILE and not private_writable)
 
 
 def _soft_dirty(kind: Kind, _perms: int) -> _Rule:
@@ -44,8 +56,7 @@ def _passive(kind: Kind, _perms: int) -> _Rule:
 class Policy:
     """Two translation tables from a mapping's traits byte: to its Mode and to its Coverage."""
 
-    def __init__(self, rule: str) -> None:
-        decide = {"write-protect": _write_protect, "soft-dirty": _soft_dirty, "off": _passive}[rule]
+    def __init__(self, decide: Callable[[Kind, int], _Rule]) -> None:
         modes, coverage = bytearray(256), bytearray(256)
         for kind in Kind:
             for perms in range(16):
@@ -64,6 +75,43 @@ class Policy:
         return self._coverage[table.packed[index * MAPPING.size + TRAITS_AT]]
 
 
-WRITE_PROTECT = Policy("write-protect")
-SOFT_DIRTY = Policy("soft-dirty")
-PASSIVE = Policy("off")
+BY_ARM = {arm: Policy(_write_protect(arm)) for arm in Arm}
+WRITE_PROTECT = BY_ARM[Arm.ANON]
+SOFT_DIRTY = Policy(_soft_dirty)
+PASSIVE = Policy(_passive)
+
+
+def cost_of(
+    method: Method,
+    expected: Method,
+    policy: Policy,
+    table: MappingTable,
+    counts: bytes,
+    *,
+    keep_huge: bool = False,
+) -> ArmCost:
+    """What write-protecting by this policy would touch, from the counts of one scan."""
+    modes, _ = policy.decide(table)
+    mappings = pages = huge = files = 0
+    for index, mode in enumerate(modes):
+        if mode not in (Mode.ARMED, Mode.ARMED_FILE):
+            continue
+        mappings += 1
+        resident, in_huge = COUNT.unpack_from(counts, index * COUNT.size)[:2]
+        pages += resident
+        record = MAPPING.unpack_from(table.packed, index * MAPPING.size)
+        kind, perms = Kind(record[9]), record[8]
+        files += resident if is_plain_file(kind, perms) else 0
+        # Those of hugetlb and of shared memory stay whole when written.
+        huge += in_huge if kind not in (Kind.HUGETLB, Kind.SHARED) else 0
+    kept = huge if keep_huge else 0
+    return ArmCost(
+        method=method,
+        mappings=mappings,
+        left_out=len(modes) - mappings,
+        pages=pages - kept,
+        huge_pages=(huge - kept) // HUGE_PAGES,
+        expected=expected,
+        huge_kept=kept // HUGE_PAGES,
+        file_pages=files,
+    )

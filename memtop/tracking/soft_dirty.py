@@ -44,6 +44,10 @@ class SoftDirtyTracker:
         tracked = self._modes.count(Mode.SOFT_DIRTY)
         return TrackerInfo("soft-dirty", Exactness.APPROXIMATE, self._note, tracked, len(self._modes))
 
+    def prepare(self, table: MappingTable) -> bool:
+        """Nothing to prepare."""
+        return False
+
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Reads and clears; the first tick only clears."""
         for index in self._new:

@@ -11,17 +11,20 @@ import errno
 from collections.abc import Iterable
 
 from memtop.linux import access
-from memtop.linux.pagemap import Scanner, uncovered
+from memtop.linux.pagemap import Scanner, ScanResult, uncovered
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, Mode
 from memtop.model.mapping import MappingTable
+from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
 from memtop.tracking.base import Tick, WatchRange
-from memtop.tracking.policy import WRITE_PROTECT
+from memtop.tracking.huge import HugeKeeper, SplitCount
+from memtop.tracking.policy import WRITE_PROTECT, Policy
 
 _REFUSAL = {errno.EBUSY: Coverage.BUSY, errno.EPERM: Coverage.READ_ONLY_FILE, errno.EINVAL: Coverage.REFUSED}
 _ARMED = (Mode.ARMED, Mode.ARMED_FILE)
+_TAKEN = "another memtop, or another tracker, has {} of {} mappings: once it ends they are tracked here"
 
 
 class WriteProtectTracker:
@@ -31,10 +34,22 @@ class WriteProtectTracker:
         scanner: of the process; stays the caller's.
         protector: an async write-protecting userfaultfd of the same address space; becomes the tracker's.
         note: why this tracker was chosen.
+        policy: which mappings it takes.
+        keep_huge: leave huge pages out.
     """
 
-    def __init__(self, scanner: Scanner, protector: WriteProtector, note: str = "") -> None:
+    def __init__(
+        self,
+        scanner: Scanner,
+        protector: WriteProtector,
+        note: str = "",
+        policy: Policy = WRITE_PROTECT,
+        keep_huge: bool = False,
+    ) -> None:
         access.require_action("write-protecting")
+        self._policy = policy
+        self._keeper = HugeKeeper(scanner, protector) if keep_huge else None
+        self._splits = SplitCount(scanner)
         self._scanner = scanner
         self._protector = protector
         self._note = note
@@ -48,13 +63,28 @@ class WriteProtectTracker:
     def info(self) -> TrackerInfo:
         """Name ``write-protect``; exact to the page."""
         armed = sum(self._modes.count(mode) for mode in _ARMED)
-        return TrackerInfo("write-protect", Exactness.EXACT, self._note, armed, len(self._modes))
+        busy = self._coverage.count(Coverage.BUSY)
+        note = _TAKEN.format(busy, len(self._modes)) if busy > armed else self._note
+        return TrackerInfo(
+            "write-protect", Exactness.EXACT, note, armed, len(self._modes), self._splits.split
+        )
+
+    def prepare(self, table: MappingTable) -> bool:
+        """Where huge pages stay out, cuts them out of mappings that are new."""
+        if self._keeper is None or table is self._table:
+            return False
+        modes, _ = self._policy.decide(table)
+        new = uncovered(self._table, bytes(self._modes), table, bytes(modes))
+        cut = [self._keeper.cut(table, index) for index in new if modes[index] == Mode.ARMED]
+        return any(cut)
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Registers new mappings, catches silently untracked ones, then gets and clears."""
         self._settle()
         if table is not self._table:
             self._adopt(table)
+        elif Coverage.BUSY in self._coverage:
+            self._retry_busy(table)
         # munmap + mmap at the same place leaves the same line in maps, and mremap drops the registration:
         # only a look at the pages tells.
         strays = self._scanner.strays(table, bytes(self._modes))
@@ -62,6 +92,8 @@ class WriteProtectTracker:
             self._register(table, strays, Coverage.LOST)
         modes, coverage = bytes(self._modes), bytes(self._coverage)
         result = self._scanner.scan(table, modes, count_zero=count_zero, watch=watch)
+        if result.sum.huge or len(self._splits.huge):
+            self._follow_huge(result)
         baseline, self._started = not self._started, True
         return Tick(
             counts=result.counts,
@@ -81,18 +113,29 @@ class WriteProtectTracker:
         """What was fresh in the tick before is tracked like the rest from now on."""
         for index in self._fresh:
             if self._coverage[index] == Coverage.FRESH:
-                self._coverage[index] = WRITE_PROTECT.coverage_of(self._table, index)
+                self._coverage[index] = self._policy.coverage_of(self._table, index)
         self._fresh.clear()
 
     def _adopt(self, table: MappingTable) -> None:
-        modes, coverage = WRITE_PROTECT.decide(table)
+        modes, coverage = self._policy.decide(table)
+        for index in self._keeper.mark(table) if self._keeper is not None else ():
+            modes[index], coverage[index] = Mode.CENSUS, Coverage.HUGE_KEPT
         missing = uncovered(self._table, bytes(self._modes), table, bytes(modes))
         self._table, self._modes, self._coverage = table, modes, coverage
         self._register(table, missing, Coverage.REFUSED)
 
+    def _retry_busy(self, table: MappingTable) -> None:
+        """What another userfaultfd had may be free by now; nothing in maps would tell."""
+        busy = [index for index, cover in enumerate(self._coverage) if cover == Coverage.BUSY]
+        modes, _ = self._policy.decide(table)
+        for index in busy:
+            self._modes[index] = modes[index]
+        self._register(table, busy, Coverage.REFUSED)
+
     def _register(self, table: MappingTable, indices: Iterable[int], otherwise: Coverage) -> None:
         """Registers these mappings; they are fresh for this tick, or carry the reason why not."""
         indices = list(indices)
+        self._splits.forget([table.range_of(index) for index in indices])
         refused = self._protector.register(table, indices)
         for index in indices:
             code = refused.get(index)
@@ -103,6 +146,12 @@ class WriteProtectTracker:
             else:
                 self._modes[index] = Mode.CENSUS
                 self._coverage[index] = _REFUSAL.get(code, otherwise)
+
+    def _follow_huge(self, result: ScanResult) -> None:
+        self._splits.follow(self._table, bytes(self._modes), result.counts, result.runs)
+        if self._keeper is not None and len(self._splits.huge):
+            self._keeper.release(self._table, bytes(self._modes), self._splits.huge)
+            self._splits.huge = PageRuns()
 
     @staticmethod
     def _written_in(counts: bytes, indices: Iterable[int]) -> int:

@@ -148,8 +148,8 @@ def test_ticks_while_the_target_writes_lose_nothing(
         found += tracker.tick().runs(area)
         assert merged(found) == log == [(area.start, area.pages)]
         # A scan that comes between a thread's write fault and its write tells the page, protects it again,
-        # and the write faults once more: told twice, but never more often than a scan meets a thread.
-        assert page_count(found) - area.pages <= ticks * threads
+        # and the write faults once more: told twice. That is rare.
+        assert page_count(found) - area.pages < area.pages / 100
         meanwhile += ticks
 
 

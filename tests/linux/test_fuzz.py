@@ -38,11 +38,17 @@ class Model:
     def __init__(self, area: Area) -> None:
         self.area = area
         self.must: set[int] = set()
+        self.may: set[int] = set()
         self.writable = True
         self.history: list[str] = []
 
     def wrote(self, runs: Runs) -> None:
-        self.must |= {(start - self.area.start) // PAGE + i for start, pages in runs for i in range(pages)}
+        pages = {(start - self.area.start) // PAGE + i for start, pages in runs for i in range(pages)}
+        self.must |= pages
+        self.may |= pages
+        if self.area.name.startswith("thp"):  # a first write brings a whole huge page into being
+            shift = self.area.start // PAGE  # a moved area need not begin with a huge page
+            self.may |= {(page + shift) // 512 * 512 - shift + i for page in pages for i in range(512)}
 
     def step(self, random: Random) -> bool:
         """Lets the target do one thing; False when the area is gone."""
@@ -104,7 +110,8 @@ def test_random_lives(seed: int, writer: Writer, tracked: Callable[[int], Tracke
 def check(tracker: Tracked, models: list[Model], seed: int) -> None:
     seen = tracker.tick()
     for model in models:
-        must, model.must = model.must, set()
+        must, may = model.must, model.may
+        model.must, model.may = set(), set()
         model.history.append("tick")
         if seen.baseline:
             continue
@@ -116,4 +123,4 @@ def check(tracker: Tracked, models: list[Model], seed: int) -> None:
         if "none" not in exactness:
             assert must <= told, f"silently clean: {sorted(must - told)[:9]}; {story}"
         if exactness == {"exact"}:
-            assert told == must, f"never written: {sorted(told - must)[:9]}; {story}"
+            assert told <= may, f"never written: {sorted(told - may)[:9]}; {story}"

@@ -46,8 +46,7 @@ static volatile struct {
 #define WAIT_NS 3000000ll
 static const struct timespec wait_time = {0, WAIT_NS};
 
-static int64_t now(void)
-{
+static int64_t now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000000ll + t.tv_nsec;
@@ -57,29 +56,25 @@ static void not_early(int64_t begin) { MUST(now() - begin >= WAIT_NS); }
 
 /* ---- blocked in a system call --------------------------------------------------------------- */
 
-static void round_nanosleep(void)
-{
+static void round_nanosleep(void) {
     int64_t begin = now();
     MUST(nanosleep(&wait_time, 0) == 0);
     not_early(begin);
 }
 
-static void round_poll(void)
-{
+static void round_poll(void) {
     int64_t begin = now();
     MUST(poll(0, 0, 3) == 0);
     not_early(begin);
 }
 
-static void round_ppoll(void)
-{
+static void round_ppoll(void) {
     sigset_t none;
     sigemptyset(&none);
     MUST(ppoll(0, 0, &wait_time, &none) == 0);
 }
 
-static void round_epoll(void)
-{
+static void round_epoll(void) {
     static int epoll = -1;
     struct epoll_event event;
     if (epoll < 0)
@@ -89,14 +84,12 @@ static void round_epoll(void)
     not_early(begin);
 }
 
-static void round_futex(void)
-{
+static void round_futex(void) {
     static uint32_t word;
     MUST(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &wait_time, 0, 0) == -1 && errno == ETIMEDOUT);
 }
 
-static void round_timerfd(void)
-{
+static void round_timerfd(void) {
     static int fd = -1;
     uint64_t ticks;
     if (fd < 0) {
@@ -107,8 +100,7 @@ static void round_timerfd(void)
     MUST(read(fd, &ticks, 8) == 8 && ticks > 0);
 }
 
-static void round_pipe(void)
-{
+static void round_pipe(void) {
     static int ends[2], started;
     static unsigned char expected;
     unsigned char got;
@@ -126,8 +118,7 @@ static void round_pipe(void)
     MUST(read(ends[0], &got, 1) == 1 && got == expected++);
 }
 
-static void round_semtimedop(void)
-{
+static void round_semtimedop(void) {
     static int id = -1;
     struct sembuf take = {0, -1, 0};
     if (id < 0) {
@@ -140,16 +131,14 @@ static void round_semtimedop(void)
     MUST(result == -1 && errno == EAGAIN);
 }
 
-static void round_sigtimedwait(void)
-{
+static void round_sigtimedwait(void) {
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, SIGUSR2);
     MUST(sigtimedwait(&one, 0, &wait_time) == -1 && errno == EAGAIN);
 }
 
-static void round_receive(void)
-{
+static void round_receive(void) {
     static int ends[2], started;
     char byte;
     if (!started++) {
@@ -160,8 +149,7 @@ static void round_receive(void)
     MUST(recv(ends[0], &byte, 1, 0) == -1 && errno == EAGAIN);
 }
 
-static void round_accept(void)
-{
+static void round_accept(void) {
     static int fd = -1;
     if (fd < 0) {
         struct sockaddr_un nameless = {.sun_family = AF_UNIX};
@@ -173,8 +161,7 @@ static void round_accept(void)
     MUST(accept(fd, 0, 0) == -1 && errno == EAGAIN);
 }
 
-static void round_wait4(void)
-{
+static void round_wait4(void) {
     int status;
     pid_t child = fork();
     MUST(child >= 0);
@@ -189,8 +176,7 @@ static void round_wait4(void)
 static volatile uint64_t handled;
 static void on_signal(int number) { handled++; (void)number; }
 
-static void round_epoll_pwait(void)
-{
+static void round_epoll_pwait(void) {
     static int epoll = -1;
     struct epoll_event event;
     sigset_t shut, open, after;
@@ -217,8 +203,7 @@ static void round_epoll_pwait(void)
 
 /* All general registers (rcx and r11 too, which a system call changes), the vector registers, the flags and
  * the red zone hold known values while the loop runs. */
-static void round_registers(void)
-{
+static void round_registers(void) {
     uint64_t seed = state->rounds * 0x9e3779b97f4a7c15ull | 1, wrong;
     __asm__ volatile(
         "sub $256, %%rsp\n"
@@ -245,8 +230,7 @@ static void round_registers(void)
     MUST(!wrong);
 }
 
-static void on_alarm(int number)
-{
+static void on_alarm(int number) {
     static volatile uint64_t nested;
     MUST(nested++ == 0);
     state->count++;
@@ -255,8 +239,7 @@ static void on_alarm(int number)
 }
 
 /* 5 kHz of SIGALRM on an alternate stack, under all of the above. */
-static void round_alarm(void)
-{
+static void round_alarm(void) {
     static char room[65536];
     static int started;
     stack_t stack = {.ss_sp = room, .ss_size = sizeof room}, after;
@@ -277,8 +260,7 @@ static void round_alarm(void)
  * whoever moves the thread, clears rseq_cs when it leaves; at the end it must still be set. */
 #if __GLIBC__ > 2 || __GLIBC_MINOR__ >= 35
 #include <sys/rseq.h>
-static void round_rseq(void)
-{
+static void round_rseq(void) {
     static struct { uint32_t version, flags; uint64_t start, length, abort; } __attribute__((aligned(32))) section;
     uint64_t *pointer = (uint64_t *)((char *)__builtin_thread_pointer() + __rseq_offset + 8), aborted, cleared;
     MUST(__rseq_size != 0);
@@ -309,8 +291,7 @@ static void round_rseq(void) { exit(77); }
 
 static void on_trap(int number) { state->count++; (void)number; }
 
-static void round_traps(void)
-{
+static void round_traps(void) {
     static int started;
     struct sigaction now_trap, now_segv;
     sigset_t mask;
@@ -328,15 +309,13 @@ static void round_traps(void)
     MUST(now_trap.sa_handler == on_trap && now_segv.sa_handler == SIG_IGN && sigismember(&mask, SIGTRAP));
 }
 
-static void *sleeper(void *unused)
-{
+static void *sleeper(void *unused) {
     while (!state->stop)
         round_nanosleep();
     return unused;
 }
 
-static void round_threads(void)
-{
+static void round_threads(void) {
     static int started;
     pthread_t thread;
     pthread_attr_t small;
@@ -350,8 +329,7 @@ static void round_threads(void)
 }
 
 /* Killed for a userfaultfd() of its own, unless the filter is suspended. */
-static void round_filtered(void)
-{
+static void round_filtered(void) {
     static int started;
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -368,8 +346,7 @@ static void round_filtered(void)
 }
 
 /* Its system calls may go to its own handler instead of the kernel (Wine). */
-static void round_dispatched(void)
-{
+static void round_dispatched(void) {
     static char selector;
     static int started;
     if (!started++ && prctl(59 /* PR_SET_SYSCALL_USER_DISPATCH */, 1, 0, 0, &selector) != 0)
@@ -378,8 +355,7 @@ static void round_dispatched(void)
 }
 
 /* The leader ends, a thread goes on. */
-static void *lone_thread(void *unused)
-{
+static void *lone_thread(void *unused) {
     while (!state->stop) {
         round_nanosleep();
         state->rounds++;
@@ -388,16 +364,14 @@ static void *lone_thread(void *unused)
     return unused;
 }
 
-static void round_leaderless(void)
-{
+static void round_leaderless(void) {
     pthread_t thread;
     MUST(pthread_create(&thread, 0, lone_thread, 0) == 0);
     pthread_exit(0);
 }
 
 /* Both of it wait, the parent until the child of its vfork ends. */
-static void round_vfork(void)
-{
+static void round_vfork(void) {
     if (vfork() == 0) {
         syscall(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
         for (; !state->stop; state->rounds++)
@@ -419,8 +393,7 @@ static const struct {
     {"threads", round_threads}, {"leaderless", round_leaderless}, {"vfork", round_vfork},
 };
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (argc < 3)
         return 2;

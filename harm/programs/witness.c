@@ -1,0 +1,439 @@
+/* A program that notices what an injection does to it: witness MODE STATE_FILE.
+ *
+ * Every round it puts known values into all registers (general, vector, mask, x87) and into the red zone,
+ * makes one system call or computes for a moment, and looks at all of them again.  Then it checks what the
+ * call said, its signal mask, its alternate signal stack, its handlers, its descriptors and its stack.
+ * STATE_FILE is shared with the driver: see struct state.  Harm: exit code 1, and `what` says which. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "hold.h"
+
+#define LANES 64
+#define FDS 16
+
+static volatile struct state {
+    uint64_t stop, lanes, rounds[LANES];
+    char what[256];
+} *state;
+
+static void harmed(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf((char *)state->what, sizeof state->what, format, list);
+    _exit(1);
+}
+
+#define MUST(condition) \
+    do { \
+        if (!(condition)) \
+            harmed("line %d: %s (errno %d)", __LINE__, #condition, errno); \
+    } while (0)
+
+/* ---- registers ---------------------------------------------------------------------------------- */
+
+static int wide; /* AVX-512, else AVX2 */
+
+static void fill(struct hold *h, uint64_t seed)
+{
+    static const size_t from = offsetof(struct hold, general_in);
+    for (uint64_t *p = (void *)((char *)h + from); p < (uint64_t *)h->general_out; p++)
+        *p = seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    for (size_t i = 0; i < sizeof h->vector_in / 8; i++)
+        ((uint64_t *)h->vector_in)[i] = seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    for (size_t i = 0; i < 8; i++)
+        h->mask_in[i] = seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    for (size_t i = 0; i < 16; i++)
+        h->zone_in[i] = seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+    h->x87_in = (double)(seed >> 11);
+}
+
+static void compare(const struct hold *h, const char *doing)
+{
+    static const char *const names[] = {"rdi", "rsi", "rdx", "r10", "r8", "r9", "rbx",
+                                        "rbp", "r12", "r13", "r14", "r15", "rcx", "r11"};
+    int spun = h->number == SPIN;
+    for (int i = 0; i < (spun ? 14 : 12); i++)
+        if (h->general_in[i] != h->general_out[i])
+            harmed("%s: %s was %llx, is %llx", doing, names[i], (long long)h->general_in[i],
+                   (long long)h->general_out[i]);
+    for (int i = 0; i < (wide ? 32 : 16); i++)
+        if (memcmp(h->vector_in[i], h->vector_out[i], wide ? 64 : 32) != 0)
+            harmed("%s: vector register %d changed", doing, i);
+    for (int i = 0; wide && i < 8; i++)
+        if (h->mask_in[i] != h->mask_out[i])
+            harmed("%s: mask register k%d changed", doing, i);
+    for (int i = 0; i < 16; i++)
+        if (h->zone_in[i] != h->zone_out[i])
+            harmed("%s: red zone at -%d changed", doing, 128 - i * 8);
+    if (spun && (h->flags_out & 0x401) != 0x401) /* direction and carry */
+        harmed("%s: flags are %llx", doing, (long long)h->flags_out);
+    if (h->mxcsr_out != MXCSR || h->x87_control_out != X87_CONTROL || h->x87_out != h->x87_in)
+        harmed("%s: floating point state changed", doing);
+}
+
+/* number(arguments) with everything at stake; SPIN: no call.  Its result, as from the kernel. */
+static int64_t run(struct hold *h, uint64_t seed, const char *doing, int64_t number, uint64_t a, uint64_t b,
+                   uint64_t c, uint64_t d)
+{
+    fill(h, seed);
+    h->number = number;
+    if (number != SPIN) {
+        uint64_t arguments[6] = {a, b, c, d, 0, 0};
+        memcpy(h->general_in, arguments, sizeof arguments);
+    }
+    (wide ? hold_512 : hold_256)(h);
+    compare(h, doing);
+    return h->result;
+}
+
+/* ---- what else is the program's own -------------------------------------------------------------- */
+
+static struct { int fd, flags; dev_t device; ino_t inode; } table[FDS];
+static void on_alarm(int number);
+static void on_trap(int number) { (void)number; }
+
+static void remember_table(void)
+{
+    struct stat s;
+    for (int fd = 0; fd < FDS; fd++) {
+        table[fd].fd = fstat(fd, &s) == 0 ? fd : -1;
+        if (table[fd].fd >= 0) {
+            table[fd].flags = fcntl(fd, F_GETFD);
+            table[fd].device = s.st_dev;
+            table[fd].inode = s.st_ino;
+        }
+    }
+}
+
+static void check_table(void)
+{
+    struct stat s;
+    for (int fd = 0; fd < FDS; fd++)
+        if (table[fd].fd >= 0)
+            MUST(fstat(fd, &s) == 0 && s.st_dev == table[fd].device && s.st_ino == table[fd].inode &&
+                 fcntl(fd, F_GETFD) == table[fd].flags);
+}
+
+struct lane {
+    struct hold hold;
+    int index;
+    void *alternate;
+    uint64_t seed;
+};
+
+#define ALTERNATE 65536
+
+static void enter(struct lane *lane)
+{
+    sigset_t blocked;
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR2);
+    sigaddset(&blocked, SIGTRAP);
+    MUST(pthread_sigmask(SIG_SETMASK, &blocked, 0) == 0);
+    MUST((lane->alternate = malloc(ALTERNATE)) != 0);
+    stack_t stack = {.ss_sp = lane->alternate, .ss_size = ALTERNATE};
+    MUST(sigaltstack(&stack, 0) == 0);
+    lane->seed = 77 + (uint64_t)lane->index;
+}
+
+static void check(struct lane *lane)
+{
+    uint64_t mask = 0, expected = 1ull << (SIGUSR2 - 1) | 1ull << (SIGTRAP - 1);
+    stack_t stack;
+    struct sigaction action;
+    MUST(syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mask, 8) == 0);
+    if (mask != expected)
+        harmed("signal mask is %llx", (long long)mask);
+    MUST(sigaltstack(0, &stack) == 0);
+    if (stack.ss_sp != lane->alternate || stack.ss_size != ALTERNATE || stack.ss_flags != 0)
+        harmed("sigaltstack is %p, %zu bytes, flags %x", stack.ss_sp, stack.ss_size, stack.ss_flags);
+    MUST(sigaction(SIGTRAP, 0, &action) == 0 && action.sa_handler == on_trap);
+    MUST(sigaction(SIGSEGV, 0, &action) == 0 && action.sa_handler == SIG_DFL);
+    MUST(sigaction(SIGALRM, 0, &action) == 0 && action.sa_handler == on_alarm);
+    check_table();
+    lane->seed++;
+    state->rounds[lane->index]++;
+}
+
+/* ---- modes ---------------------------------------------------------------------------------------- */
+
+static struct timespec wait_time = {0, 2000000};
+
+static int64_t now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+#define SAID(wanted) \
+    do { \
+        if (result != (wanted)) \
+            harmed("%s said %lld%s", __func__ + 6, (long long)result, result == -EINTR ? " (EINTR)" : ""); \
+    } while (0)
+
+static void round_compute(struct lane *l) { run(&l->hold, l->seed, "computing", SPIN, 0, 0, 0, 0); }
+
+static void round_nanosleep(struct lane *l)
+{
+    int64_t begin = now();
+    int64_t result = run(&l->hold, l->seed, "nanosleep", SYS_nanosleep, (uintptr_t)&wait_time, 0, 0, 0);
+    SAID(0);
+    MUST(now() - begin >= wait_time.tv_nsec);
+}
+
+static void round_poll(struct lane *l)
+{
+    int64_t begin = now();
+    int64_t result = run(&l->hold, l->seed, "poll", SYS_poll, 0, 0, (uint64_t)wait_time.tv_nsec / 1000000, 0);
+    SAID(0);
+    MUST(now() - begin >= wait_time.tv_nsec);
+}
+
+static int epoll = -1, ends[2] = {-1, -1}, listener = -1;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+static socklen_t address_size;
+
+static void round_epoll_wait(struct lane *l)
+{
+    struct epoll_event event;
+    int64_t begin = now();
+    int64_t result = run(&l->hold, l->seed, "epoll_wait", SYS_epoll_wait, (uint64_t)epoll, (uintptr_t)&event, 1,
+                         (uint64_t)wait_time.tv_nsec / 1000000);
+    SAID(0);
+    MUST(now() - begin >= wait_time.tv_nsec);
+}
+
+static void round_futex(struct lane *l)
+{
+    static uint32_t word;
+    int64_t result = run(&l->hold, l->seed, "futex", SYS_futex, (uintptr_t)&word, 128 /* WAIT | PRIVATE */, 0,
+                         (uintptr_t)&wait_time);
+    SAID(-ETIMEDOUT);
+}
+
+static void round_read(struct lane *l)
+{
+    static unsigned char expected;
+    unsigned char got = 0;
+    int64_t result = run(&l->hold, l->seed, "read", SYS_read, (uint64_t)ends[0], (uintptr_t)&got, 1, 0);
+    SAID(1);
+    MUST(got == expected++);
+}
+
+static void round_accept(struct lane *l)
+{
+    int64_t result = run(&l->hold, l->seed, "accept", SYS_accept, (uint64_t)listener, 0, 0, 0);
+    if (result < 0)
+        SAID(0);
+    close((int)result);
+}
+
+static void round_wait4(struct lane *l)
+{
+    int status = 0;
+    pid_t child = fork();
+    MUST(child >= 0);
+    if (child == 0) {
+        nanosleep(&wait_time, 0);
+        _exit(7);
+    }
+    int64_t result = run(&l->hold, l->seed, "wait4", SYS_wait4, (uint64_t)child, (uintptr_t)&status, 0, 0);
+    SAID(child);
+    MUST(status == 7 << 8);
+}
+
+static volatile uint64_t alarms;
+static struct lane *storm_lane;
+
+static void on_alarm(int number)
+{
+    char here;
+    static volatile int inside;
+    MUST(inside++ == 0);
+    if (&here < (char *)storm_lane->alternate || &here >= (char *)storm_lane->alternate + ALTERNATE)
+        harmed("a signal was handled off the alternate stack");
+    alarms++;
+    inside--;
+    (void)number;
+}
+
+/* 5 kHz of SIGALRM on an alternate stack.  The round takes new signals to be one. */
+static void round_storm(struct lane *l)
+{
+    static timer_t timer;
+    if (!storm_lane) {
+        struct itimerspec every = {{0, 200000}, {0, 200000}};
+        storm_lane = l;
+        MUST(timer_create(CLOCK_MONOTONIC, &(struct sigevent){.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGALRM},
+                          &timer) == 0);
+        MUST(timer_settime(timer, 0, &every, 0) == 0);
+    }
+    uint64_t before = alarms;
+    while (alarms < before + 3) {
+        round_compute(l);
+        int64_t result = run(&l->hold, l->seed, "nanosleep", SYS_nanosleep, (uintptr_t)&wait_time, 0, 0, 0);
+        MUST(result == 0 || result == -EINTR);
+    }
+}
+
+/* On a stack of 1 KiB between other memory that is in use, as a goroutine's or a coroutine's may be. */
+#define ROOM 1024
+static struct { uint64_t below[4096]; char stack[ROOM]; uint64_t above[64]; } __attribute__((aligned(64))) small;
+
+static void round_small(struct lane *l)
+{
+    static uint64_t turn;
+    for (size_t i = 0; i < 4096; i++)
+        small.below[i] = l->seed ^ i;
+    struct hold *h = &l->hold;
+    fill(h, l->seed);
+    h->number = turn++ % 2 ? SPIN : SYS_nanosleep;
+    if (h->number != SPIN) {
+        uint64_t arguments[6] = {(uintptr_t)&wait_time};
+        memcpy(h->general_in, arguments, sizeof arguments);
+    }
+    hold_on(small.stack + ROOM, wide ? hold_512 : hold_256, h);
+    compare(h, "on a small stack");
+    MUST(h->number == SPIN || h->result == 0);
+    for (size_t i = 0; i < 4096; i++)
+        if (small.below[i] != (l->seed ^ i))
+            harmed("memory below a small stack changed, %zu bytes below its end", (4096 - i) * 8);
+}
+
+/* ---- threads --------------------------------------------------------------------------------------- */
+
+static void (*const mixed[])(struct lane *) = {round_nanosleep, round_poll, round_epoll_wait, round_futex};
+
+static void *thread(void *given)
+{
+    struct lane *lane = given;
+    enter(lane);
+    for (;;) {
+        mixed[lane->index % 4](lane);
+        if (lane->index % 16 == 0)
+            round_compute(lane);
+        check(lane);
+    }
+    return 0;
+}
+
+static struct lane *new_lane(int index)
+{
+    struct lane *lane = aligned_alloc(64, (sizeof *lane + 63) & ~(size_t)63);
+    MUST(lane != 0);
+    memset(lane, 0, sizeof *lane);
+    lane->index = index;
+    return lane;
+}
+
+static void start_threads(void)
+{
+    pthread_t handle;
+    pthread_attr_t attributes;
+    wait_time.tv_nsec = 20000000;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 65536);
+    for (int i = 1; i < LANES; i++)
+        MUST(pthread_create(&handle, &attributes, thread, new_lane(i)) == 0);
+    state->lanes = LANES;
+}
+
+/* ---- start ----------------------------------------------------------------------------------------- */
+
+/* Who wakes the modes that wait for another process. */
+static void start_partner(void)
+{
+    pid_t parent = getpid();
+    if (fork() != 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(0);
+    close(ends[0]);
+    for (unsigned char next = 0;; next++) {
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (connect(fd, (void *)&address, address_size) != 0 || write(ends[1], &next, 1) != 1)
+            _exit(0);
+        close(fd);
+        nanosleep(&wait_time, 0);
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*round)(struct lane *);
+} modes[] = {
+    {"compute", round_compute}, {"nanosleep", round_nanosleep}, {"poll", round_poll},
+    {"epoll_wait", round_epoll_wait}, {"futex", round_futex}, {"read", round_read}, {"accept", round_accept},
+    {"wait4", round_wait4}, {"storm", round_storm}, {"small", round_small}, {"threads", round_compute},
+};
+
+int main(int argc, char **argv)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    int fd = argc == 3 ? open(argv[2], O_RDWR | O_CLOEXEC) : -1;
+    state = mmap(0, sizeof *state, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (state == MAP_FAILED)
+        return 2;
+    __builtin_cpu_init();
+    wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw");
+    if (!wide && !__builtin_cpu_supports("avx2"))
+        return 77;
+    signal(SIGALRM, SIG_IGN);
+    struct sigaction alarm = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK};
+    sigaction(SIGALRM, &alarm, 0);
+    signal(SIGTRAP, on_trap);
+    MUST((epoll = epoll_create1(EPOLL_CLOEXEC)) >= 0);
+    if (strcmp(argv[1], "read") == 0 || strcmp(argv[1], "accept") == 0) {
+        address_size = sizeof(sa_family_t); /* any free abstract name */
+        MUST(pipe(ends) == 0 && (listener = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0);
+        MUST(bind(listener, (void *)&address, address_size) == 0 && listen(listener, 512) == 0);
+        address_size = sizeof address;
+        MUST(getsockname(listener, (void *)&address, &address_size) == 0);
+        if (strcmp(argv[1], "read") == 0)
+            fcntl(ends[1], F_SETPIPE_SZ, 4096);
+        start_partner();
+        close(ends[1]);
+    }
+    remember_table();
+    state->lanes = 1;
+    struct lane *lane = new_lane(0);
+    enter(lane);
+    if (strcmp(argv[1], "threads") == 0)
+        start_threads();
+    volatile uint64_t above[512]; /* the caller's part of the stack */
+    for (size_t i = 0; i < 512; i++)
+        above[i] = i * 0x9e3779b97f4a7c15ull;
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (strcmp(modes[i].name, argv[1]) == 0)
+            while (!state->stop) {
+                modes[i].round(lane);
+                for (size_t j = 0; j < 512; j++)
+                    MUST(above[j] == j * 0x9e3779b97f4a7c15ull);
+                check(lane);
+            }
+    return state->stop ? 0 : 2;
+}

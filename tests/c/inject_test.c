@@ -1,0 +1,104 @@
+/* The injection and the probes, under the sanitizers: out of a process with threads, into a child. */
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "inject.h"
+#include "uffd.h"
+
+#define TIMES 50
+
+static _Atomic int stop;
+
+/* Another thread allocates all the time: the helper must not need its lock. */
+static void *allocate(void *unused) {
+    while (!stop) free(malloc(100000));
+    return unused;
+}
+
+static int new_target(char *pages) {
+    int pid = fork();
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (nanosleep(&(struct timespec){0, 2000000}, 0) == 0) pages[0]++;
+        _exit(1);
+    }
+    return pid;
+}
+
+static void test_injection(int pid, int pidfd, char *pages) {
+    mt_injection out;
+    for (int i = 0; i < TIMES; i++) {
+        CHECK_EQ(mt_inject_uffd(pid, pid, pidfd, 200, &out), MT_INJECT_OK);
+        CHECK(out.uffd >= 0 && out.tid == pid && out.stop_ns > 0);
+        CHECK_EQ(mt_uffd_api(out.uffd), 0);
+        mt_mapping items[2] = {{.start = (uintptr_t)pages, .end = (uintptr_t)pages + 8 * MT_PAGE},
+                               {.start = MT_PAGE, .end = 2 * MT_PAGE}};
+        uint32_t index[2] = {0, 1};
+        int32_t errors[2];
+        CHECK_EQ(mt_uffd_register_many(out.uffd, items, index, 2, errors), 1);
+        CHECK(errors[0] == 0 && errors[1] > 0);
+        CHECK_EQ(mt_uffd_unregister(out.uffd, items[0].start, 8 * MT_PAGE), 0);
+        close(out.uffd);
+    }
+    CHECK_EQ(waitpid(pid, 0, WNOHANG), 0);
+}
+
+static void test_refusals(int pid, int pidfd) {
+    mt_injection out;
+    CHECK_EQ(mt_inject_uffd(pid, pid, -1, 200, &out), MT_INJECT_FETCH);
+    CHECK_EQ(out.error, EBADF);
+    int other = fork();
+    if (other == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;) pause();
+    }
+    /* A number that has come to mean another process: not the one that the pidfd holds. */
+    CHECK_EQ(mt_inject_uffd(pid, other, pidfd, 200, &out), MT_INJECT_GONE);
+    kill(other, SIGKILL);
+    CHECK_EQ(waitpid(other, 0, 0), other);
+    CHECK_EQ(mt_inject_uffd(other, other, pidfd, 200, &out), MT_INJECT_GONE);
+    CHECK_EQ(out.uffd, -1);
+    CHECK_EQ(mt_may_trace(pid), 0);
+    CHECK_EQ(mt_may_trace(other), -ESRCH);
+    CHECK_EQ(mt_may_fetch(pidfd), 0);
+}
+
+static void test_find_code(int pid) {
+    uint64_t found = 0;
+    CHECK_EQ(mt_find_code(pid, pid, "\x0f\x05", 2, &found), 1);
+    CHECK(found != 0);
+    CHECK_EQ(mt_find_code(pid, pid, "no program text says this", 25, &found), 0);
+}
+
+static void test_probes(void) {
+    mt_injection out;
+    CHECK(mt_probe_soft_dirty() >= 0);
+    CHECK_EQ(mt_probe_userfaultfd(), 1);
+    CHECK_EQ(mt_probe_wp_async(), 1);
+    CHECK_EQ(mt_probe_ptrace(), 1);
+    CHECK_EQ(mt_probe_inject(&out), MT_INJECT_OK);
+}
+
+int main(void) {
+    char *pages = mmap(0, 8 * MT_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    int pid = new_target(pages), pidfd = (int)syscall(434 /* pidfd_open */, pid, 0);
+    pthread_t thread;
+    CHECK_EQ(pthread_create(&thread, 0, allocate, 0), 0);
+    test_injection(pid, pidfd, pages);
+    test_refusals(pid, pidfd);
+    test_find_code(pid);
+    test_probes();
+    stop = 1;
+    pthread_join(thread, 0);
+    CHECK_EQ(waitpid(pid, 0, WNOHANG), 0);
+    kill(pid, SIGKILL);
+    return waitpid(pid, 0, 0) == pid ? 0 : 1;
+}
