@@ -358,7 +358,6 @@ static void start_threads(void)
     pthread_attr_setstacksize(&attributes, 65536);
     for (int i = 1; i < LANES; i++)
         MUST(pthread_create(&handle, &attributes, thread, new_lane(i)) == 0);
-    state->lanes = LANES;
 }
 
 /* ---- start ----------------------------------------------------------------------------------------- */
@@ -419,7 +418,7 @@ int main(int argc, char **argv)
         close(ends[1]);
     }
     remember_table();
-    state->lanes = 1;
+    state->lanes = strcmp(argv[1], "threads") == 0 ? LANES : 1;
     struct lane *lane = new_lane(0);
     enter(lane);
     if (strcmp(argv[1], "threads") == 0)

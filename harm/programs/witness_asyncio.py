@@ -19,12 +19,14 @@ with open(sys.argv[1], "r+b") as file:
 
 
 def must(condition: bool, what: str) -> None:
+    """Says what is wrong, and ends."""
     if not condition:
         state[8 * 66 : 8 * 66 + len(what)] = what.encode()
         os._exit(1)
 
 
 async def lane(index: int, turn: Callable[[int], Awaitable[None]]) -> None:
+    """Turn after turn, each of them counted."""
     n = 0
     while True:
         n += 1
@@ -36,18 +38,21 @@ async def lane(index: int, turn: Callable[[int], Awaitable[None]]) -> None:
 
 
 async def compute(n: int) -> None:
+    """Known results."""
     must(hashlib.sha256(DATA).digest() == DIGEST, "a hash")
     must(sum(i / 3 for i in range(300)) == sum(i / 3 for i in range(300)), "a sum")
     await asyncio.sleep(0.001)
 
 
 async def sleep(n: int) -> None:
+    """A timer."""
     begin = time.monotonic()
     await asyncio.sleep(0.002)
     must(time.monotonic() - begin >= 0.0019, "a timer was early")
 
 
 async def main() -> None:
+    """All lanes, in one loop on epoll."""
     near, far = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=near)
     echo_reader, echo_writer = await asyncio.open_connection(sock=far)

@@ -64,7 +64,9 @@ def _sample(targets: list[Target], number: int | None, delay: float, write: Writ
             if sample.life is Life.ENDED:  # its last picture was printed when it was new
                 del taken[target]
                 continue
+            began = time.thread_time()
             write(sample)
+            target.charge(time.thread_time() - began)
             taken[target] += 1
             if taken[target] == number:
                 done = True

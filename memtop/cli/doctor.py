@@ -96,7 +96,7 @@ def _trackers(kernel: KernelFeatures, target: Sequence[Feature]) -> Table:
     rows = (
         (
             "write-protect",
-            [*reading, kernel.pagemap_scan, kernel.wp_async, kernel.userfaultfd, kernel.ptrace, *attach],
+            [*reading, kernel.pagemap_scan, kernel.wp_async, kernel.ptrace, kernel.injection, *attach],
             "exact to the page; one thread stops once for under a millisecond, then one write fault a "
             "written page and tick; huge pages split on their first write",
         ),

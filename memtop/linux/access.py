@@ -18,6 +18,7 @@ class Capability(IntEnum):
     DAC_READ_SEARCH = 2  # the same, reading only
     SYS_PTRACE = 19  # looking at and tracing processes of other users or with more capabilities
     SYS_ADMIN = 21  # putting a target's seccomp filter aside
+    SYS_NICE = 23  # the injector runs before whatever could delay it while the target stands still
     SYS_RESOURCE = 24  # keeps the OOM killer away from the injector
     PERFMON = 38  # maps of other users where SYS_PTRACE is not given
 
@@ -25,7 +26,9 @@ class Capability(IntEnum):
 LOOKING = (Capability.DAC_READ_SEARCH, Capability.SYS_PTRACE, Capability.PERFMON)
 """What reading another user's maps and pagemap takes."""
 
-ACTING = (*LOOKING, Capability.DAC_OVERRIDE, Capability.SYS_ADMIN, Capability.SYS_RESOURCE)
+ACTING = (
+    *LOOKING, Capability.DAC_OVERRIDE, Capability.SYS_ADMIN, Capability.SYS_NICE, Capability.SYS_RESOURCE
+)  # fmt: skip
 """What tracking and clearing take besides."""
 
 

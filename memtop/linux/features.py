@@ -130,7 +130,7 @@ def probe_kernel() -> KernelFeatures:
     )
 
 
-_ACTING = ("soft-dirty", "userfaultfd", "WP_ASYNC", "ptrace", "injection")
+_ACTING = ("soft-dirty", "userfaultfd", "userfaultfd WP_ASYNC", "ptrace", "injection")
 
 
 def _untried(name: str) -> Feature:

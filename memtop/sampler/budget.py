@@ -13,6 +13,9 @@ from collections import deque
 FAULT_S = 1e-6
 """Seconds of one write fault where it can't be measured: more than it takes on today's hosts."""
 
+NEWEST = 0.25
+"""Weight of the last sample in the mean of what they take: one slow sample is no reason to wait."""
+
 LEARN_S = 5.0
 """Seconds to wait at most as long as no sample has told which of the faults were memtop's. What turns out to
 be too much then is a debt that the next ones wait for."""
@@ -61,6 +64,10 @@ class Budget:
             self.for_faults = owed
         return not (owed or slow)
 
+    def charge(self, cpu_s: float) -> None:
+        """Adds to what the last sample took, e.g. for writing it out."""
+        self._cpu_s += cpu_s * NEWEST
+
     def spend(self, now: float, faults: int, caused: int | None, cpu_s: float, protected: int = 0) -> float:
         """Books a sample that was taken.
 
@@ -83,6 +90,6 @@ class Budget:
             elif total > 0:
                 self._ours.append(min(caused / total, 1.0))
             self._debt_s = max(self._debt_s + taken - self.share * (now - self._since), 0.0)
-            self._cpu_s += (cpu_s - self._cpu_s) / 4  # one slow sample is no reason to wait
+            self._cpu_s += (cpu_s - self._cpu_s) * NEWEST
         self._since, self._faults_then, self._protected = now, faults, protected
         return taken

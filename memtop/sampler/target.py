@@ -165,6 +165,10 @@ class Target:
         """So many targets together may take of memtop's own processor time what one may."""
         self._budget.cpu_share = self._care.max_cost / targets
 
+    def charge(self, cpu_s: float) -> None:
+        """Seconds of processor time that were spent on the last sample after it was taken."""
+        self._budget.charge(cpu_s)
+
     def affords_tick(self) -> bool:
         """Whether the next sample would stay within ``--max-cost``; if not, it is to be asked again later."""
         try:

@@ -16,6 +16,7 @@ SOURCES = {
     "maps_test": ["maps.c"],
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
+    "huge_test": ["huge.c", "runs.c"],
     "scan_test": ["scan.c", "tally.c", "pagemap.c", "runs.c"],
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]

@@ -45,7 +45,7 @@ def test_a_million_writes_in_a_gibibyte(writer: Writer, tracked: Callable[[int],
 
 
 @pytest.mark.parametrize("threads", [1, 8])
-@pytest.mark.parametrize("kind", ["anon", "shared", "memfd", "private-file", "thp"])
+@pytest.mark.parametrize("kind", ["anon", "shared", "memfd", "private-memfd", "private-file", "thp"])
 def test_each_kind_of_memory(
     kind: str, threads: int, writer: Writer, tracked: Callable[[int], Tracked]
 ) -> None:

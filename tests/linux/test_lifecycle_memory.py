@@ -149,6 +149,39 @@ def test_mremap_dontunmap(life: Life, area: Span, watch: Watch) -> None:
     watch.exact(area)
 
 
+@pytest.mark.parametrize("written", [True, False])
+def test_mremap_that_joins_a_neighbour(written: bool, life: Life, area: Span, watch: Watch) -> None:
+    """The kernel takes the tracking off the joined mapping, but leaves the protection bits of the neighbour's
+    pages: without care, what is written to those would be called clean for good."""
+    away = life.reserve(32)
+    flags = sys.MAYMOVE | sys.MOVE_FIXED
+    life.sys(sys.MREMAP, area.at(32), 32 * PAGE, 32 * PAGE, flags, away)
+    watch.told(area)
+    watch.told(area)
+    life.sys(sys.MREMAP, away, 32 * PAGE, 32 * PAGE, flags, area.at(32))
+    if written:
+        area.write(3, 2)
+    told, said = watch.told(area)
+    assert told == [(area.start, area.pages)], "all that lost its tracking"
+    assert said == {"approximate"}
+    watch.exact(area)
+
+
+def test_mremap_that_joins_a_neighbour_then_another_memtop(
+    life: Life, area: Span, tracked: Callable[[int], Tracked]
+) -> None:
+    """The bits are still there when memtop has ended: the next one must not trust them."""
+    watch = Watch(tracked, life)
+    away = life.reserve(32)
+    flags = sys.MAYMOVE | sys.MOVE_FIXED
+    life.sys(sys.MREMAP, area.at(32), 32 * PAGE, 32 * PAGE, flags, away)
+    watch.told(area)
+    life.sys(sys.MREMAP, away, 32 * PAGE, 32 * PAGE, flags, area.at(32))
+    watch.tracker.close()
+    area.write(3, 2)  # writable again, with its old bit
+    Watch(tracked, life).exact(area)
+
+
 # ---- mprotect, madvise -----------------------------------------------------------------------------
 
 

@@ -12,6 +12,8 @@ from harness import Batch, armed_mappings, descriptors, spawned, status, wait_fo
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
+TRACK = ("--track", "write-protect", "--max-cost", "0")
+
 
 class Redis:
     """A redis-server on a socket of its own."""
@@ -51,7 +53,7 @@ def test_redis_under_load(redis: Redis) -> None:
     redis.ask("SET", "known", "value")
     before, fds, threads = digest(redis), lasting(redis), status(redis.pid, "Threads")
     load = redis.benchmark("-t", "set", "-n", "100000000", "-r", "100000", "-d", "256")
-    with Batch(redis.pid, "-d", "0.2", "--pages", "--track", "write-protect") as batch:
+    with Batch(redis.pid, "-d", "0.2", "--pages", *TRACK) as batch:
         baseline = batch.sample()
         assert baseline["tracker"]["name"] == "write-protect"
         assert baseline["written_pages"] == 0
@@ -97,7 +99,7 @@ def test_data_is_intact_through_arming_and_disarming(redis: Redis) -> None:
     redis.ask("DEBUG", "POPULATE", "50000", "key", "500")
     before = digest(redis)
     for _ in range(3):
-        with Batch(redis.pid, "-d", "0.1", "--track", "write-protect") as batch:
+        with Batch(redis.pid, "-d", "0.1", *TRACK) as batch:
             batch.sample()
             subprocess.run(
                 redis.benchmark("-t", "incr", "-n", "20000", "-r", "1"), check=True, stdout=subprocess.DEVNULL

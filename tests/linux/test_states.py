@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +20,6 @@ from harness import (
     Batch,
     Outcome,
     Writer,
-    armed_mappings,
     memtop,
     run,
     spawned,
@@ -353,78 +351,3 @@ def test_two_memtops_on_one_target(writer: Writer) -> None:
 def mapping_of(sample: dict[str, Any], start: int) -> int:
     (mapping,) = [m for m in sample["mappings"] if int(m["start"], 16) == start]
     return int(mapping["written_pages"])
-
-
-# ---- memtop's own end ----------------------------------------------------------------------------
-
-
-@pytest.mark.usefixtures("needs_write_protect")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
-    with Batch(writer.pid, "-d", "0.1", *TRACK) as batch:
-        batch.sample()
-        assert armed_mappings(writer.pid)
-        batch.process.send_signal(number)
-        outcome = batch.end()
-    assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
-    assert "Traceback" not in outcome.err
-    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
-    writer.map("area", "anon", 10).fill()
-
-
-@pytest.mark.usefixtures("needs_pagemap")
-@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "table"])
-def test_reader_closes_the_pipe(form: list[str], writer: Writer) -> None:
-    command = memtop("batch", "-p", str(writer.pid), "-d", "0.1", *form)
-    with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline()
-        process.stdout.close()
-        began = time.monotonic()
-        assert process.wait(QUICK) == DONE
-        assert time.monotonic() - began < QUICK
-        assert process.stderr.read() == ""
-
-
-def test_full_disk(writer: Writer) -> None:
-    if not Path("/dev/full").exists():
-        pytest.skip("missing capability: /dev/full")
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            memtop("batch", "-p", str(writer.pid), "-n", "1", "--json"),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=QUICK,
-            check=False,
-        )
-    assert done.returncode == FAILED, done
-    assert "Traceback" not in done.stderr
-    assert "space" in done.stderr.lower()
-
-
-# ---- doctor --------------------------------------------------------------------------------------
-
-
-def test_doctor_answers_without_a_process() -> None:
-    outcome = run("doctor", timeout=2 * QUICK)
-    assert outcome.code == DONE, outcome
-    for word in ("write-protect", "soft-dirty"):
-        assert word in outcome.out.lower()
-    assert "Traceback" not in outcome.err
-
-
-def test_doctor_looks_at_a_process_and_leaves_it_alone(writer: Writer) -> None:
-    outcome = run("doctor", "-p", str(writer.pid), timeout=2 * QUICK)
-    assert outcome.code == DONE, outcome
-    assert str(writer.pid) in outcome.out
-    assert armed_mappings(writer.pid) == 0
-    writer.map("area", "anon", 1).fill()
-
-
-def test_version_and_help_import_no_textual() -> None:
-    for word in ("--version", "--help"):
-        code = (
-            f"import sys; from memtop.cli import main; main(['{word}']); assert 'textual' not in sys.modules"
-        )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@
  * pages written by that command, sorted.  Between two commands it touches none of its areas, so a
  * tick of memtop between two answers sees exactly what the log says.
  *
- *   map AREA anon|shared|memfd|private-file|shared-file|thp|hugetlb|none PAGES
+ *   map AREA anon|shared|memfd|private-memfd|private-file|shared-file|thp|hugetlb|none PAGES
  *   write AREA sequential|alternate|random|once PAGES THREADS SEED
  *   poke AREA FIRST PAGES          write these pages          (binary answer)
  *   kernel AREA FIRST PAGES        let read(2) write them     (binary answer)
@@ -178,8 +178,8 @@ static void *make(const char *kind, uint64_t pages, void *where) {
     if (!strcmp(kind, "shared")) flags = MAP_SHARED | MAP_ANONYMOUS;
     if (!strcmp(kind, "none")) prot = PROT_NONE;
     if (!strcmp(kind, "hugetlb")) flags |= MAP_HUGETLB;
-    if (!strcmp(kind, "memfd")) {
-        flags = MAP_SHARED;
+    if (strstr(kind, "memfd")) {
+        flags = *kind == 'p' ? MAP_PRIVATE : MAP_SHARED;
         if ((fd = memfd_create("written", MFD_CLOEXEC)) < 0 || ftruncate(fd, (off_t)bytes)) return MAP_FAILED;
     }
     if (strstr(kind, "-file")) {

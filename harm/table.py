@@ -1,0 +1,124 @@
+"""Results of injections, one JSON object a line, and the tables made of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- harm -->", "<!-- /harm -->"
+Record = dict[str, Any]
+
+COLUMNS = (
+    ("nobody", ("nobody",), None),
+    ("injector, at a call", ("injector",), "step"),
+    ("injector, random", ("injector",), "random"),
+    ("memtop", ("memtop",), None),
+    ("both", ("both",), None),
+)
+
+
+def read(path: Path) -> list[Record]:
+    """All records so far; a line cut short by the end of a run is left out."""
+    records = []
+    if path.exists():
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                continue
+    return records
+
+
+def _cell(records: Sequence[Record]) -> str:
+    return f"{sum(r['harm'] is not None for r in records)} / {len(records)}" if records else "–"
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def _belongs(record: Record, who: tuple[str, ...], when: str | None) -> bool:
+    if record["who"] not in who:
+        return False
+    return when is None or (record["when"] == "step") == (when == "step")
+
+
+def render(records: Sequence[Record]) -> str:
+    """By target, by kill point, and what the harm was."""
+    harmed = [r for r in records if r["harm"] is not None]
+    fell = sum(bool(r["fell"]) for r in records)
+    parts = [
+        f"{len(records)} injections, {fell} of them with a SIGKILL before their end; "
+        f"**harmed: {len(harmed)}**. {_machine()}\n",
+        _by_target(records),
+        _by_point(records),
+    ]
+    if harmed:
+        parts.append(_by_kind(harmed))
+    refused = Counter((r["target"], r["words"]) for r in records if r["who"] == "nobody" and r["words"])
+    if refused:
+        rows = [(target, words, n) for (target, words), n in sorted(refused.items())]
+        parts.append("Refused, with nobody killed:\n\n" + _markdown(("target", "why", "times"), rows))
+    return "\n".join(parts)
+
+
+def _by_target(records: Sequence[Record]) -> str:
+    rows = []
+    names = list(dict.fromkeys(r["target"] for r in records))
+    for name in [*names, "all"]:
+        own = [r for r in records if name in (r["target"], "all")]
+        cells = [_cell([r for r in own if _belongs(r, who, when)]) for _, who, when in COLUMNS]
+        rows.append([name, *cells, _cell(own), sum(r["left"] for r in own)])
+    head = ["killed:", *(title for title, _, _ in COLUMNS), "all", "descriptors left"]
+    return "Harmed / injections, by target and by who was killed:\n\n" + _markdown(head, rows)
+
+
+def _by_point(records: Sequence[Record]) -> str:
+    """In the order of the calls, as most injectors make them."""
+    groups: dict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        if record["fell"] and record["who"] in ("injector", "both"):
+            groups[record["point"]].append(record)
+    harmful = {point: g for point, g in groups.items() if any(r["harm"] is not None for r in g)}
+    rows: list[Sequence[object]] = []
+    for point, group in sorted(
+        harmful.items(), key=lambda item: -sum(r["harm"] is not None for r in item[1])
+    ):
+        rows.append([point, _cell(group), sum(r["left"] for r in group)])
+    quiet = [r for point, g in groups.items() if point not in harmful for r in g]
+    rows.append([f"{len(groups) - len(harmful)} other points", _cell(quiet), sum(r["left"] for r in quiet)])
+    head = ["injector killed", "harmed", "descriptors left"]
+    return "By kill point (the n-th call of that name that the injector makes):\n\n" + _markdown(head, rows)
+
+
+def _by_kind(harmed: Sequence[Record]) -> str:
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for record in harmed:
+        kinds[record["harm"]][record["point"]] += 1
+    rows = []
+    for kind, points in sorted(kinds.items(), key=lambda item: -sum(item[1].values())):
+        rows.append([kind, sum(points.values()), ", ".join(f"{p} ({n})" for p, n in points.most_common(4))])
+    return "What the harm was:\n\n" + _markdown(("harm", "times", "where most"), rows)
+
+
+def _machine() -> str:
+    release = ".".join(platform.release().split("-")[0].split(".")[:2])
+    return f"Linux {release}, {platform.machine()}, {len(os.sched_getaffinity(0))} CPUs."
+
+
+def put(path: Path, text: str) -> None:
+    """Replaces the part of a Markdown file between the marks, or adds it with them."""
+    whole = path.read_text(encoding="utf-8") if path.exists() else "# Safety\n"
+    section = f"{BEGIN}\n{text}{END}"
+    if BEGIN in whole and END in whole:
+        whole = whole[: whole.index(BEGIN)] + section + whole[whole.index(END) + len(END) :]
+    else:
+        whole = f"{whole.rstrip()}\n\n{section}\n"
+    path.write_text(whole, encoding="utf-8")

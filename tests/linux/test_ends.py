@@ -1,0 +1,88 @@
+"""memtop's own end, however it comes, and what doctor says."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from harness import Batch, Writer, armed_mappings, memtop, run, spawned, wait_for
+
+QUICK = 10.0
+"""Seconds that anything may take, start of the interpreter included, on a busy machine."""
+TRACK = ("--track", "write-protect")
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
+    with Batch(writer.pid, "-d", "0.1", *TRACK) as batch:
+        batch.sample()
+        assert armed_mappings(writer.pid)
+        batch.process.send_signal(number)
+        outcome = batch.end()
+    assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
+    assert "Traceback" not in outcome.err
+    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+    writer.map("area", "anon", 10).fill()
+
+
+@pytest.mark.usefixtures("needs_pagemap")
+@pytest.mark.parametrize("form", [["--json"], []], ids=["json", "table"])
+def test_reader_closes_the_pipe(form: list[str], writer: Writer) -> None:
+    command = memtop("batch", "-p", str(writer.pid), "-d", "0.1", *form)
+    with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        began = time.monotonic()
+        assert process.wait(QUICK) == 0
+        assert time.monotonic() - began < QUICK
+        assert process.stderr.read() == ""
+
+
+def test_full_disk(writer: Writer) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("missing capability: /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            memtop("batch", "-p", str(writer.pid), "-n", "1", "--json"),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=QUICK,
+            check=False,
+        )
+    assert done.returncode == 1, done
+    assert "Traceback" not in done.stderr
+    assert "space" in done.stderr.lower()
+
+
+# ---- doctor --------------------------------------------------------------------------------------
+
+
+def test_doctor_answers_without_a_process() -> None:
+    outcome = run("doctor", timeout=2 * QUICK)
+    assert outcome.code == 0, outcome
+    for word in ("write-protect", "soft-dirty"):
+        assert word in outcome.out.lower()
+    assert "Traceback" not in outcome.err
+
+
+def test_doctor_looks_at_a_process_and_leaves_it_alone(writer: Writer) -> None:
+    outcome = run("doctor", "-p", str(writer.pid), timeout=2 * QUICK)
+    assert outcome.code == 0, outcome
+    assert str(writer.pid) in outcome.out
+    assert armed_mappings(writer.pid) == 0
+    writer.map("area", "anon", 1).fill()
+
+
+def test_version_and_help_import_no_textual() -> None:
+    for word in ("--version", "--help"):
+        code = (
+            f"import sys; from memtop.cli import main; main(['{word}']); assert 'textual' not in sys.modules"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr

@@ -1,0 +1,88 @@
+"""``--max-cost`` on a real process: its write faults, and memtop's own work, stay within the bound."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from harness import Batch, Writer, run, spawned
+
+from memtop.linux.userfaultfd import fault_seconds
+
+MIB = 256
+"""Of memory that is hammered: written through in a fraction of a second."""
+
+
+@pytest.fixture
+def hammer(build: Callable[[str], Any]) -> Iterator[subprocess.Popen[str]]:
+    """Writes random pages of its memory once it is told how many a second."""
+    command = [build("hammer"), str(MIB), "1"]
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("ok")
+        yield process
+
+
+def writes(hammer: subprocess.Popen[str], pages_per_second: int) -> None:
+    assert hammer.stdin is not None
+    hammer.stdin.write(f"{pages_per_second}\n")
+    hammer.stdin.flush()
+
+
+def share(samples: list[dict[str, Any]]) -> float:
+    """Of the time, how much went into faults."""
+    return sum(s["cost"]["target_s"] for s in samples) / sum(s["interval"] for s in samples)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_the_measured_fault_is_plausible() -> None:
+    fault = fault_seconds()
+    assert fault is not None
+    assert 50e-9 < fault < 50e-6
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_hammered_process_pays_no_more_than_allowed(hammer: subprocess.Popen[str]) -> None:
+    writes(hammer, -1)
+    words = ["-d", "0.2", "--track", "write-protect", "--max-cost", "5"]
+    with Batch(hammer.pid, *words) as batch:
+        samples = [batch.sample() for _ in range(6)]
+        paid = samples[2:]
+        assert all(sample["stretched"] for sample in paid)
+        assert all(sample["interval"] > 0.4 for sample in paid)
+        assert share(paid) <= 0.055
+        writes(hammer, 1000)
+        after = [batch.sample() for _ in range(4)][2:]
+        assert not any(sample["stretched"] for sample in after)
+        assert all(sample["interval"] < 0.4 for sample in after)
+        batch.process.terminate()
+        batch.end().said("samples come every", "write faults cost hammer", "5 %")
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_without_a_bound_samples_keep_their_pace(hammer: subprocess.Popen[str]) -> None:
+    writes(hammer, -1)
+    with Batch(hammer.pid, "-d", "0.2", "--track", "write-protect", "--max-cost", "0") as batch:
+        samples = [batch.sample() for _ in range(4)]
+    assert not any(sample["stretched"] for sample in samples)
+    assert share(samples[1:]) > 0.05, "which is what the bound is for"
+
+
+@pytest.mark.usefixtures("needs_pagemap")
+def test_memtops_own_work_is_bounded(writer: Writer) -> None:
+    """64 MiB of scattered pages cost a scan far more than 0.01 % of a processor."""
+    for n in range(8):
+        writer.map(f"area{n}", "anon", 4096).write("alternate", 2048)
+    with Batch(writer.pid, "-d", "0.1", "--max-cost", "0.01") as batch:
+        samples = [batch.sample() for _ in range(5)]
+        assert samples[-1]["stretched"]
+        assert samples[-1]["interval"] > 0.5
+        batch.process.terminate()
+        batch.end().said("sampling costs memtop at most 0.01 %")
+
+
+@pytest.mark.parametrize("value", ["-1", "101", "nan", "much"])
+def test_a_bound_that_is_none_is_refused(value: str) -> None:
+    assert run("batch", "-p", "1", f"--max-cost={value}").code == 2
