@@ -204,7 +204,7 @@ def _category(name: str, bit: Category, codes: dict[int, int]) -> Feature:
         return Feature(
             name, False, "this kernel's PAGEMAP_SCAN does not know this category", "a newer kernel does"
         )
-    return Feature(name, False, "it takes PAGEMAP_SCAN")
+    return Feature(name, False, "it takes PAGEMAP_SCAN", "see there")
 
 
 def _soft_dirty(answer: int) -> Feature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -35,9 +36,11 @@ def compiler() -> str:
 
 
 @pytest.fixture(scope="module")
-def run(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(compiler: str, capabilities: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Builds a program once and runs a part of it."""
     scratch = tmp_path_factory.mktemp("c")
+    leaks = int(capabilities["ptrace"] == "ok")  # LeakSanitizer traces its own process
+    environment = {**os.environ, "ASAN_OPTIONS": f"detect_leaks={leaks}"}
 
     def build_and_run(name: str, *part: str) -> None:
         program = scratch / name
@@ -47,6 +50,7 @@ def run(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
             subprocess.run([compiler, *options, *sources, "-o", program], check=True)
         done = subprocess.run(
             [program, *part],
+            env=environment,
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -100,6 +100,7 @@ def test_zombie_says_so(writer: Writer) -> None:
     assert read_cmdline(writer.pid) == ""
 
 
+@pytest.mark.usefixtures("needs_pagemap")
 def test_thread_that_outlives_the_main_one(writer: Writer) -> None:
     assert live_thread(writer.pid) == writer.pid
     writer.ask("vanish")

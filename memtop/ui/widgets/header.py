@@ -178,6 +178,8 @@ def tracker_fields(sample: Sample, nominal: float | None, p: Palette) -> list[Fi
             (("writes are not tracked", p.warn), (" · w tracks them", p.dim)),
             (("writes are not tracked", p.warn),),
         )
+        if tracker.note:  # it was tried, or can't be: the note says why
+            name = ((("writes can't be tracked", p.warn),),)
         fields = [Field(name, 9, needed=True)]
     else:
         exact = (_EXACTNESS[tracker.exact], p.strong)

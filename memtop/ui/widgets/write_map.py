@@ -98,7 +98,7 @@ def legend_runs(m: MappingSample, tracking: bool, p: Palette, width: int) -> lis
     here = Field(key(Age.RESIDENT, "resident"), 5, needed=True)
     absent = Field(key(Age.ABSENT, "not resident"), 4)
     if not m.coverage.tracked:
-        why = m.coverage.reason if tracking else "writes are not tracked: w tracks them"
+        why = m.coverage.reason if tracking else "writes are not tracked"
         parts = fit([here, absent], width - 2, 3)
         runs = _join(parts, p)
         return [*runs, (cut("   " + why, max(width - width_of(runs) - 1, 0)), p.warn)]
