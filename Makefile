@@ -6,13 +6,13 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 SOURCES := pyproject.toml setup.py memtop/native/build.py $(wildcard memtop/native/*.[ch])
-CODE := memtop tests benchmarks tools setup.py
+CODE := memtop tests benchmarks harm tools setup.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint strict asan restricted bench screenshots wheel format clean
+.PHONY: help demo test check lint strict asan restricted harm bench screenshots wheel format clean
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -ts'|' 2>/dev/null \
@@ -42,6 +42,9 @@ restricted: $(VENV)/dev.stamp ## the tests of real processes again where the ker
 	@$(CC) -O2 -pthread tests/targets/sandbox.c -o $(VENV)/sandbox
 	@for less in "userfaultfd ptrace process_vm_readv pidfd_getfd" pagemap; do echo "== without $$less"; \
 	  $(VENV)/sandbox $$less -- $(BIN)/pytest -n $(JOBS) tests/unit tests/linux tests/pty || exit; done
+
+harm: $(VENV)/dev.stamp ## 10 000 injections, memtop or its injector killed on the way (in pieces: HARM='--minutes 9')
+	@$(BIN)/python -m harm $(HARM)
 
 bench: $(VENV)/dev.stamp ## compare a tick with what people use today
 	@for b in benchmarks/[a-z]*.py; do echo "== $$b"; $(BIN)/python $$b || exit; done

@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -38,15 +39,18 @@ TURNS = (  # who is killed, and when; every other blow falls at a system call of
 class Bench:
     """One kind of target, started anew whenever it was harmed."""
 
-    def __init__(self, kind: Kind, seed: int, directory: Path) -> None:
-        self.kind, self._seed, self._directory = kind, seed, directory
+    def __init__(self, kind: Kind, seed: int, built: Path) -> None:
+        self.kind, self._seed, self._built = kind, seed, built
         self._target: Target | None = None
+        self._scratch: Path | None = None
         self._points: list[str] = []
         self._life = self._stop = 0.001
 
     def open(self) -> None:
-        """Starts it, and measures an injection. Raises Missing."""
+        """Starts it, and measures an injection, once. Raises Missing."""
         self._fresh()
+        if self._points:
+            return
         stepped = [self._strike(None, Blow("nobody", "step", -1)) for _ in range(3)]
         self._points = max((outcome.points for outcome in stepped), key=len)
         free = [self._strike(None, Blow("nobody", "life", 0)) for _ in range(5)]
@@ -55,8 +59,8 @@ class Bench:
 
     def _fresh(self) -> Target:
         if self._target is None:
-            scratch = Path(tempfile.mkdtemp(dir=self._directory))
-            self._target = self.kind.start(scratch)
+            self._scratch = Path(tempfile.mkdtemp(prefix="harm-"))
+            self._target = self.kind.start(self._built, self._scratch)
         return self._target
 
     def _strike(self, tid: int | None, blow: Blow) -> Outcome:
@@ -102,6 +106,9 @@ class Bench:
         if self._target is not None:
             self._target.end()
             self._target = None
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None
 
 
 def _stride(count: int) -> int:
@@ -112,24 +119,23 @@ def _stride(count: int) -> int:
     return stride
 
 
-def run(names: list[str], count: int, seed: int, results: Path, until: float, directory: Path) -> bool:
+def run(names: list[str], count: int, seed: int, results: Path, until: float) -> bool:
     """Goes on until each target had its share of ``count`` or the time is up; whether all is done."""
     done = Counter(record["target"] for record in table.read(results))
     share = -(-count // len(names))
-    benches: dict[str, Bench] = {}
-    missing: set[str] = set()
+    built = results.parent / "programs"
+    built.mkdir(exist_ok=True)
+    benches = {name: Bench(KINDS[name], seed, built) for name in names}
     with results.open("a", encoding="utf-8") as file:
         try:
-            while left := [n for n in names if done[n] < share and n not in missing]:
+            while left := [name for name in benches if done[name] < share]:
                 for name in left:
+                    bench = benches[name]
                     try:
-                        bench = benches.get(name) or Bench(KINDS[name], seed, directory)
-                        if name not in benches:
-                            bench.open()
-                            benches[name] = bench
+                        bench.open()
                     except Missing as error:
                         _say(f"{name}: left out, for this machine lacks {error}")
-                        missing.add(name)
+                        del benches[name]
                         continue
                     for _ in range(min(PIECE, share - done[name])):
                         if time.monotonic() > until:
@@ -139,10 +145,7 @@ def run(names: list[str], count: int, seed: int, results: Path, until: float, di
                         file.flush()
                         done[name] += 1
                         if record["harm"]:
-                            print(
-                                f"{name}: {record['who']} {record['point']}: {record['harm']}",
-                                file=sys.stderr,
-                            )
+                            _say(f"{name}: {record['who']} {record['point']}: {record['harm']}")
                     bench.close()
         finally:
             for bench in benches.values():
@@ -185,12 +188,9 @@ def main() -> int:
     complete = True
     if not options.report:
         trace.become_subreaper()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         until = time.monotonic() + options.minutes * 60 if options.minutes else float("inf")
-        directory = Path(tempfile.mkdtemp(prefix="harm-"))
-        try:
-            complete = run(names, options.count, options.seed, options.results, until, directory)
-        finally:
-            shutil.rmtree(directory, ignore_errors=True)
+        complete = run(names, options.count, options.seed, options.results, until)
     records = [record for record in table.read(options.results) if record["target"] in names]
     text = table.render(records)
     print(text)

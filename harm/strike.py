@@ -96,7 +96,7 @@ def _be_memtop(pid: int, tid: int | None, go: int, report: int) -> None:
         signal.alarm(0)
         os.read(go, 1)
         if tid is not None:
-            injection.choose_thread = lambda _: tid
+            injection.choose_thread = lambda pid: tid
         try:
             with ProcessHandle.open(pid) as process:
                 answer = {"words": "", "stop_s": injection.create_userfaultfd(process).stop_s}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+MOST_ROWS = 20
 BEGIN, END = "<!-- harm -->", "<!-- /harm -->"
 Record = dict[str, Any]
 
@@ -81,19 +82,21 @@ def _by_target(records: Sequence[Record]) -> str:
 
 
 def _by_point(records: Sequence[Record]) -> str:
-    """In the order of the calls, as most injectors make them."""
+    """The points that harmed most, and the rest in sum."""
     groups: dict[str, list[Record]] = defaultdict(list)
     for record in records:
         if record["fell"] and record["who"] in ("injector", "both"):
             groups[record["point"]].append(record)
-    harmful = {point: g for point, g in groups.items() if any(r["harm"] is not None for r in g)}
-    rows: list[Sequence[object]] = []
-    for point, group in sorted(
-        harmful.items(), key=lambda item: -sum(r["harm"] is not None for r in item[1])
-    ):
-        rows.append([point, _cell(group), sum(r["left"] for r in group)])
-    quiet = [r for point, g in groups.items() if point not in harmful for r in g]
-    rows.append([f"{len(groups) - len(harmful)} other points", _cell(quiet), sum(r["left"] for r in quiet)])
+
+    def pooled(points: Iterable[str]) -> list[Record]:
+        return [record for point in points for record in groups[point]]
+
+    harms = {point: sum(r["harm"] is not None for r in group) for point, group in groups.items()}
+    harmful = [point for point in sorted(groups, key=lambda p: -harms[p]) if harms[point]]
+    parts = {point: groups[point] for point in harmful[:MOST_ROWS]}
+    parts[f"{len(harmful[MOST_ROWS:])} more points with harm"] = pooled(harmful[MOST_ROWS:])
+    parts[f"all other {len(groups) - len(harmful)} points"] = pooled(p for p in groups if not harms[p])
+    rows = [(point, _cell(group), sum(r["left"] for r in group)) for point, group in parts.items() if group]
     head = ["injector killed", "harmed", "descriptors left"]
     return "By kill point (the n-th call of that name that the injector makes):\n\n" + _markdown(head, rows)
 

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from struct import unpack_from
+from typing import Any
+
+from harm.trace import die_with_parent
 
 PROGRAMS = Path(__file__).parent / "programs"
 LASTING = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "NoNewPrivs", "TracerPid")
@@ -37,23 +40,24 @@ class Kind:
 
     Attributes:
         name: as the table shows it.
-        make: builds what is needed in a directory; the command line, without the state file.
+        make: builds what it needs in the first directory, which stays, and may use the second one, which does
+            not; the command line, without the state file.
         steady: its mappings, descriptors and signal dispositions never change by themselves.
         any_thread: not only the main thread is injected into.
     """
 
     name: str
-    make: Callable[[Path], list[str]]
+    make: Callable[[Path, Path], list[str]]
     steady: bool = True
     any_thread: bool = False
 
-    def start(self, scratch: Path) -> Target:
-        """Builds it if need be, and starts it.
+    def start(self, built: Path, scratch: Path) -> Target:
+        """Builds it in one directory if need be, and starts it in the other.
 
         Raises:
             Missing: with the name of what is missing.
         """
-        command = self.make(scratch)
+        command = self.make(built, scratch)
         return Redis(self, command, scratch) if self.name == "redis" else Target(self, command, scratch)
 
 
@@ -76,9 +80,12 @@ class Target:
     def _start(self, command: Sequence[str], state: Path) -> None:
         self._process = subprocess.Popen(
             [*command, str(state)],
+            cwd=state.parent,  # for what a dying one writes there
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=die_with_parent,
         )
         self.pid = self._process.pid
 
@@ -135,9 +142,13 @@ class Target:
         return maps, descriptors(self.pid), {name: status.get(name, "") for name in LASTING}
 
     def mask(self, tid: int) -> str:
-        """The signals that a thread blocks, as /proc shows them; empty if there is no such thread."""
+        """The signals that a thread blocks for longer than a fork takes; empty if there is no such thread."""
+        seen = ["", "?"]
         with contextlib.suppress(OSError):
-            return _status(tid).get("SigBlk", "")
+            while seen[-1] != seen[-2]:
+                seen.append(_status(tid).get("SigBlk", ""))
+                time.sleep(0.001)
+            return seen[-1]
         return ""
 
     def aftermath(self, may_leave: int, tid: int, mask: str) -> str | None:
@@ -205,8 +216,9 @@ class Redis(Target):
         path = str(state.with_name("redis.sock"))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen([*command, "--unixsocket", path], start_new_session=True, **quiet)
+        quiet: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        quiet |= {"start_new_session": True, "preexec_fn": die_with_parent}
+        self._process = subprocess.Popen([*command, "--unixsocket", path], **quiet)
         self.pid, self._client, self._count = self._process.pid, None, 0
         end = time.monotonic() + PATIENCE_S
         while self._client is None and time.monotonic() < end and self._process.poll() is None:
@@ -217,7 +229,7 @@ class Redis(Target):
                 self._client = connection
             time.sleep(0.01)
         load = ["redis-benchmark", "-s", path, "-l", "-q", "-c", "10", "-t", "set,get,lpush,lpop"]
-        self._load = subprocess.Popen([*load, "-r", "1000"], start_new_session=True, **quiet)
+        self._load = subprocess.Popen([*load, "-r", "1000"], **quiet)
 
     def _ask(self, *words: bytes) -> bytes:
         assert self._client is not None
@@ -288,10 +300,10 @@ def _built(path: Path, *sources: str) -> bool:
     return path.exists() and path.stat().st_mtime > newest
 
 
-def _witness(mode: str, compiler: str, *options: str) -> Callable[[Path], list[str]]:
-    def make(scratch: Path) -> list[str]:
+def _witness(mode: str, compiler: str, *options: str) -> Callable[[Path, Path], list[str]]:
+    def make(built: Path, _: Path) -> list[str]:
         _need(compiler)
-        program = scratch.parent / "-".join(["witness", compiler, *(o.strip("-") for o in options)])
+        program = built / "-".join(["witness", compiler, *(o.strip("-") for o in options)])
         if not _built(program, "witness.c", "hold.h"):
             flags = ["-std=gnu11", "-O2", "-pthread", *options]
             done = subprocess.run(
@@ -304,35 +316,33 @@ def _witness(mode: str, compiler: str, *options: str) -> Callable[[Path], list[s
     return make
 
 
-def _go(scratch: Path) -> list[str]:
+def _go(built: Path, _: Path) -> list[str]:
     _need("go")
-    program = scratch.parent / "witness-go"
+    program = built / "witness-go"
     if not _built(program, "witness.go"):
-        environment = dict(
-            os.environ, GOCACHE=str(scratch.parent / "go"), GOFLAGS="-mod=mod", CGO_ENABLED="0"
-        )
-        command = ["go", "build", "-o", program, PROGRAMS / "witness.go"]
+        environment = dict(os.environ, GOCACHE=str(built / "go"), CGO_ENABLED="0")
+        command = ["go", "build", "-o", str(program), str(PROGRAMS / "witness.go")]
         subprocess.run(command, env=environment, check=True)
     return [str(program)]
 
 
-def _java(scratch: Path) -> list[str]:
+def _java(built: Path, _: Path) -> list[str]:
     _need("java", "javac")
-    if not _built(scratch.parent / "Witness.class", "Witness.java"):
-        subprocess.run(["javac", "-d", scratch.parent, PROGRAMS / "Witness.java"], check=True)
-    return ["java", "-Xmx64m", "-cp", str(scratch.parent), "Witness"]
+    if not _built(built / "Witness.class", "Witness.java"):
+        subprocess.run(["javac", "-d", built, PROGRAMS / "Witness.java"], check=True)
+    return ["java", "-Xmx64m", "-cp", str(built), "Witness"]
 
 
-def _node(_: Path) -> list[str]:
+def _node(_: Path, __: Path) -> list[str]:
     _need("node")
     return ["node", str(PROGRAMS / "witness.js")]
 
 
-def _asyncio(_: Path) -> list[str]:
+def _asyncio(_: Path, __: Path) -> list[str]:
     return [sys.executable, str(PROGRAMS / "witness_asyncio.py")]
 
 
-def _redis(scratch: Path) -> list[str]:
+def _redis(_: Path, scratch: Path) -> list[str]:
     _need("redis-server", "redis-benchmark")
     return ["redis-server", "--port", "0", "--save", "", "--dir", str(scratch)]
 
@@ -351,7 +361,8 @@ KINDS = {
         *(Kind(f"glibc, {mode}", _witness(mode, "cc")) for mode in BLOCKED),
         Kind("glibc, signals at 5 kHz", _witness("storm", "cc")),
         Kind("glibc, 64 threads", _witness("threads", "cc"), any_thread=True),
-        Kind("glibc, small stack", _witness("small", "cc")),
+        Kind("glibc, stack of 1 KiB", _witness("small", "cc")),
+        Kind("glibc, guard page near", _witness("guard", "cc")),
         Kind("Go", _go, steady=False, any_thread=True),
         Kind("JVM", _java, steady=False, any_thread=True),
         Kind("Node", _node, steady=False, any_thread=True),

@@ -81,6 +81,11 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
 
 
+def die_with_parent() -> None:
+    """Run in a new child: it is killed when this process ends, however that does; prctl(2)."""
+    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
 def next_fork(pid: int) -> int | None:
     """Waits until a traced process forks: its child's pid, both of them stopped; None if it ended instead."""
     while os.WIFSTOPPED(status := wait(pid)):

@@ -299,15 +299,12 @@ static void round_storm(struct lane *l)
     }
 }
 
-/* On a stack of 1 KiB between other memory that is in use, as a goroutine's or a coroutine's may be. */
+/* On stacks of 1 KiB, as those of a coroutine may be; it computes and sleeps there in turn. */
 #define ROOM 1024
-static struct { uint64_t below[4096]; char stack[ROOM]; uint64_t above[64]; } __attribute__((aligned(64))) small;
 
-static void round_small(struct lane *l)
+static void on_stack(struct lane *l, char *end)
 {
     static uint64_t turn;
-    for (size_t i = 0; i < 4096; i++)
-        small.below[i] = l->seed ^ i;
     struct hold *h = &l->hold;
     fill(h, l->seed);
     h->number = turn++ % 2 ? SPIN : SYS_nanosleep;
@@ -315,12 +312,32 @@ static void round_small(struct lane *l)
         uint64_t arguments[6] = {(uintptr_t)&wait_time};
         memcpy(h->general_in, arguments, sizeof arguments);
     }
-    hold_on(small.stack + ROOM, wide ? hold_512 : hold_256, h);
+    hold_on(end, wide ? hold_512 : hold_256, h);
     compare(h, "on a small stack");
     MUST(h->number == SPIN || h->result == 0);
+}
+
+/* One that lies between other memory in use, as a goroutine's does. */
+static void round_small(struct lane *l)
+{
+    static struct { uint64_t below[4096]; char stack[ROOM]; uint64_t above[64]; } __attribute__((aligned(64))) small;
+    for (size_t i = 0; i < 4096; i++)
+        small.below[i] = l->seed ^ i;
+    on_stack(l, small.stack + ROOM);
     for (size_t i = 0; i < 4096; i++)
         if (small.below[i] != (l->seed ^ i))
             harmed("memory below a small stack changed, %zu bytes below its end", (4096 - i) * 8);
+}
+
+/* One with a guard page below. */
+static void round_guard(struct lane *l)
+{
+    static char *pages;
+    if (!pages) {
+        pages = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        MUST(pages != MAP_FAILED && mprotect(pages, 4096, PROT_NONE) == 0);
+    }
+    on_stack(l, pages + 4096 + ROOM);
 }
 
 /* ---- threads --------------------------------------------------------------------------------------- */
@@ -387,7 +404,7 @@ static const struct {
 } modes[] = {
     {"compute", round_compute}, {"nanosleep", round_nanosleep}, {"poll", round_poll},
     {"epoll_wait", round_epoll_wait}, {"futex", round_futex}, {"read", round_read}, {"accept", round_accept},
-    {"wait4", round_wait4}, {"storm", round_storm}, {"small", round_small}, {"threads", round_compute},
+    {"wait4", round_wait4}, {"storm", round_storm}, {"small", round_small}, {"guard", round_guard}, {"threads", round_compute},
 };
 
 int main(int argc, char **argv)

@@ -56,7 +56,7 @@ def _sample(targets: list[Target], number: int | None, delay: float, write: Writ
     due, done = time.monotonic(), False
     while taken:
         for target in list(taken):
-            if not target.affords_tick():
+            if target.wait() > 0:
                 continue
             sample = target.tick()
             if sample.message:

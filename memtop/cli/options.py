@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from memtop.model.actions import Arm, Care, Method
+from memtop.model.actions import Arm, Care, KeepHuge, Method
 from memtop.sampler.source import LONGEST, SHORTEST
 
 
@@ -83,8 +83,14 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
     )
     parser.add_argument(
         "--keep-huge",
-        action="store_true",
-        help="leave huge pages out of tracking: being tracked, each would be split by its first write",
+        type=KeepHuge,
+        choices=[KeepHuge.PARTS, KeepHuge.WHOLE],
+        nargs="?",
+        const=KeepHuge.PARTS,
+        default=KeepHuge.NO,
+        metavar="parts|whole",
+        help="leave huge pages out of tracking, which would split each on its first write: them alone "
+        "(parts, the default; cuts mappings, and mremap of those fails meanwhile), or the whole mapping",
     )
     parser.add_argument(
         "--max-cost",

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import errno
 import os
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from types import TracebackType
@@ -227,6 +229,33 @@ class Scanner:
             parts.append(_packed_runs(found, count))
         return PageRuns(b"".join(parts))
 
+    def unprotect(self, table: MappingTable, indices: Sequence[int], userfaultfd: int) -> None:
+        """Takes back the protection that pages of mappings just registered have kept from before.
+
+        mremap that joins two mappings ends the tracking of both, but leaves the protection bits: what was
+        written since would read as clean for good. After this the next scan reports it all.
+
+        Args:
+            table: the mappings.
+            indices: those just registered.
+            userfaultfd: the descriptor that they were registered with.
+
+        Raises:
+            ProcessGone: the address space ended.
+        """
+        require_action("write-protecting")
+        wanted = array("I", indices)
+        self._check(
+            lib.mt_scan_unprotect(
+                self._scan,
+                self._fd,
+                userfaultfd,
+                _mappings(table),
+                ffi.from_buffer("uint32_t[]", wanted),
+                len(wanted),
+            )
+        )
+
     def close(self) -> None:
         """Lets go of the address space. Idempotent."""
         if self._fd >= 0:
@@ -284,6 +313,11 @@ def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:
     return PageRuns(_packed_runs(now, count[0])), split
 
 
+def runs_pages(runs: PageRuns) -> int:
+    """Pages in all runs together; ``PageRuns.pages`` for many runs."""
+    return int(lib.mt_runs_pages(_runs(runs), len(runs)))
+
+
 def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
     """Pages of the runs in each cell of a range: native 32-bit unsigned."""
     cells = bytearray(4 * watch.cells)
@@ -314,7 +348,11 @@ def count_sum(counts: bytes | bytearray) -> PageCounts:
 
 
 def uncovered(before: MappingTable, before_modes: bytes, now: MappingTable, modes: bytes) -> list[int]:
-    """Indices of mappings to be armed that do not lie wholly inside what was armed before."""
+    """Indices of mappings to be armed that overlap nothing that was armed before, or something that was not.
+
+    Others are registered already: a mapping that grows, splits or merges takes its registration along. Where
+    something else came to the same place, ``Scanner.strays`` finds it.
+    """
     found = ffi.new("uint32_t[]", len(now))
     count = lib.mt_uncovered(
         _mappings(before), before_modes, len(before), _mappings(now), modes, len(now), found

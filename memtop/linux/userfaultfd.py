@@ -77,6 +77,10 @@ class WriteProtector:
         require_action("write-protecting")
         return -int(lib.mt_uffd_register(self._fd, start, length))
 
+    def fileno(self) -> int:
+        """The descriptor, for ``pagemap.Scanner.unprotect``; stays this object's."""
+        return self._fd
+
     def unregister(self, start: int, length: int) -> None:
         """Ends tracking of a range (bytes); its protection is gone at once.
 

@@ -36,19 +36,31 @@ class Arm(str, Enum):
         return self is not Arm.ANON
 
 
+class KeepHuge(str, Enum):
+    """``--keep-huge``: what is left out of tracking, so that no huge page is split.
+
+    To leave out a part of a mapping cuts it in maps until tracking ends. The process notices one thing: the
+    kernel refuses mremap (EFAULT) over a range that is more than one mapping.
+    """
+
+    NO = "no"
+    PARTS = "parts"
+    WHOLE = "whole"
+
+
 @dataclass(frozen=True, slots=True)
 class Care:
     """How careful memtop is with a process.
 
     Attributes:
         arm: which mappings are tracked.
-        keep_huge: huge pages are left out of tracking, so that none is split.
+        keep_huge: whether huge pages are left out of tracking, alone or with the whole mapping.
         max_cost: share of one processor (0.02 is 2 %) that write faults may cost the process, and as much
             again that sampling may cost; 0 is no bound.
     """
 
     arm: Arm = Arm.ANON
-    keep_huge: bool = False
+    keep_huge: KeepHuge = KeepHuge.NO
     max_cost: float = 0.02
 
 
@@ -96,6 +108,7 @@ class ArmCost:
         huge_pages: huge pages (2 MiB) among them; each splits on its first write.
         expected: what ``auto`` will probably come to; None: ``method`` itself.
         huge_kept: huge pages that are left out (``--keep-huge``).
+        cut: mappings that will be cut in maps to leave them out.
         file_pages: present base pages of file mappings among ``pages``.
     """
 
@@ -106,6 +119,7 @@ class ArmCost:
     huge_pages: int
     expected: Method | None = None
     huge_kept: int = 0
+    cut: int = 0
     file_pages: int = 0
 
     @property
@@ -121,9 +135,11 @@ class ArmCost:
             "stops once for under a millisecond, then one write fault a written page and tick"
         ]
         if self.huge_pages:
-            parts.append(f"{count(self.huge_pages)} huge pages split on first write, for good")
+            parts.append(f"{count(self.huge_pages)} huge pages split on first write, until tracking ends")
         if self.huge_kept:
             parts.append(f"{count(self.huge_kept)} huge pages stay out of it (--keep-huge)")
+        if self.cut:
+            parts.append(f"{count(self.cut)} mappings are cut for that, and mremap of them fails meanwhile")
         if self.file_pages:
             parts.append(f"{size(self.file_pages * PAGE)} of files will be mapped page by page")
         return "; ".join(parts)

@@ -64,8 +64,9 @@ int64_t mt_identify(const mt_mapping *before, const char *before_names, const ui
                     size_t before_count, const mt_mapping *now, const char *now_names, uint64_t *now_ids,
                     size_t now_count, uint64_t *next_id);
 
-/* Indices of mappings of now that want tracking (modes[i] armed) and do not lie wholly inside what was armed
- * before: these are to be registered.  Returns how many were written to found (room for now_count). */
+/* Indices of mappings of now that want tracking (modes[i] armed) and overlap nothing that was armed before,
+ * or something that was not: these are to be registered.  Others are registered already, as the kernel
+ * splits, merges and grows a mapping with its registration, or are found by mt_scan_strays.  Returns how many were written to found (room for now_count). */
 size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_t before_count,
                     const mt_mapping *now, const uint8_t *modes, size_t now_count, uint32_t *found);
 
@@ -132,6 +133,11 @@ const mt_run *mt_scan_runs(const mt_scan *scan);
  * moved): a plain look, nothing changes.  Returns how many were written to found, at most room. */
 int64_t mt_scan_strays(mt_scan *scan, int pagemap_fd, const mt_mapping *items, const uint8_t *modes,
                        size_t count, uint32_t *found, size_t room);
+/* Takes back, through a userfaultfd that items[index[i]] have just been registered with, whatever protection
+ * their pages have kept from before. mremap that joins two mappings ends the tracking of both and leaves
+ * the bits: pages written since would read as clean. 0 or -errno. */
+int mt_scan_unprotect(mt_scan *scan, int pagemap_fd, int uffd, const mt_mapping *items, const uint32_t *index,
+                      size_t count);
 /* Sums of all counts; flags of sum: MT_COUNT_* that any of them has.  Maps and runs are left 0. */
 void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum);
 /* PAGEMAP_SCAN with these category bits on an empty range of this process: 0 known, -errno else. */
@@ -156,6 +162,8 @@ uint64_t mt_runs_pages(const mt_run *runs, size_t count);
 int mt_uffd_api(int uffd);
 int mt_uffd_register(int uffd, uint64_t start, uint64_t length);
 int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length);
+/* Takes back the protection of pages in a registered range: the next scan reports them as written. */
+int mt_uffd_unprotect(int uffd, uint64_t start, uint64_t length);
 /* Registers items[index[i]] for each i; errors[i] becomes 0 or an errno (positive). Returns how many worked. */
 int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t *index, size_t count,
                               int32_t *errors);

@@ -67,6 +67,11 @@ static look look_stray(void) {
     return (look){.inverted = PAGE_WPALLOWED, .mask = PAGE_WPALLOWED, .anyof = SOMETHING};
 }
 
+/* Looks at the bit alone, whether or not anybody still heeds it. */
+static look look_protected(void) {
+    return (look){.inverted = PAGE_WRITTEN, .mask = PAGE_WRITTEN, .anyof = SOMETHING};
+}
+
 /* ---- one call ------------------------------------------------------------------------------ */
 
 static int call(const area *a, const look *l, scan_arg *arg, page_region *vec, uint64_t room) {
@@ -343,6 +348,32 @@ int64_t mt_scan_strays(mt_scan *scan, int pagemap_fd, const mt_mapping *items, c
             return error;
     }
     return (int64_t)strays;
+}
+
+/* Where the mapping has changed meanwhile, what is still registered is found by halving. */
+static void unprotect(int uffd, uint64_t start, uint64_t end) {
+    uint64_t middle = start + (end - start) / 2 / MT_PAGE * MT_PAGE;
+    if (mt_uffd_unprotect(uffd, start, end - start) == -ENOENT && middle > start) {
+        unprotect(uffd, start, middle);
+        unprotect(uffd, middle, end);
+    }
+}
+
+int mt_scan_unprotect(mt_scan *scan, int pagemap_fd, int uffd, const mt_mapping *items, const uint32_t *index,
+                      size_t count) {
+    look l = look_protected();
+    page_region *regions = scan->regions;
+    for (size_t k = 0; k < count; k++) {
+        area a = {scan, pagemap_fd, items, index[k], index[k] + 1};
+        for (uint64_t at = items[index[k]].start, end = items[index[k]].end; at < end;) {
+            int got = plain_call(&a, &l, &at, end, SLICE / MT_PAGE, regions, REGIONS);
+            if (got < 0)
+                return got;
+            for (int i = 0; i < got; i++)
+                unprotect(uffd, regions[i].start, regions[i].end);
+        }
+    }
+    return 0;
 }
 
 int mt_scan_probe(int pagemap_fd, uint64_t categories) {

@@ -30,6 +30,12 @@ int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length) {
     return ioctl(uffd, UFFD_IOCTL_UNREGISTER, &range) == 0 ? 0 : -errno;
 }
 
+int mt_uffd_unprotect(int uffd, uint64_t start, uint64_t length)
+{
+    uffd_protect request = {{start, length}, 0};
+    return ioctl(uffd, UFFD_IOCTL_PROTECT, &request) == 0 ? 0 : -errno;
+}
+
 int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t *index, size_t count,
                               int32_t *errors) {
     int64_t worked = 0;

@@ -28,10 +28,16 @@ typedef struct {
     uint64_t mode, ioctls;
 } uffd_register;
 
-_Static_assert(sizeof(uffd_api) == 24 && sizeof(uffd_register) == 32, "the kernel checks the size");
+typedef struct {
+    uffd_range range;
+    uint64_t mode; /* 0: take the protection back */
+} uffd_protect;
+
+_Static_assert(sizeof(uffd_api) == 24 && sizeof(uffd_register) == 32 && sizeof(uffd_protect) == 24, "the kernel checks the size");
 
 #define UFFD_IOCTL_API _IOWR(0xaa, 0x3f, uffd_api)
 #define UFFD_IOCTL_REGISTER _IOWR(0xaa, 0x00, uffd_register)
+#define UFFD_IOCTL_PROTECT _IOWR(0xaa, 0x06, uffd_protect)
 #define UFFD_IOCTL_UNREGISTER _IOR(0xaa, 0x01, uffd_range)
 
 #endif

@@ -46,23 +46,27 @@ class Budget:
         self._ours: deque[float] = deque(maxlen=4)
 
     def affords(self, now: float, faults: int) -> bool:
-        """Whether a sample can be taken.
+        """Whether a sample can be taken; arguments as of ``wait``."""
+        return self.wait(now, faults) <= 0
+
+    def wait(self, now: float, faults: int) -> float:
+        """Seconds until a sample can be taken, if no more faults come; 0 or less: now.
 
         Args:
             now: seconds on a monotonic clock.
             faults: minor faults of the process since its start; those that tracking causes are among them.
         """
         if self._since is None or not self.share:
-            return True
+            return 0.0
         elapsed = now - self._since
         caused = min((faults - self._faults_then) * max(self._ours, default=1.0), self._protected)
-        owed = self._debt_s + caused * self.fault_s > self.share * elapsed
-        if owed and not self._ours and not self._debt_s and elapsed >= LEARN_S:
-            owed = False
-        slow = self._cpu_s > self.cpu_share * elapsed
-        if owed or slow:
-            self.for_faults = owed
-        return not (owed or slow)
+        for_faults = (self._debt_s + caused * self.fault_s) / self.share - elapsed
+        if not self._ours and not self._debt_s:
+            for_faults = min(for_faults, LEARN_S - elapsed)
+        for_cpu = self._cpu_s / self.cpu_share - elapsed
+        if max(for_faults, for_cpu) > 0:
+            self.for_faults = for_faults > for_cpu
+        return max(for_faults, for_cpu)
 
     def charge(self, cpu_s: float) -> None:
         """Adds to what the last sample took, e.g. for writing it out."""
@@ -72,8 +76,8 @@ class Budget:
         """Books a sample that was taken.
 
         Args:
-            now: as above, at its end.
-            faults: as above.
+            now: as of ``wait``, at its end.
+            faults: as of ``wait``.
             caused: write faults that tracking caused since the sample before, which only now is known
                 exactly; None if nothing was tracked.
             cpu_s: processor time of memtop that it took.

@@ -15,11 +15,15 @@ from collections.abc import Callable, Sequence
 from memtop.linux import access
 from memtop.linux.clear_refs import clear
 from memtop.linux.errors import MemtopError, ProcessGone
+from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.sample import Sample
 from memtop.sampler.source import LONGEST, SHORTEST, Key
 from memtop.sampler.target import Target
 from memtop.tracking.base import WatchRange
+
+LONG_WAIT = 5.0
+"""Seconds without a sample that a user should know the reason of."""
 
 
 class Sampler:
@@ -37,6 +41,7 @@ class Sampler:
         self._frozen = False
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
+        self._told: set[Key] = set()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._on_sample: Callable[[Sample], None] = lambda sample: None
@@ -114,6 +119,7 @@ class Sampler:
             self._on_notice(Notice(error.sentence, "error", key))
 
     def _arm(self, target: Target, method: Method, choice: Arm | None = None) -> None:
+        cost = target.arm_cost(method, choice)
         target.arm(method, choice)
         info = target.tracker_info
         if method is Method.OFF:
@@ -123,6 +129,8 @@ class Sampler:
             return
         else:
             text = f"{target.process.comm}: tracking writes by {info.name}; this sample is the baseline"
+            if cost is not None and cost.huge_pages and info.huge_split is not None:
+                text += f"; {units.count(cost.huge_pages)} huge pages split on first write (--keep-huge)"
         self._on_notice(Notice(text, "information", target.key))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
@@ -165,7 +173,7 @@ class Sampler:
 
     def _tick_all(self, only_affordable: bool = False) -> None:
         for target in list(self._targets.values()):
-            if target.ended or (only_affordable and not target.affords_tick()):
+            if target.ended or (only_affordable and self._waits(target)):
                 continue
             try:
                 sample = target.tick()
@@ -177,6 +185,20 @@ class Sampler:
                 self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
             else:
                 self._on_sample(sample)
+                if not sample.stretched:
+                    self._told.discard(target.key)
+
+    def _waits(self, target: Target) -> bool:
+        """Whether a sample would cost too much now; of a long wait the user is told once."""
+        wait = target.wait()
+        if wait > LONG_WAIT and target.key not in self._told:
+            self._told.add(target.key)
+            name, left = target.process.comm, units.seconds(wait)
+            text = (
+                f"{name}: the next sample comes in about {left}, when the faults since the last are paid for"
+            )
+            self._on_notice(Notice(f"{text} (--max-cost)", "information", target.key))
+        return wait > 0
 
     def _close(self) -> None:
         for target in self._targets.values():

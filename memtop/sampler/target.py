@@ -141,7 +141,7 @@ class Target:
         expected = method
         if method is Method.AUTO and prefers_soft_dirty(self._kernel, self._huge()):
             expected = Method.SOFT_DIRTY
-        return cost_of(method, expected, BY_ARM[choice], table, counts, keep_huge=self._care.keep_huge)
+        return cost_of(method, expected, BY_ARM[choice], table, counts, self._care.keep_huge)
 
     def _huge(self) -> Share:
         """How much of the memory is in huge pages."""
@@ -169,14 +169,14 @@ class Target:
         """Seconds of processor time that were spent on the last sample after it was taken."""
         self._budget.charge(cpu_s)
 
-    def affords_tick(self) -> bool:
-        """Whether the next sample would stay within ``--max-cost``; if not, it is to be asked again later."""
+    def wait(self) -> float:
+        """Seconds until the next sample would stay within ``--max-cost``, as far as that is known; 0: now."""
         try:
-            affords = self._budget.affords(time.monotonic(), read_stat(self.process.pid).minflt)
+            wait = self._budget.wait(time.monotonic(), read_stat(self.process.pid).minflt)
         except MemtopError:  # it ended: the last tick says so
-            return True
-        self._stretched = self._stretched or not affords
-        return affords
+            return 0.0
+        self._stretched = self._stretched or wait > 0
+        return max(wait, 0.0)
 
     def tick(self) -> Sample:
         """One Sample.

@@ -1,7 +1,7 @@
 """Huge pages under write protection: how many it has split, and which stay out of it.
 
-Protecting a huge page does not split it; the first write to it afterwards does, for good: while a range is
-armed, the kernel makes no new huge page of its small ones (khugepaged and MADV_COLLAPSE pass it over).
+Protecting a huge page does not split it; the first write to it afterwards does. It stays split: while a range
+is armed, the kernel makes no new huge page of its small ones (khugepaged and MADV_COLLAPSE pass it over).
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import compress
 
-from memtop.linux.pagemap import Scanner, follow_huge
+from memtop.linux.errors import MemtopError
+from memtop.linux.pagemap import Scanner, follow_huge, runs_pages
 from memtop.linux.procfs import max_map_count
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.layout import COUNT, HUGE_PAGES, PAGE, Kind, Mode
@@ -62,7 +64,7 @@ class SplitCount:
         self.huge, split = follow_huge(self.huge, written)
         self.split += split
         # Pages given back leave no trace in what was written.
-        if self.huge.pages != now and time.monotonic() - self._looked > LOOK_EVERY:
+        if runs_pages(self.huge) != now and time.monotonic() - self._looked > LOOK_EVERY:
             self._looked = time.monotonic()
             found = [
                 self._scanner.find_huge(*table.range_of(index)).packed
@@ -78,14 +80,19 @@ class HugeKeeper:
     A part of a mapping is left out by not registering it. The kernel then cuts the mapping in two in maps,
     until tracking ends; where that would make too many, the whole mapping is left out.
 
+    Args:
+        scanner, protector: of the process; stay the caller's.
+        whole: leave out whole mappings, never a part of one.
+
     Attributes:
         kept: ranges left out.
     """
 
-    def __init__(self, scanner: Scanner, protector: WriteProtector) -> None:
+    def __init__(self, scanner: Scanner, protector: WriteProtector, *, whole: bool = False) -> None:
         self.kept: list[Range] = []
         self._scanner = scanner
         self._protector = protector
+        self._whole = whole
 
     def cut(self, table: MappingTable, index: int) -> bool:
         """Registers what of a new mapping is not huge; True if that cut it in maps.
@@ -119,15 +126,20 @@ class HugeKeeper:
             if not self._room(table, len(ranges)):
                 ranges = [table.range_of(index)]
             for start, end in ranges:
-                self._protector.unregister(start, end - start)
+                with suppress(MemtopError):  # unmapped meanwhile
+                    self._protector.unregister(start, end - start)
             self.kept += ranges
 
-    def mark(self, table: MappingTable) -> list[int]:
-        """Indices of the mappings that are left out; forgets what is gone."""
+    def left_out(self, table: MappingTable) -> list[int]:
+        """Indices of the mappings that are left out."""
         if not self.kept:
             return []
         self.kept = _merged(self.kept)
-        found = [index for index in range(len(table)) if self._is_kept(table.range_of(index))]
+        return [index for index in range(len(table)) if self._is_kept(table.range_of(index))]
+
+    def adopt(self, table: MappingTable) -> list[int]:
+        """The same for a new table; ranges that no mapping of it lies in are forgotten."""
+        found = self.left_out(table)
         self.kept = [table.range_of(index) for index in found]
         return found
 
@@ -145,8 +157,12 @@ class HugeKeeper:
         return _merged([(max(first, start), min(last, end)) for first, last in blocks])
 
     def _room(self, table: MappingTable, parts: int) -> bool:
-        """At least half of the mappings that the kernel allows a process stay its own."""
-        return parts <= MOST_PARTS and len(table) + 2 * (len(self.kept) + parts) < max_map_count() // 2
+        """Whether to cut at all: at least half of the mappings that a process may have stay its own."""
+        return (
+            not self._whole
+            and parts <= MOST_PARTS
+            and len(table) + 2 * (len(self.kept) + parts) < max_map_count() // 2
+        )
 
 
 def outside(whole: Range, parts: list[Range]) -> list[Range]:

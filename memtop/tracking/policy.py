@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memtop.model.actions import Arm, ArmCost, Method
+from memtop.model.actions import Arm, ArmCost, KeepHuge, Method
 from memtop.model.coverage import Coverage
 from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, TRAITS_AT, Kind, Mode, Perm
 from memtop.model.mapping import MappingTable
@@ -87,31 +87,37 @@ def cost_of(
     policy: Policy,
     table: MappingTable,
     counts: bytes,
-    *,
-    keep_huge: bool = False,
+    keep_huge: KeepHuge = KeepHuge.NO,
 ) -> ArmCost:
     """What write-protecting by this policy would touch, from the counts of one scan."""
     modes, _ = policy.decide(table)
-    mappings = pages = huge = files = 0
+    mappings = pages = huge = kept = cut = files = 0
     for index, mode in enumerate(modes):
         if mode not in (Mode.ARMED, Mode.ARMED_FILE):
             continue
-        mappings += 1
         resident, in_huge = COUNT.unpack_from(counts, index * COUNT.size)[:2]
-        pages += resident
         record = MAPPING.unpack_from(table.packed, index * MAPPING.size)
         kind, perms = Kind(record[9]), record[8]
+        at_stake = in_huge if kind not in (Kind.HUGETLB, Kind.SHARED) else 0  # those stay whole when written
+        if keep_huge is KeepHuge.NO:
+            huge += at_stake
+        else:
+            kept += at_stake
+            if at_stake and (keep_huge is KeepHuge.WHOLE or at_stake == resident):
+                continue
+            cut += at_stake > 0
+            resident -= at_stake
+        mappings += 1
+        pages += resident
         files += resident if is_plain_file(kind, perms) else 0
-        # Those of hugetlb and of shared memory stay whole when written.
-        huge += in_huge if kind not in (Kind.HUGETLB, Kind.SHARED) else 0
-    kept = huge if keep_huge else 0
     return ArmCost(
         method=method,
         mappings=mappings,
         left_out=len(modes) - mappings,
-        pages=pages - kept,
-        huge_pages=(huge - kept) // HUGE_PAGES,
+        pages=pages,
+        huge_pages=huge // HUGE_PAGES,
         expected=expected,
         huge_kept=kept // HUGE_PAGES,
+        cut=cut,
         file_pages=files,
     )

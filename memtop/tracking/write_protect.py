@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from memtop.linux import access
 from memtop.linux.pagemap import Scanner, ScanResult, uncovered
 from memtop.linux.userfaultfd import WriteProtector
+from memtop.model.actions import KeepHuge
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, Mode
 from memtop.model.mapping import MappingTable
@@ -35,7 +36,7 @@ class WriteProtectTracker:
         protector: an async write-protecting userfaultfd of the same address space; becomes the tracker's.
         note: why this tracker was chosen.
         policy: which mappings it takes.
-        keep_huge: leave huge pages out.
+        keep_huge: whether huge pages are left out.
     """
 
     def __init__(
@@ -44,11 +45,13 @@ class WriteProtectTracker:
         protector: WriteProtector,
         note: str = "",
         policy: Policy = WRITE_PROTECT,
-        keep_huge: bool = False,
+        keep_huge: KeepHuge = KeepHuge.NO,
     ) -> None:
         access.require_action("write-protecting")
         self._policy = policy
-        self._keeper = HugeKeeper(scanner, protector) if keep_huge else None
+        self._keeper = None
+        if keep_huge is not KeepHuge.NO:
+            self._keeper = HugeKeeper(scanner, protector, whole=keep_huge is KeepHuge.WHOLE)
         self._splits = SplitCount(scanner)
         self._scanner = scanner
         self._protector = protector
@@ -81,15 +84,13 @@ class WriteProtectTracker:
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Registers new mappings, catches silently untracked ones, then gets and clears."""
         self._settle()
-        if table is not self._table:
-            self._adopt(table)
-        elif Coverage.BUSY in self._coverage:
-            self._retry_busy(table)
+        new = self._adopt(table) if table is not self._table else self._busy(table)
         # munmap + mmap at the same place leaves the same line in maps, and mremap drops the registration:
         # only a look at the pages tells.
         strays = self._scanner.strays(table, bytes(self._modes))
-        if strays:
-            self._register(table, strays, Coverage.LOST)
+        self._register(table, new, Coverage.REFUSED)
+        self._register(table, set(strays).difference(new), Coverage.LOST)
+        self._distrust(table, {*strays, *new})
         modes, coverage = bytes(self._modes), bytes(self._coverage)
         result = self._scanner.scan(table, modes, count_zero=count_zero, watch=watch)
         if result.sum.huge or len(self._splits.huge):
@@ -116,21 +117,30 @@ class WriteProtectTracker:
                 self._coverage[index] = self._policy.coverage_of(self._table, index)
         self._fresh.clear()
 
-    def _adopt(self, table: MappingTable) -> None:
+    def _adopt(self, table: MappingTable) -> list[int]:
+        """Decides about all mappings anew; returns those that are to be registered."""
         modes, coverage = self._policy.decide(table)
-        for index in self._keeper.mark(table) if self._keeper is not None else ():
+        for index in self._keeper.adopt(table) if self._keeper is not None else ():
             modes[index], coverage[index] = Mode.CENSUS, Coverage.HUGE_KEPT
         missing = uncovered(self._table, bytes(self._modes), table, bytes(modes))
         self._table, self._modes, self._coverage = table, modes, coverage
-        self._register(table, missing, Coverage.REFUSED)
+        return missing
 
-    def _retry_busy(self, table: MappingTable) -> None:
+    def _busy(self, table: MappingTable) -> list[int]:
         """What another userfaultfd had may be free by now; nothing in maps would tell."""
+        if Coverage.BUSY not in self._coverage:
+            return []
         busy = [index for index, cover in enumerate(self._coverage) if cover == Coverage.BUSY]
         modes, _ = self._policy.decide(table)
         for index in busy:
             self._modes[index] = modes[index]
-        self._register(table, busy, Coverage.REFUSED)
+        return busy
+
+    def _distrust(self, table: MappingTable, indices: Iterable[int]) -> None:
+        """Pages older than the registration of their mapping may carry protection that nobody heeded."""
+        armed = sorted(index for index in indices if self._modes[index] in _ARMED)
+        if armed:
+            self._scanner.unprotect(table, armed, self._protector.fileno())
 
     def _register(self, table: MappingTable, indices: Iterable[int], otherwise: Coverage) -> None:
         """Registers these mappings; they are fresh for this tick, or carry the reason why not."""
@@ -152,6 +162,8 @@ class WriteProtectTracker:
         if self._keeper is not None and len(self._splits.huge):
             self._keeper.release(self._table, bytes(self._modes), self._splits.huge)
             self._splits.huge = PageRuns()
+            for index in self._keeper.left_out(self._table):  # where all of a mapping is, maps stays the same
+                self._modes[index], self._coverage[index] = Mode.CENSUS, Coverage.HUGE_KEPT
 
     @staticmethod
     def _written_in(counts: bytes, indices: Iterable[int]) -> int:

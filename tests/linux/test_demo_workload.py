@@ -130,7 +130,7 @@ def test_hot_set_writes_few_pages_again_and_again(workload: Workload) -> None:
     again = workload.changed("hot set", 1000)
     pages = SIZES["hot set"] * MIB // PAGE
     assert len(first | again) < pages / 2
-    assert len(first & again) > len(again) / 2  # chance alone would give a tenth
+    assert len(first & again) > len(again) / 5  # chance alone would give a sixteenth
 
 
 def test_sweep_writes_one_page_after_the_other(workload: Workload) -> None:

@@ -33,7 +33,7 @@ def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
 @pytest.mark.usefixtures("needs_pagemap")
 @pytest.mark.parametrize("form", [["--json"], []], ids=["json", "table"])
 def test_reader_closes_the_pipe(form: list[str], writer: Writer) -> None:
-    command = memtop("batch", "-p", str(writer.pid), "-d", "0.1", *form)
+    command = memtop("batch", "-p", str(writer.pid), "-d", "0.1", "--max-cost", "0", *form)
     with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline()
         process.stdout.close()

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from struct import Struct
@@ -65,8 +68,6 @@ class Fuzz:
         self.process.stdin.flush()  # type: ignore[union-attr]
 
     def answered(self, seconds: float) -> bool:
-        import select
-
         return bool(select.select([self.process.stdout], [], [], seconds)[0])
 
     def events(self) -> list[Event]:
@@ -190,7 +191,7 @@ def test_in_step(build: Callable[[str], Path], tracked: Callable[[int], Tracked]
                 fuzz.begin(random.choice((1, 3, 10, 40)))
                 events = fuzz.events()
                 recent = [*recent, *events][-20_000:]
-                check_round(events, tick(), tally, lambda page: story(seed, page, recent, f"round {turn}"))  # noqa: B023
+                check_round(events, tick(), tally, partial(story, seed, recent, f"round {turn}"))
     print(f"\nin step: {tally}")
     assert tally.must
 
@@ -221,7 +222,7 @@ def check_round(events: list[Event], told: Told, tally: Tally, explain: Callable
             tally.exact += 1
 
 
-def story(seed: int, page: int, events: list[Event], when: str) -> str:
+def story(seed: int, events: list[Event], when: str, page: int) -> str:
     mine = [str(event) for event in events if event.first <= page < event.first + event.pages]
     return f"page {page:#x}, {when}, MEMTOP_FUZZ_SEED={seed}, its last events: {mine[-6:]}"
 
@@ -270,13 +271,13 @@ def check_burst(events: list[Event], ticks: list[Told], tally: Tally, seed: int)
                     f"silently clean: {story(seed, page, life, when)}; {told.about(page)}"
                 )
                 tally.unknown += 1
-    for before, told in zip(ticks, ticks[1:], strict=False):
+    for before, told in pairwise(ticks):
         for page in filter(told.exact, told.pages):
             near = [
                 e for e in lives[page] if e.what != GONE and e.end >= before.began and e.begin <= told.ended
             ]
             when = f"tick {told.began}…{told.ended} after {before.began}…{before.ended}"
-            assert near, f"called exact, but never written: {story(seed, page, lives[page], when)}"
+            assert near, f"called exact, but never written: {story(seed, lives[page], when, page)}"
             tally.exact += 1
     tally.rounds += 1
     tally.ticks += len(ticks)

@@ -5,6 +5,9 @@ What is true is read from AnonHugePages of smaps, which the kernel keeps by itse
 
 from __future__ import annotations
 
+import ctypes
+import os
+import random
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ import pytest
 from harness import PAGE, Area, Batch, Seen, Writer, armed_mappings, clipped, page_count, run
 
 from memtop.linux.features import probe_kernel
-from memtop.model.actions import Care, Method
+from memtop.model.actions import Care, KeepHuge, Method
 from memtop.model.coverage import Coverage
 from memtop.sampler.target import Target, open_target
 from memtop.tracking import huge as huge_module
@@ -51,7 +54,9 @@ def huge(writer: Writer) -> Area:
 def opened() -> Iterator[Callable[..., Target]]:
     targets: list[Target] = []
 
-    def open_(pid: int, *, method: Method = Method.WRITE_PROTECT, keep_huge: bool = False) -> Target:
+    def open_(
+        pid: int, *, method: Method = Method.WRITE_PROTECT, keep_huge: KeepHuge = KeepHuge.NO
+    ) -> Target:
         targets.append(open_target(pid, probe_kernel(), care=Care(keep_huge=keep_huge)))
         targets[-1].arm(method)
         return targets[-1]
@@ -97,6 +102,36 @@ def test_every_split_is_counted(huge: Area, opened: Open) -> None:
     assert target.tick().tracker.huge_split == 4, "those are split already"
     huge.fill()
     assert target.tick().tracker.huge_split == 8 - huge_pages(huge.writer.pid) == 8
+
+
+def collapse(area: Area) -> None:
+    """Asks the kernel to make a huge page of the first 2 MiB: process_madvise(2), MADV_COLLAPSE.
+
+    Raises:
+        OSError: it does not.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    where = (ctypes.c_uint64 * 2)(area.start, HUGE * PAGE)
+    pidfd = os.pidfd_open(area.writer.pid)
+    try:
+        if libc.syscall(440, pidfd, where, 1, 25, 0) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(pidfd)
+
+
+@pytest.mark.usefixtures("needs_root")
+def test_they_stay_split_until_tracking_ends(huge: Area, opened: Open) -> None:
+    target = opened(huge.writer.pid)
+    target.tick()
+    huge.poke(0)
+    target.tick()
+    with pytest.raises(OSError, match="Invalid argument"):
+        collapse(huge)
+    assert huge_pages(huge.writer.pid) == 7
+    target.close()
+    collapse(huge)
+    assert huge_pages(huge.writer.pid) == 8
 
 
 def test_what_the_process_gives_back_is_not_split(huge: Area, opened: Open) -> None:
@@ -151,7 +186,7 @@ def test_keep_huge_splits_none_and_tracks_the_rest(huge: Area, opened: Open) -> 
     rest = huge.writer.map("rest", "anon", 100)
     rest.fill()
     before = maps(pid)
-    target = opened(pid, keep_huge=True)
+    target = opened(pid, keep_huge=KeepHuge.PARTS)
     seen = Seen(target.tick())
     assert seen.row(huge).coverage is Coverage.HUGE_KEPT
     assert seen.row(huge).written_pages is None
@@ -179,7 +214,7 @@ def test_the_small_parts_of_a_mapping_are_tracked(huge: Area, opened: Open) -> N
     pid = huge.writer.pid
     partly_split(huge, opened)
     before, identity = maps(pid), None
-    target = opened(pid, keep_huge=True)
+    target = opened(pid, keep_huge=KeepHuge.PARTS)
     seen = Seen(target.tick())
     rows = seen.rows(huge)
     assert [row.coverage for row in rows] == [
@@ -201,7 +236,7 @@ def test_the_small_parts_of_a_mapping_are_tracked(huge: Area, opened: Open) -> N
 def test_a_mapping_stays_itself_when_it_is_cut(huge: Area, opened: Open) -> None:
     pid = huge.writer.pid
     partly_split(huge, opened)
-    target = open_target(pid, probe_kernel(), care=Care(keep_huge=True))
+    target = open_target(pid, probe_kernel(), care=Care(keep_huge=KeepHuge.PARTS))
     try:
         identity = Seen(target.tick()).row(huge).mapping.id
         target.arm(Method.WRITE_PROTECT)
@@ -216,7 +251,7 @@ def test_huge_pages_that_come_up_in_tracked_memory_are_let_go(
     writer: Writer, huge: Area, opened: Open
 ) -> None:
     area = writer.map("empty", "thp", 4 * HUGE)
-    target = opened(writer.pid, keep_huge=True)
+    target = opened(writer.pid, keep_huge=KeepHuge.PARTS)
     assert Seen(target.tick()).row(area).coverage is Coverage.EXACT
     area.poke(0)
     if huge_pages(writer.pid) != 9:
@@ -230,7 +265,7 @@ def test_huge_pages_that_come_up_in_tracked_memory_are_let_go(
 
 
 def test_a_new_mapping_that_is_huge_before_it_is_seen(writer: Writer, huge: Area, opened: Open) -> None:
-    target = opened(writer.pid, keep_huge=True)
+    target = opened(writer.pid, keep_huge=KeepHuge.PARTS)
     target.tick()
     area = writer.map("later", "thp", 2 * HUGE)
     area.fill()
@@ -249,13 +284,86 @@ def test_what_would_be_cut_too_often_is_left_out_whole(
     partly_split(huge, opened)
     monkeypatch.setattr(huge_module, "MOST_PARTS", 1)
     before = maps(huge.writer.pid)
-    target = opened(huge.writer.pid, keep_huge=True)
+    target = opened(huge.writer.pid, keep_huge=KeepHuge.PARTS)
     assert Seen(target.tick()).row(huge).coverage is Coverage.HUGE_KEPT
     assert maps(huge.writer.pid) == before
 
 
+def test_whole_mappings_can_be_kept_so_that_none_is_cut(huge: Area, opened: Open) -> None:
+    pid = huge.writer.pid
+    partly_split(huge, opened)
+    later = huge.writer.map("later", "thp", 4 * HUGE)
+    before = maps(pid)
+    target = opened(pid, keep_huge=KeepHuge.WHOLE)
+    assert Seen(target.tick()).row(huge).coverage is Coverage.HUGE_KEPT
+    cost = target.arm_cost(Method.WRITE_PROTECT)
+    assert cost is not None
+    assert (cost.huge_kept, cost.cut) == (6, 0)
+    later.poke(0)  # a huge page comes up in what is tracked
+    target.tick()
+    assert Seen(target.tick()).row(later).coverage is Coverage.HUGE_KEPT
+    assert maps(pid) == before
+
+
+def test_what_a_cut_mapping_can_not_do_is_said_before(huge: Area, opened: Open) -> None:
+    """The kernel moves no range that is more than one mapping; nothing else tells the process of the cut."""
+    partly_split(huge, opened)
+    target = opened(huge.writer.pid, method=Method.OFF, keep_huge=KeepHuge.PARTS)
+    cost = target.look_at_cost(Method.WRITE_PROTECT)
+    assert cost is not None
+    assert cost.cut == 1
+    target.arm(Method.WRITE_PROTECT)
+    target.tick()
+    assert "mremap of them fails meanwhile" in cost.sentence
+    with pytest.raises(OSError, match="Bad address"):
+        huge.do("move")
+    huge.do("protect", "r")
+    huge.do("protect", "rw")
+    huge.fill()
+    huge.do("discard", 0, huge.pages)
+    target.tick()
+    target.close()
+    huge.do("move")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_no_huge_page_is_split_and_nothing_is_missed(
+    writer: Writer, opened: Open, seed: int
+) -> None:
+    dice = random.Random(seed)
+    areas = [writer.map(f"area{n}", "thp", 4 * HUGE) for n in range(3)]
+    target = opened(writer.pid, keep_huge=KeepHuge.PARTS)
+    target.tick()
+    for _ in range(40):
+        area = dice.choice(areas)
+        first = dice.randrange(area.pages - HUGE)
+        pages = dice.choice((1, 5, HUGE))
+        match dice.randrange(6):
+            case 0:
+                area.do("discard", first, pages)
+            case 1:
+                area.do("again")
+            case 2:
+                area.do("protect", "r")
+                area.do("protect", "rw")
+            case _:
+                pass
+        target.tick()
+        whole = huge_pages(writer.pid)
+        wrote = area.poke(first, pages)
+        seen = Seen(target.tick())
+        for row in seen.rows(area):
+            if row.coverage is not Coverage.HUGE_KEPT:
+                mine = clipped(wrote, row.mapping.start, row.mapping.end)
+                assert page_count(mine) <= page_count(
+                    clipped(seen.runs(area), row.mapping.start, row.mapping.end)
+                )
+        assert huge_pages(writer.pid) >= whole
+        assert seen.sample.tracker.huge_split == 0
+
+
 def test_what_is_kept_may_be_unmapped_and_used_anew(huge: Area, opened: Open) -> None:
-    target = opened(huge.writer.pid, keep_huge=True)
+    target = opened(huge.writer.pid, keep_huge=KeepHuge.PARTS)
     target.tick()
     start, end = huge.start, huge.end
     huge.do("unmap", 0, huge.pages)

@@ -13,6 +13,7 @@ import life as sys
 import pytest
 from harness import Tracked, armed_mappings, run, status, wait_for
 from life import Life, Span, Watch
+
 from memtop.linux.clear_refs import clear
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import ClearRefs, Method

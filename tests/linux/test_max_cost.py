@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,12 @@ from typing import Any
 import pytest
 from harness import Batch, Writer, run, spawned
 
+from memtop.linux.features import probe_kernel
 from memtop.linux.userfaultfd import fault_seconds
+from memtop.model.actions import Care, Method
+from memtop.model.sample import Sample
+from memtop.sampler.loop import Sampler
+from memtop.sampler.target import open_target
 
 MIB = 256
 """Of memory that is hammered: written through in a fraction of a second."""
@@ -62,6 +68,27 @@ def test_a_hammered_process_pays_no_more_than_allowed(hammer: subprocess.Popen[s
 
 
 @pytest.mark.usefixtures("needs_write_protect")
+def test_the_screens_sampler_keeps_it_too(hammer: subprocess.Popen[str]) -> None:
+    writes(hammer, -1)
+    samples: queue.Queue[Sample] = queue.Queue()
+    notices: list[str] = []
+    target = open_target(hammer.pid, probe_kernel(), care=Care(max_cost=0.05))
+    sampler = Sampler([target], 0.2)
+    sampler.start(samples.put, lambda notice: notices.append(notice.text))
+    try:
+        sampler.arm(target.key, Method.WRITE_PROTECT)
+        taken = [samples.get(timeout=20) for _ in range(6)][3:]
+        assert all(sample.stretched for sample in taken)
+        assert sum(s.cost.target_s for s in taken) / sum(s.interval for s in taken) <= 0.055
+        writes(hammer, 1000)
+        taken = [samples.get(timeout=20) for _ in range(4)][2:]
+        assert not any(sample.stretched for sample in taken)
+    finally:
+        sampler.stop()
+    assert any("tracking writes" in text for text in notices)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
 def test_without_a_bound_samples_keep_their_pace(hammer: subprocess.Popen[str]) -> None:
     writes(hammer, -1)
     with Batch(hammer.pid, "-d", "0.2", "--track", "write-protect", "--max-cost", "0") as batch:
@@ -72,15 +99,15 @@ def test_without_a_bound_samples_keep_their_pace(hammer: subprocess.Popen[str]) 
 
 @pytest.mark.usefixtures("needs_pagemap")
 def test_memtops_own_work_is_bounded(writer: Writer) -> None:
-    """64 MiB of scattered pages cost a scan far more than 0.01 % of a processor."""
+    """Scattered pages cost a scan far more than 0.1 % of a processor at 0.1 s."""
     for n in range(8):
         writer.map(f"area{n}", "anon", 4096).write("alternate", 2048)
-    with Batch(writer.pid, "-d", "0.1", "--max-cost", "0.01") as batch:
-        samples = [batch.sample() for _ in range(5)]
+    with Batch(writer.pid, "-d", "0.1", "--max-cost", "0.1") as batch:
+        samples = [batch.sample() for _ in range(4)]
         assert samples[-1]["stretched"]
-        assert samples[-1]["interval"] > 0.5
+        assert samples[-1]["interval"] > 0.25
         batch.process.terminate()
-        batch.end().said("sampling costs memtop at most 0.01 %")
+        batch.end().said("sampling costs memtop at most 0.1 %")
 
 
 @pytest.mark.parametrize("value", ["-1", "101", "nan", "much"])

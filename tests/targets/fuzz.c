@@ -3,10 +3,10 @@
  *
  *   fuzz SEED WORKERS FILE      FILE: at least ARENA pages, mapped privately
  *
- * One command a line on stdin: "step N". Each worker then starts as a new thread, does N random things to an
- * arena of its own and ends. The answer, once all are done: u64 count, then count records. Between two answers
- * nothing of an arena changes, so that a tick in between must say just what the log says; a tick in the middle
- * finds its place by the time stamps.
+ * One command a line on stdin: "step N". Each worker then starts as a new thread, does N random things to
+ * an arena of its own and ends. The answer, once all are done: u64 count, then count records. Between two
+ * answers nothing of an arena changes, so that a tick in between must say just what the log says; a tick in
+ * the middle finds its place by the time stamps.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -85,7 +85,8 @@ static char *at(struct worker *w, uint32_t page) {
 
 static void say(struct worker *w, uint64_t begin, uint32_t first, uint32_t pages, uint32_t what) {
     struct event *last = w->count ? &w->log[w->count - 1] : NULL;
-    if (last && last->begin == begin && last->what == what && last->start + last->pages * PAGE == (uint64_t)at(w, first)) {
+    if (last && last->begin == begin && last->what == what &&
+        last->start + last->pages * PAGE == (uint64_t)at(w, first)) {
         last->pages += pages;
         last->end = now();
         return;
@@ -416,9 +417,8 @@ static void crashed(int signal, siginfo_t *info, void *context) {
         struct worker *w = &worker[i];
         uint64_t page = ((uint64_t)info->si_addr - (uint64_t)w->base) / PAGE;
         if (w->base && page < ARENA)
-            fprintf(stderr, "fuzz: signal %d code %d, worker %d, page %lu: kind %d prot %d huge %d guard %d present %d\n",
-                    signal, info->si_code, i, page, w->page[page].kind, w->page[page].prot, w->page[page].huge,
-                    w->page[page].guard, w->page[page].present);
+            fprintf(stderr, "fuzz: signal %d, worker %d, page %lu: kind %d prot %d huge %d guard %d\n", signal, i,
+                    page, w->page[page].kind, w->page[page].prot, w->page[page].huge, w->page[page].guard);
     }
     _exit(1);
 }
@@ -433,7 +433,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < workers; i++) {
         struct worker *w = &worker[i];
         w->base = FIRST_ARENA + (size_t)i * (2 * ARENA * PAGE);
-        w->random = (strtoull(argv[1], NULL, 0) + 1) * 0x9E3779B97F4A7C15ull + (uint64_t)i * 0xBF58476D1CE4E5B9ull;
+        w->random = (strtoull(argv[1], NULL, 0) + 1) * 0x9E3779B97F4A7C15ull + (unsigned)i * 0xBF58476D1CE4E5B9ull;
         w->file = open(argv[3], O_RDONLY | O_CLOEXEC);
         w->memfd = memfd_create("fuzz", MFD_CLOEXEC);
         if (w->file < 0 || w->memfd < 0 || ftruncate(w->memfd, ARENA * PAGE))

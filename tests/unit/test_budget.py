@@ -152,6 +152,15 @@ def test_it_says_what_it_waits_for() -> None:
         budget.spend(second, 0, None, 0.4, 1000)
     assert not budget.affords(1.0, 0)
     assert not budget.for_faults
-    budget.spend(100.0, 0, None, 0.0, GIB)
-    assert not budget.affords(101.0, GIB)
+    budget = Budget(SHARE, FAULT_S)
+    budget.spend(0.0, 0, None, 0.0, GIB)
+    assert not budget.affords(1.0, GIB)
     assert budget.for_faults
+
+
+def test_it_knows_how_long() -> None:
+    budget = Budget(SHARE, FAULT_S)
+    budget.spend(0.0, 0, None, 0.0, GIB)
+    budget.spend(1.0, 1000, 1000, 0.0, GIB)
+    assert budget.wait(2.0, 1000 + GIB) == pytest.approx(GIB * FAULT_S / SHARE - 1, rel=0.01)
+    assert budget.wait(2.0, 1000) <= 0

@@ -91,11 +91,11 @@ def test_batch_needs_no_textual() -> None:
 
 
 def test_no_file_is_too_long_to_read() -> None:
-    too_long = {
-        str(path.relative_to(ROOT)): lines
-        for path in files(".py", ".c", ".h")
-        if (lines := len(path.read_bytes().splitlines())) > 460 and path.name != "_core.c"
-    }
+    too_long = {}
+    for path in files(".py", ".c", ".h"):
+        name, lines = str(path.relative_to(ROOT)), len(path.read_bytes().splitlines())
+        if lines > (420 if name.startswith("memtop/") else 600):
+            too_long[name] = lines
     assert not too_long
 
 

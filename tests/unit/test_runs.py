@@ -78,11 +78,13 @@ def table(*ranges: tuple[int, int]) -> MappingTable:
 
 
 def test_uncovered() -> None:
-    """Split and merged VMAs stay covered; what grew or is new does not."""
+    """Split, merged and grown VMAs keep their registration; what is new has none."""
     armed, census = Mode.ARMED, Mode.CENSUS
     before, modes = table((0, 10), (10, 20), (30, 40)), bytes([armed, armed, census])
     now = table((0, 5), (5, 20), (20, 21), (30, 40), (50, 60))
     assert uncovered(before, modes, now, bytes([armed] * 5)) == [2, 3, 4]
+    assert uncovered(before, modes, table((15, 35)), bytes([armed])) == [0], "joined with what was not armed"
     assert uncovered(before, modes, now, bytes([census] * 5)) == []
     assert uncovered(MappingTable(), b"", now, bytes([armed] * 5)) == [0, 1, 2, 3, 4]
-    assert uncovered(before, modes, table((0, 21)), bytes([armed])) == [0]
+    assert uncovered(before, modes, table((0, 21)), bytes([armed])) == []
+    assert uncovered(before, modes, table((20, 30), (35, 45)), bytes([armed] * 2)) == [0, 1]
