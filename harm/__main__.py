@@ -106,6 +106,7 @@ class Bench:
         if self._target is not None:
             self._target.end()
             self._target = None
+            trace.reap_orphans()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -79,6 +80,13 @@ def become_subreaper() -> None:
     """Orphans below this process become its children: none is left to others to reap; prctl(2)."""
     if _libc.prctl(36, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "PR_SET_CHILD_SUBREAPER")
+
+
+def reap_orphans() -> None:
+    """Waits for all children that there are: what the targets started ends with them."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, ALL_CHILDREN)
 
 
 def die_with_parent() -> None:

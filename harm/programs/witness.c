@@ -379,8 +379,8 @@ static void start_threads(void)
 
 /* ---- start ----------------------------------------------------------------------------------------- */
 
-/* Who wakes the modes that wait for another process. */
-static void start_partner(void)
+/* Who wakes the modes that wait for another process: it connects to the listener, or writes to the pipe. */
+static void start_partner(int connects)
 {
     pid_t parent = getpid();
     if (fork() != 0)
@@ -388,10 +388,9 @@ static void start_partner(void)
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != parent)
         _exit(0);
-    close(ends[0]);
     for (unsigned char next = 0;; next++) {
-        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-        if (connect(fd, (void *)&address, address_size) != 0 || write(ends[1], &next, 1) != 1)
+        int fd = connects ? socket(AF_UNIX, SOCK_STREAM, 0) : -1;
+        if (connects ? connect(fd, (void *)&address, address_size) != 0 : write(ends[1], &next, 1) != 1)
             _exit(0);
         close(fd);
         nanosleep(&wait_time, 0);
@@ -423,16 +422,16 @@ int main(int argc, char **argv)
     sigaction(SIGALRM, &alarm, 0);
     signal(SIGTRAP, on_trap);
     MUST((epoll = epoll_create1(EPOLL_CLOEXEC)) >= 0);
-    if (strcmp(argv[1], "read") == 0 || strcmp(argv[1], "accept") == 0) {
+    if (strcmp(argv[1], "read") == 0) {
+        MUST(pipe(ends) == 0);
+        start_partner(0);
+    } else if (strcmp(argv[1], "accept") == 0) {
         address_size = sizeof(sa_family_t); /* any free abstract name */
-        MUST(pipe(ends) == 0 && (listener = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0);
-        MUST(bind(listener, (void *)&address, address_size) == 0 && listen(listener, 512) == 0);
+        MUST((listener = socket(AF_UNIX, SOCK_STREAM, 0)) >= 0);
+        MUST(bind(listener, (void *)&address, address_size) == 0 && listen(listener, 16) == 0);
         address_size = sizeof address;
         MUST(getsockname(listener, (void *)&address, &address_size) == 0);
-        if (strcmp(argv[1], "read") == 0)
-            fcntl(ends[1], F_SETPIPE_SZ, 4096);
-        start_partner();
-        close(ends[1]);
+        start_partner(1);
     }
     remember_table();
     state->lanes = strcmp(argv[1], "threads") == 0 ? LANES : 1;

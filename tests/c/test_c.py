@@ -18,7 +18,7 @@ SOURCES = {
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "huge_test": ["huge.c", "runs.c"],
-    "scan_test": ["scan.c", "tally.c", "pagemap.c", "runs.c"],
+    "scan_test": ["scan.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

@@ -334,8 +334,8 @@ def test_guard_pages(life: Life, area: Span, watch: Watch) -> None:
 def test_guard_pages_over_a_file_or_shared_memory(
     kind: str, life: Life, tmp_path: Path, tracked: Callable[[int], Tracked]
 ) -> None:
-    """A kernel defect (seen in 6.18): discarding leaves write-protect markers there, and the guards wait without
-    end for these to go. It ends with tracking; docs/tracking.md says so."""
+    """A kernel defect (seen in 6.18): discarding leaves write-protect markers there, and the guards wait
+    without end for these to go. It ends with tracking; docs/tracking.md says so."""
     path = tmp_path / "file"
     path.write_bytes(bytes(PAGES * PAGE))
     area = (

@@ -103,6 +103,21 @@ def test_exec(by: str, life: Life, area: Span, watch: Watch) -> None:
     watch.exact(fresh)
 
 
+@pytest.mark.parametrize("by", ["exec", "texec"])
+def test_one_exec_after_another(by: str, life: Life, watch: Watch) -> None:
+    """As a chain of wrappers does: whatever moment a tick meets, the process has not ended."""
+    for _ in range(60):
+        life.send(by)
+    seen = set()
+    for _ in range(60):
+        while not life.answered(0):
+            seen.add(watch.tracker.tick().sample.life.value)
+        life.answer()
+    watch.tracker.tick()
+    seen.add(watch.tracker.tick().sample.life.value)
+    assert seen == {"execed", "running"}
+
+
 def test_exit(life: Life, area: Span, watch: Watch) -> None:
     watch.told(area)
     picture = watch.sample

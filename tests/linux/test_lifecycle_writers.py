@@ -359,3 +359,15 @@ def test_secretmem(life: Life, tracked: Callable[[int], Tracked]) -> None:
     log = area.write(2, 3)
     told, said = watch.told(area)
     assert (told, said) in ((log, {"approximate"}), ([], {"none"})), "tracked, or said not to be"
+
+
+def test_droppable_memory(life: Life, tracked: Callable[[int], Tracked]) -> None:
+    try:
+        area = life.map(8, 0x08 | ANON)  # MAP_DROPPABLE
+    except OSError:
+        pytest.skip("missing capability: MAP_DROPPABLE (Linux 6.11)")
+    area.write()
+    watch = Watch(tracked, life)
+    area.write(2, 3)
+    assert watch.told(area) == ([], {"none"})
+    assert watch.coverage(area) == {"REFUSED"}

@@ -118,7 +118,7 @@ def identity_line(
         when = datetime.fromtimestamp(sample.time, timezone.utc).strftime(form)
     right: list[Run] = [("  ", p.text), (when, p.text), ("   ", p.text)]
     if nominal is not None:
-        right += [*interval_forms(sample.interval if sample else 0.0, nominal, p)[0], ("   ", p.text)]
+        right += [*interval_forms(sample, nominal, p)[0], ("   ", p.text)]
     return spread(left, [*right, state, (" ", p.text)], width, p.text)
 
 
@@ -152,7 +152,7 @@ def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
     fields = [
         Field(written, 9, needed=True),
         number("RSS", size(totals.resident), 5, 8),
-        number("HUGE", percent(totals.huge, totals.resident), 4, 7),
+        Field(huge_forms(sample, p), 7),
         number("SWAP", size(totals.swapped), 5 if totals.swapped is not None else 1, 4),
     ]
     minor, major = faults.minor_per_s, faults.major_per_s
@@ -160,6 +160,19 @@ def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
     value = (count(either).rjust(4), p.faint if either is None else p.strong)
     fields.append(Field(((("FAULTS ", p.dim), value, ("/s", p.dim)),), 6))
     return fields
+
+
+def huge_forms(sample: Sample, p: Palette) -> tuple[Sequence[Run], ...]:
+    """Share of resident memory in huge pages, and how many of them tracking has split."""
+    share = percent(sample.totals.huge, sample.totals.resident)
+    short = (("HUGE ", p.dim), (share.rjust(4), p.faint if share == DASH else p.strong))
+    split = sample.tracker.huge_split
+    return ((*short, (f" {count(split)} split", p.warn)), short) if split else (short,)
+
+
+def percent_of(part: float, whole: float) -> str:
+    """A small share with one decimal, always as wide: `` 0.2%``."""
+    return f"{100 * part / whole:4.1f}%"
 
 
 def _with_note(runs: list[Run], sample: Sample, width: int, p: Palette) -> list[Run]:
@@ -195,14 +208,19 @@ def tracker_fields(sample: Sample, nominal: float | None, p: Palette) -> list[Fi
             some = (f"{armed} of {all_} mappings", f"{armed}/{all_} mappings", f"{armed}/{all_}")
         fields = [Field(tuple(forms), 9, needed=True), Field(tuple(((form, p.text),) for form in some), 7)]
     if nominal is not None:
-        fields.append(Field(interval_forms(sample.interval, nominal, p), 8, needed=True))
+        fields.append(Field(interval_forms(sample, nominal, p), 8, needed=True))
     return fields
 
 
-def interval_forms(measured: float, nominal: float, p: Palette) -> tuple[Sequence[Run], ...]:
-    """Measured seconds since the sample before; the nominal ones too where they differ."""
-    if measured == 0:
+def interval_forms(sample: Sample | None, nominal: float, p: Palette) -> tuple[Sequence[Run], ...]:
+    """Measured seconds since the sample before; the nominal ones too where they differ, and why."""
+    measured = sample.interval if sample else 0.0
+    if sample is None or measured == 0:
         return ((("every ", p.dim), (seconds(nominal), p.text)),)
+    if sample.stretched:
+        value = (seconds(measured), p.warn)
+        short = (("every ", p.dim), value, (" (budget)", p.dim))
+        return ((*short, (f", asked {seconds(nominal)}", p.dim)), short)
     late = abs(measured - nominal) > max(0.1 * nominal, 0.05)
     value = (seconds(measured), p.warn if late else p.text)
     plain = (("every ", p.dim), value)
@@ -227,7 +245,8 @@ def cost_fields(sample: Sample, cpu: float | None, p: Palette) -> list[Field]:
     if sample.tracker.name != "off" and sample.interval > 0:
         faults = count(cost.target_faults / sample.interval)
         bound = (f"≤{faults:>4} faults/s", p.text)
-        fields.append(Field(((("target ", p.dim), bound),), 6))
+        share = (f" = {percent_of(cost.target_s, sample.interval)}", p.text)
+        fields.append(Field(((("target ", p.dim), bound, share), (("target ", p.dim), bound)), 6))
     if cost.stop_s:
         fields.append(value("stopped", seconds(cost.stop_s), 7))
     share = DASH if cpu is None else f"{100 * cpu:.1f}%"
