@@ -245,8 +245,8 @@ def cost_fields(sample: Sample, cpu: float | None, p: Palette) -> list[Field]:
     if sample.tracker.name != "off" and sample.interval > 0:
         faults = count(cost.target_faults / sample.interval)
         bound = (f"≤{faults:>4} faults/s", p.text)
-        share = (f" = {percent_of(cost.target_s, sample.interval)}", p.text)
-        fields.append(Field(((("target ", p.dim), bound, share), (("target ", p.dim), bound)), 6))
+        taken = (f" ={percent_of(cost.target_s, sample.interval)}", p.text)
+        fields.append(Field(((("target ", p.dim), bound, taken), (("target ", p.dim), bound)), 6))
     if cost.stop_s:
         fields.append(value("stopped", seconds(cost.stop_s), 7))
     share = DASH if cpu is None else f"{100 * cpu:.1f}%"
