@@ -92,7 +92,8 @@ def explain(error: OSError, pid: int, what: str) -> MemtopError:
     """
     if error.errno in (errno.EACCES, errno.EPERM):
         return NotPermitted(f"{what} is not permitted", *_why_refused(pid))
-    if error.errno == errno.ENOENT and os.path.exists(f"/proc/{pid}"):
+    place = os.path.dirname(error.filename) if error.filename else f"/proc/{pid}"  # or that of a thread
+    if error.errno == errno.ENOENT and os.path.exists(place):
         return KernelCannot(f"{what} is not possible", "this kernel or sandbox does not offer the file")
     if error.errno in (errno.ENOENT, errno.ESRCH):
         return _why_absent(pid)
@@ -127,8 +128,8 @@ def _why_absent(pid: int) -> MemtopError:
     except PermissionError:
         return NotPermitted(f"process {pid} is hidden", "/proc is mounted with hidepid", "run memtop as root")
     except (OSError, OverflowError):
-        pass
-    return ProcessGone(f"there is no process {pid}")
+        return ProcessGone(f"there is no process {pid}")
+    return ProcessGone(f"the address space of process {pid} has ended")
 
 
 def explain_memory(error: OSError, pid: int, what: str) -> MemtopError:
@@ -198,7 +199,8 @@ def read_memory(pid: int) -> Memory:
     """
     status, tid = read_status(pid), None
     if "VmSize" not in status and (tid := live_thread(pid)) is not None:  # its main thread has ended
-        status = read_status(pid, tid)
+        with contextlib.suppress(ProcessGone):  # and now that one too
+            status = read_status(pid, tid)
 
     def kilobytes(name: str) -> int | None:
         number = status.get(name, "").split(" ")[0]

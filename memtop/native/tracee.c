@@ -117,6 +117,7 @@ static int stop(mt_job *j) {
         return mt_fail(j, MT_INJECT_GONE, ESRCH);
     if (syscall(SYS_tgkill, j->pid, j->tid, 0) != 0 && errno == ESRCH)
         return mt_fail(j, MT_INJECT_GONE, ESRCH);
+    int64_t deadline = mt_now_ns() + j->limit_ns;
     if (trace(j, PTRACE_INTERRUPT, 0) != 0)
         return lost(j, MT_INJECT_STOP);
     for (;;) {
@@ -125,9 +126,15 @@ static int stop(mt_job *j) {
             return mt_fail(j, error == -ESRCH ? MT_INJECT_GONE : MT_INJECT_STOP, -error);
         if (is_trap(status))
             return MT_INJECT_OK;
-        /* A signal was already on its way: it goes on to its handler. */
+        /* A signal was already on its way: it goes on to its handler.  This stop took our interrupt with it,
+         * so we ask again, but in a storm of signals not for ever. */
+        int late = mt_now_ns() >= deadline;
+        if (!late && trace(j, PTRACE_INTERRUPT, 0) != 0)
+            return lost(j, MT_INJECT_STOP);
         if (trace(j, PTRACE_CONT, (void *)(uintptr_t)signal_of(status)) != 0)
             return lost(j, MT_INJECT_STOP);
+        if (late)
+            return mt_fail(j, MT_INJECT_STOP, ETIMEDOUT);
     }
 }
 

@@ -24,6 +24,9 @@ from memtop.tracking.doubts import Doubts
 from memtop.tracking.passive import BlindTracker, PassiveTracker
 from memtop.tracking.policy import BY_ARM, PASSIVE, cost_of
 
+EXECS = 50
+"""How many in a row are met with patience: a process that is being taken down has no address space either."""
+
 ZERO_EVERY = 10.0
 """Seconds between counts of zero pages in armed mappings: they need a second look at every page."""
 
@@ -297,8 +300,10 @@ class Target:
         """The address space is gone: by an exec the process lives on in a new one, else it ended."""
         clock = time.strftime("%H:%M:%S")
         name = f"{self.process.comm} {self.process.pid}"
-        if self._handle.life() is Life.RUNNING:
-            tracked = self._tracker.info.name != "off"
+        tracked = self._tracker.info.name != "off"
+        for _ in range(EXECS):
+            if self._handle.life() is not Life.RUNNING:
+                break
             try:
                 self._reopen()
                 self._message = f"{name} ran exec at {clock}: a new address space" + (
@@ -306,7 +311,7 @@ class Target:
                 )
                 return self._tick(Life.EXECED)
             except ProcessGone:
-                pass  # it ended right after, or in the middle
+                pass  # it ended right after, or ran exec once more
         if self.last is None:
             raise ProcessGone(f"process {self.process.pid} ended before it could be looked at")
         return replace(

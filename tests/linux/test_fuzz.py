@@ -268,7 +268,7 @@ def check_burst(events: list[Event], ticks: list[Told], tally: Tally, seed: int)
                 told = ticks[latest]
                 when = f"not told by the tick {told.began}…{told.ended} that began after {event}"
                 assert told.unknown(page), (
-                    f"silently clean: {story(seed, page, life, when)}; {told.about(page)}"
+                    f"silently clean: {story(seed, life, when, page)}; {told.about(page)}"
                 )
                 tally.unknown += 1
     for before, told in pairwise(ticks):

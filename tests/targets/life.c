@@ -184,8 +184,8 @@ static void obey(char *line) {
         syscall(SYS_exit, 0);
     else if (!strcmp(verb, "exec"))
         answer((int64_t)(uintptr_t)execs(NULL) - 1);
-    else if (!strcmp(verb, "texec"))
-        start_thread(execs);
+    else if (!strcmp(verb, "texec") && !start_thread(execs))
+        sleeps(NULL);
     else
         answer(-1);
 }
