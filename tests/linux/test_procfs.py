@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -260,27 +258,6 @@ for page in range(0, pages, 2):
 print(flush=True)
 time.sleep(600)
 """
-
-
-def test_parsing_takes_less_time_than_the_kernel_needs_for_the_text() -> None:
-    """30 000 mappings: reading and parsing within twice the time of a bare read."""
-    with spawned([sys.executable, "-c", MANY], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        if not process.stdout.readline():
-            pytest.skip("missing capability: 30 000 mappings (vm.max_map_count)")
-        bare, parsed = [], []
-        for _ in range(7):  # the best of each, in turn: both suffer the same from neighbours
-            began = time.perf_counter()
-            with open(f"/proc/{process.pid}/maps", "rb", buffering=0) as file:
-                while file.read(1 << 14):
-                    pass
-            bare.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            with MapsReader(process.pid) as reader:
-                assert len(reader.read()) > 30000
-            parsed.append(time.perf_counter() - began)
-        assert min(parsed) < 2 * min(bare)
-        process.send_signal(signal.SIGKILL)
 
 
 def test_errors_are_sentences(writer: Writer) -> None:
