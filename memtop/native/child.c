@@ -1,6 +1,8 @@
 /* Forked helpers, see child.h. */
 #include "child.h"
 
+#include "core.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -15,12 +17,6 @@
 #endif
 
 #define MASK_SIZE 8 /* bytes of a kernel sigset_t; the C library's wrapper would leave its own signals open */
-
-int64_t mt_now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000000000ll + now.tv_nsec;
-}
 
 int mt_read_task(int pid, int tid, const char *name, char *text, size_t size) {
     char path[64];

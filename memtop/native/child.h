@@ -16,7 +16,6 @@ void mt_child_kill(int pid);
 /* In the child: closes all descriptors but these two (-1: none). */
 void mt_child_close_all_but(int a, int b);
 
-int64_t mt_now_ns(void); /* CLOCK_MONOTONIC */
 /* Reads /proc/PID/task/TID/NAME into text, zero-terminated.  Its length, or -errno; no allocation. */
 int mt_read_task(int pid, int tid, const char *name, char *text, size_t size);
 

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "api.h"
 
@@ -13,5 +14,11 @@
 _Static_assert(sizeof(mt_mapping) == 56, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_count) == 80, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_run) == 16, "memtop/model/layout.py knows this size");
+
+static inline int64_t mt_now_ns(void) { /* CLOCK_MONOTONIC */
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
 
 #endif

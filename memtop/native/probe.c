@@ -132,14 +132,20 @@ int mt_probe_wp_async(void) { return in_child(wp_async); }
 
 /* ---- ptrace ------------------------------------------------------------------------------------- */
 
-/* The tracer is not memtop itself, so that no signal or wait of memtop's has to do with it. */
-static int seize(void) {
+/* A child to try things on, which ends with its parent; its pid, or -errno. */
+static int waiting_child(void) {
     int pid = mt_child_fork();
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
     }
+    return pid;
+}
+
+/* The tracer is not memtop itself, so that no signal or wait of memtop's has to do with it. */
+static int seize(void) {
+    int pid = waiting_child();
     if (pid < 0)
         return pid;
     int answer = ptrace(PTRACE_SEIZE, pid, 0, 0) == 0 ? 1 : -errno;
@@ -150,12 +156,7 @@ static int seize(void) {
 int mt_probe_ptrace(void) { return in_child(seize); }
 
 int mt_probe_inject(mt_injection *out) {
-    int pid = mt_child_fork();
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        for (;;)
-            pause();
-    }
+    int pid = waiting_child();
     *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .error = -pid};
     if (pid < 0)
         return out->stage;

@@ -99,12 +99,6 @@ static uint64_t pages_in(const page_region *regions, int count) {
     return bytes / MT_PAGE;
 }
 
-static int64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000000000ll + t.tv_nsec;
-}
-
 /* A look that changes nothing, from *at towards end: at most max_pages pages, and at most a stride, which
  * grows while empty space is cheap and shrinks where emptied page tables make it slow. Moves *at. */
 static int plain_call(const area *a, const look *l, uint64_t *at, uint64_t end, uint64_t max_pages,
@@ -113,9 +107,9 @@ static int plain_call(const area *a, const look *l, uint64_t *at, uint64_t end, 
     if (end - *at > scan->stride)
         end = *at + scan->stride;
     scan_arg arg = {.start = *at, .end = end, .max_pages = max_pages};
-    int64_t began = now_ns();
+    int64_t began = mt_now_ns();
     int got = call(a, l, &arg, vec, room);
-    int64_t took = now_ns() - began;
+    int64_t took = mt_now_ns() - began;
     if (got < 0)
         return got;
     bool all = (uint64_t)got < room && pages_in(vec, got) < max_pages;

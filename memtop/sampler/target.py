@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.features import KernelFeatures
-from memtop.linux.pagemap import Scanner, count_sum
+from memtop.linux.pagemap import PageCounts, Scanner, count_sum
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader, Memory, Stat, read_memory, read_stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
@@ -220,12 +220,12 @@ class Target:
         interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
         self._scanned_at = ended
         info, faults = self._tracker.info, self._faults()
-        memory = read_memory(self.process.pid)
-        totals = self._totals(tick, info, interval, memory)
+        memory, sums = read_memory(self.process.pid), count_sum(tick.counts)
+        totals = self._totals(tick, info, interval, memory, sums)
         swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
         stop_s, self._stop_s = self._stop_s, 0.0
         cpu_s = time.thread_time() - cpu
-        target_s = self._book(tick, info, cpu_s)
+        target_s = self._book(tick, info, cpu_s, sums)
         stretched, self._stretched = self._stretched, False
         if stretched and not self._said_stretched and not self._message:
             self._said_stretched = True
@@ -251,11 +251,11 @@ class Target:
             stretched=stretched,
         )
 
-    def _book(self, tick: Tick, info: TrackerInfo, cpu_s: float) -> float:
+    def _book(self, tick: Tick, info: TrackerInfo, cpu_s: float, sums: PageCounts) -> float:
         tracked = info.name != "off"
         caused = tick.target_faults if tracked and not tick.baseline else None
         minor = self._stat[1].minflt if self._stat else 0
-        protected = count_sum(tick.counts).resident if tracked else 0
+        protected = sums.resident if tracked else 0
         return self._budget.spend(time.monotonic(), minor, caused, cpu_s, protected)
 
     def _why_stretched(self, interval: float) -> str:
@@ -264,8 +264,9 @@ class Target:
         cost = f"write faults cost {name}" if self._budget.for_faults else "sampling costs memtop"
         return f"samples come every {units.seconds(interval)}, so that {cost} at most {bound}"
 
-    def _totals(self, tick: Tick, info: TrackerInfo, interval: float, memory: Memory) -> Totals:
-        sums = count_sum(tick.counts)
+    def _totals(
+        self, tick: Tick, info: TrackerInfo, interval: float, memory: Memory, sums: PageCounts
+    ) -> Totals:
         tracked = info.name != "off"
         written = 0 if tick.baseline else sums.written
         return Totals(
