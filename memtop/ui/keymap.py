@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from textual.binding import Binding, BindingType
+
+
+class Mode(Enum):
+    """Who has the keys."""
+
+    TABLE = "table"
+    PANE = "pane"
+    ASK = "ask"
+
+
+TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
+PAGE = TABLE | PANE
+ALWAYS = PAGE | ASK
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +31,7 @@ class Key:
         action: of the live screen.
         help: one phrase for the help page.
         label: one or two words for the footer; empty: not there.
-        prompt: works while a question is open, and only then.
+        modes: who must have the keys for it to work.
         acts: changes something in the target, so it is off when memtop is read-only.
         many: only where several processes are shown.
     """
@@ -27,7 +41,7 @@ class Key:
     action: str
     help: str = ""
     label: str = ""
-    prompt: bool = False
+    modes: frozenset[Mode] = PAGE
     acts: bool = False
     many: bool = False
 
@@ -59,22 +73,32 @@ KEYMAP = (
     Key("plus,equals_sign", "+ -", "interval(1)", "a longer, a shorter interval", "interval"),
     Key("minus", "", "interval(-1)"),
     Key("s", "s", "screenshot", "save this picture as SVG in the current directory", "picture"),
-    Key("n,tab,right", "n", "process(1)", "the next process; ← the one before", "process", many=True),
-    Key("shift+tab,left", "", "process(-1)", many=True),
-    Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End"),
-    Key("down", "", "move(1)"),
-    Key("pageup", "", "page(-1)"),
-    Key("pagedown", "", "page(1)"),
-    Key("home", "", "edge(-1)"),
-    Key("end", "", "edge(1)"),
+    Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
+    Key("N,shift+tab", "", "process(-1)", many=True),
+    Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),
+    Key("down", "", "move(1)", modes=TABLE),
+    Key("pageup", "", "page(-1)", modes=TABLE),
+    Key("pagedown", "", "page(1)", modes=TABLE),
+    Key("home", "", "edge(-1)", modes=TABLE),
+    Key("end", "", "edge(1)", modes=TABLE),
+    Key("enter", "Enter", "enter_pane", "go into the map: the arrows move its cursor", modes=TABLE),
+    Key("up", "", "cursor(0, -1)", modes=PANE),
+    Key("down", "", "cursor(0, 1)", modes=PANE),
+    Key("left", "", "cursor(-1, 0)", modes=PANE),
+    Key("right", "", "cursor(1, 0)", modes=PANE),
+    Key("pageup", "", "cursor_page(-1)", modes=PANE),
+    Key("pagedown", "", "cursor_page(1)", modes=PANE),
+    Key("escape", "Esc", "leave_pane", "back to the table", "back", modes=PANE),
+    Key("right_square_bracket,z", "[ ]", "zoom(1)", "coarser, finer cells in the map; also Z z", "zoom"),
+    Key("left_square_bracket,Z", "", "zoom(-1)"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
-    Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit"),
-    Key("ctrl+c", "", "leave(130)"),
-    Key("enter", "Enter", "confirm", "do what the question asks", prompt=True),
-    Key("escape", "Esc", "close", "leave the question, or close a message", prompt=True),
-    *(Key(str(n), "", f"choose({n})", prompt=True) for n in range(1, 6)),
+    Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
+    Key("ctrl+c", "", "leave(130)", modes=ALWAYS),
+    Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
+    Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | TABLE),
+    *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),
 )
-"""In the order of footer and help."""
+"""In the order of footer and help. A key may stand in several lines, each for other modes."""
 
 
 def bindings() -> list[BindingType]:
@@ -82,5 +106,7 @@ def bindings() -> list[BindingType]:
     return [Binding(key.keys, key.action, key.help, show=False, priority=True) for key in KEYMAP]
 
 
-PROMPT_ACTIONS = frozenset(key.action.partition("(")[0] for key in KEYMAP if key.prompt)
-"""What works while a question is open."""
+ACTIONS = {
+    mode: frozenset(key.action.partition("(")[0] for key in KEYMAP if mode in key.modes) for mode in Mode
+}
+"""The names of the actions that work in each mode."""

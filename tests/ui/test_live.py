@@ -291,7 +291,7 @@ async def test_processes_are_switched_and_keep_their_selection() -> None:
         await screen.press("n")
         assert "postgres 812" in screen.lines[0]
         await screen.press("down")
-        await screen.press("left")
+        await screen.press("N")
         assert "redis-server 4711" in screen.lines[0]
         assert screen.selected == chosen
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memtop.model.sample import MappingSample
-from memtop.ui.keymap import KEYMAP
+from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
 from memtop.ui.widgets.drawn import Drawn
 
@@ -11,11 +11,11 @@ from memtop.ui.widgets.drawn import Drawn
 class KeyBar(Drawn):
     """Keys and what they do; what can't be used now is faint."""
 
-    def show(self, *, can_act: bool, many: bool, frozen: bool, tracking: bool) -> None:
+    def show(self, mode: Mode, *, can_act: bool, many: bool, frozen: bool, tracking: bool) -> None:
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
         p = self.look.palette
         fields = []
-        keys = [key for key in KEYMAP if key.label and (many or not key.many)]
+        keys = [key for key in KEYMAP if key.label and mode in key.modes and (many or not key.many)]
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
             label = key.label

@@ -12,8 +12,8 @@ from memtop.ui.glyphs import CELLS, END, RULE
 from memtop.ui.lines import Field, Run, cut, cut_path, fit, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
-from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.mapping_table import cell_runs
+from memtop.ui.widgets.pane import Pane, Wanted
 
 LABEL = 12
 """Hexadecimal digits of an address label; longer addresses take what they need."""
@@ -22,15 +22,17 @@ COLUMN_STEP = 16
 """Columns come in multiples of it, so that the labels are round addresses."""
 
 
-class WriteMap(Drawn):
+class WriteMap(Pane):
     """A title, the cells with an address at the head of each line, a legend."""
+
+    title = "write map"
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.grid: Grid | None = None
 
-    def show(self, view: ProcessView) -> Grid | None:
-        """Draws the selected mapping; returns the cells that it would like to have watched."""
+    def show(self, view: ProcessView) -> Wanted | None:
+        """Draws the selected mapping."""
         m = selected(view)
         self.grid = None
         if m is None or view.sample is None:
@@ -54,7 +56,8 @@ class WriteMap(Drawn):
             lines.append(legend_runs(m, view.tracking, p, self.size.width))
         self.draw_runs(lines)
         self.grid = grid
-        return grid
+        # Room rather than cells: a mapping that grows is not asked for anew at every tick.
+        return view.key, m.mapping.id, grid.first, grid.cell_pages, grid.room
 
 
 def _row(grid: Grid, row: int, cells: bytes, label: int, p: Palette) -> list[Run]:

@@ -1,0 +1,94 @@
+"""Keys that do something to a process: each asks first, and says what it costs."""
+
+from __future__ import annotations
+
+from memtop.model.actions import ClearRefs, Method
+from memtop.ui.screens.page import Page
+from memtop.ui.state import ProcessView
+from memtop.ui.widgets.confirm import Ask, Menu
+
+READONLY = "memtop was started with --readonly: it changes nothing in a process"
+
+
+class TargetActions(Page):
+    """Arm and clear references; the questions, and their answers."""
+
+    def action_arm(self) -> None:
+        """Asks whether to track writes, or to stop."""
+        view = self.view
+        if not self.may_act(view):
+            return
+        if view.tracking:
+            assert view.sample is not None
+            cost = "all mappings are given back; what has been seen stays on screen, what comes is not seen"
+            ask = Ask(view.key, f"Stop tracking {view.title}", cost, lambda: self.source.disarm(view.key))
+        else:
+            price = self.source.arm_cost(view.key, Method.AUTO)
+            if price is None:
+                self.say("what it would cost is known after the first scan", "warning")
+                return
+            # The method that the cost was stated for, not whatever is best by then.
+            ask = Ask(
+                view.key,
+                f"Track writes of {view.title}",
+                price.sentence,
+                lambda: self.source.arm(view.key, price.method),
+            )
+        self.ask(ask)
+
+    def action_clear(self) -> None:
+        """Opens the menu of clear_refs."""
+        view = self.view
+        if not self.may_act(view):
+            return
+
+        def asking(what: ClearRefs) -> Ask:
+            return Ask(
+                view.key,
+                f"Clear {what.title} of {view.title}",
+                what.disturbs,
+                lambda: self.source.clear_refs(view.key, what),
+            )
+
+        choices = [(what, asking(what)) for what in ClearRefs]
+        self.ask(Menu(view.key, f"Clear references of {view.title}", choices))
+
+    def may_act(self, view: ProcessView) -> bool:
+        """Whether anything can be done to this process; says why not."""
+        if self.source.readonly:
+            self.say(READONLY, "warning")
+        elif view.ended:
+            self.say(f"{view.title} has ended: nothing can be done to it", "warning")
+        else:
+            return True
+        return False
+
+    def ask(self, question: Ask | Menu | None) -> None:
+        """Opens a question, or closes the open one with None."""
+        self._notice = None if question is not None else self._notice
+        self.prompt.ask(question, self.size.width, self.size.height)
+
+    def action_choose(self, number: int) -> None:
+        """Takes a line of the menu; the cost is asked about next."""
+        question = self.prompt.question
+        if isinstance(question, Menu):
+            self.ask(next((ask for what, ask in question.choices if what == number), question))
+
+    def action_confirm(self) -> None:
+        """Does what was asked, to the process it was asked about and to no other."""
+        ask = self.prompt.question
+        if not isinstance(ask, Ask):
+            return
+        self.ask(None)
+        view = self.views.get(ask.key)
+        if view is None or view.ended:
+            self.say("the process ended meanwhile: nothing was done", "warning")
+        else:
+            ask.do()
+
+    def action_close(self) -> None:
+        """Leaves a question or a message."""
+        if self.prompt.question is not None:
+            self.ask(None)
+        else:
+            self.forget()

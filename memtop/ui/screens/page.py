@@ -1,0 +1,199 @@
+"""The page of one process: what stands where, and how it follows the samples. No keys here (``actions/``)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+
+from memtop.model.actions import Notice
+from memtop.model.sample import Life
+from memtop.sampler.source import Key, Source
+from memtop.ui.keymap import Mode
+from memtop.ui.state import ProcessView
+from memtop.ui.theme import Look
+from memtop.ui.widgets.banner import Banner
+from memtop.ui.widgets.confirm import Prompt
+from memtop.ui.widgets.footer import DetailLine, KeyBar
+from memtop.ui.widgets.header import HeaderBar, header_height
+from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable
+from memtop.ui.widgets.pane import Pane, Wanted
+from memtop.ui.widgets.strip import ProcessStrip
+from memtop.ui.widgets.write_map import WriteMap, selected
+
+if TYPE_CHECKING:
+    from memtop.ui.app import MemtopApp
+
+NOTICE_SECONDS = 8.0
+"""How long a message of no consequence stays; warnings and errors stay until a key is pressed."""
+
+PANES: tuple[type[Pane], ...] = (WriteMap,)
+"""What can stand below the table; the first one does at the start."""
+
+
+class Page(Screen[None]):
+    """Header, table, one pane, footer, and what lies over them.
+
+    Args:
+        look: colours and alphabet.
+        source: where samples come from and requests go.
+        views: the processes, at least one.
+    """
+
+    AUTO_FOCUS = ""
+    app: MemtopApp
+
+    def __init__(self, look: Look, source: Source, views: Sequence[ProcessView]) -> None:
+        super().__init__()
+        self.look, self.source = look, source
+        self.views = {view.key: view for view in views}
+        self.view = views[0]
+        self.frozen = False
+        self.cpu: float | None = None
+        self._notice: Notice | None = None
+        self._watched: Wanted | None = None
+
+    def compose(self) -> ComposeResult:
+        """From top to bottom; the two that lie over the page come last."""
+        look = self.look
+        yield HeaderBar(look)
+        yield ProcessStrip(look)
+        yield ColumnHeads(look)
+        yield MappingTable(look)
+        for kind in PANES:
+            yield kind(look)
+        yield DetailLine(look)
+        yield KeyBar(look)
+        yield Banner(look)
+        yield Prompt(look)
+
+    def on_mount(self) -> None:
+        """Widgets that every tick needs are looked up once."""
+        self.header = self.query_one(HeaderBar)
+        self.strip = self.query_one(ProcessStrip)
+        self.heads = self.query_one(ColumnHeads)
+        self.table = self.query_one(MappingTable)
+        self.panes = {kind: self.query_one(kind) for kind in PANES}
+        self.detail = self.query_one(DetailLine)
+        self.keys = self.query_one(KeyBar)
+        self.banner = self.query_one(Banner)
+        self.prompt = self.query_one(Prompt)
+        self.strip.display = len(self.views) > 1
+        self.open_pane(PANES[0])
+        self._arrange(self.size.width, self.size.height)
+
+    @property
+    def map(self) -> WriteMap:
+        """The write map, shown or not."""
+        return self.query_one(WriteMap)
+
+    @property
+    def mode(self) -> Mode:
+        """Who has the keys."""
+        if self.prompt.question is not None:
+            return Mode.ASK
+        return Mode.PANE if self.pane.has_keys else Mode.TABLE
+
+    # ---- drawing -----------------------------------------------------------------------------------
+
+    def on_resize(self, event: events.Resize) -> None:
+        """The heights follow the terminal; what is shown follows when they are known."""
+        self._arrange(event.size.width, event.size.height)
+        self.call_after_refresh(self.show)
+
+    def on_screen_resume(self) -> None:
+        """The terminal may have changed its size under another page."""
+        self._arrange(self.app.size.width, self.app.size.height)
+        self.call_after_refresh(self.show)
+
+    def _arrange(self, width: int, height: int) -> None:
+        head = header_height(width, height)
+        body = height - head - 3 - (len(self.views) > 1)
+        self.header.styles.height = head
+        for pane in self.panes.values():
+            pane.styles.height = max(round(body * 0.42), 3)
+
+    def open_pane(self, kind: type[Pane]) -> None:
+        """Puts another pane below the table; the keys go back to the table."""
+        for pane in self.panes.values():
+            pane.display = isinstance(pane, kind)
+            pane.has_keys = False
+        self.pane = self.panes[kind]
+
+    def show(self) -> None:
+        """Draws whatever changed."""
+        view = self.view
+        self.header.show(view, nominal=self.source.interval, frozen=self.frozen, cpu=self.cpu)
+        if len(self.views) > 1:
+            self.strip.show(list(self.views.values()), view)
+        self.heads.show(self.table.layout_now, self.table.sort, self.table.reverse)
+        self.table.show(view)
+        self.keys.show(
+            self.mode,
+            can_act=not (self.source.readonly or view.ended),
+            many=len(self.views) > 1,
+            frozen=self.frozen,
+            tracking=view.tracking,
+        )
+        self.show_selected()
+        self.show_messages()
+
+    def show_selected(self) -> None:
+        """Draws what is about the selected mapping."""
+        view, wanted = self.view, self.pane.show(self.view)
+        self.detail.show(selected(view))
+        if wanted is not None and wanted != self._watched and not view.ended:
+            self._watched = wanted
+            self.source.watch(*wanted)
+
+    def show_messages(self) -> None:
+        """Draws the banner, and the open question over it."""
+        text, severity = self._message()
+        self.banner.show(text, severity, self.size.width)
+        self.prompt.ask(self.prompt.question, self.size.width, self.size.height)
+
+    def _message(self) -> tuple[str, str]:
+        notice, view = self._notice, self.view
+        if notice is not None:
+            other = self.views.get(notice.key) if notice.key is not None else None
+            about = f"{other.title}: " if other is not None and other is not view else ""
+            return about + notice.text, notice.severity
+        sample = view.sample
+        if sample is None or (not sample.message and sample.life is Life.RUNNING):
+            return "", ""
+        text = sample.message
+        if view.ended and not text:
+            text = f"{view.title} ended; this is its last picture"
+        return text, "information" if sample.life is not Life.RUNNING else "warning"
+
+    # ---- messages ----------------------------------------------------------------------------------
+
+    def notify_user(self, notice: Notice) -> None:
+        """Shows a message above the footer; a key dismisses it."""
+        self._notice = notice
+        self.show_messages()
+        if notice.severity == "information":
+            self.set_timer(NOTICE_SECONDS, lambda: self.forget(notice))
+
+    def forget(self, notice: Notice | None = None) -> None:
+        """Takes this message away, or whichever stands."""
+        if self._notice is not None and (notice is None or self._notice is notice):
+            self._notice = None
+            self.show_messages()
+
+    def say(self, text: str, severity: str = "information") -> None:
+        """Shows a sentence of the screen's own."""
+        self.notify_user(Notice(text, severity))
+
+    def key_pressed(self) -> None:
+        """Whoever pressed a key has seen the message."""
+        self.forget()
+
+    def switch(self, key: Key) -> None:
+        """Shows another process, unless a question about this one is open."""
+        if self.prompt.question is None:
+            self.view = self.views[key]
+            self.show()

@@ -1,0 +1,43 @@
+"""What may stand below the table: one pane at a time, each about the selected mapping.
+
+A pane draws itself from a ``ProcessView`` and says which cells it would like to have watched. When it has
+the keys (``Enter`` gives them to it, ``Esc`` takes them back) it also has a cursor.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from memtop.sampler.source import Key
+from memtop.ui.state import ProcessView
+from memtop.ui.widgets.drawn import Drawn
+
+Wanted = tuple[Key, int, int, int, int]
+"""Process, mapping id, start address, pages a cell, cells: the arguments of ``Source.watch``."""
+
+
+class Pane(Drawn):
+    """The base of all panes; one that has no cursor or no zoom leaves those as they are."""
+
+    title: ClassVar[str]
+    """One or two words, for sentences."""
+
+    has_keys = False
+    """The cursor is shown and the arrows move it."""
+
+    def show(self, view: ProcessView) -> Wanted | None:
+        """Draws; returns the cells that the next samples should count, None: no wish."""
+        raise NotImplementedError
+
+    def move_cursor(self, columns: int, rows: int) -> None:
+        """Moves the cursor; it stops at the edges."""
+
+    def page_cursor(self, pages: int) -> None:
+        """Moves the cursor by whole pages."""
+
+    def zoom(self, step: int) -> None:
+        """Finer cells with a step above 0, coarser ones below; stops at both ends."""
+
+    def takes_keys(self) -> bool:
+        """Whether it has something to point at now."""
+        return False
