@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from array import array
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
@@ -19,9 +20,9 @@ from typing import Any, Protocol
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.procfs import directory, explain, explain_memory
-from memtop.model.layout import COUNT, RUN, CountFlag, Mode
+from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Mode
 from memtop.model.mapping import MappingTable
-from memtop.model.runs import PageRuns
+from memtop.model.runs import PageRun, PageRuns
 from memtop.native import ffi, lib
 
 SPARSE_LIMIT = 4 << 20
@@ -330,6 +331,40 @@ def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
         watch.cells,
     )
     return bytes(cells)
+
+
+def runs_count(runs: PageRuns, table: MappingTable) -> array[int]:
+    """Pages of the runs in each mapping; runs of several scans may cross mappings."""
+    pages = array("Q", bytes(8 * len(table)))
+    lib.mt_runs_count(
+        _runs(runs), len(runs), _mappings(table), len(table), ffi.from_buffer("uint64_t[]", pages)
+    )
+    return pages
+
+
+def runs_without(runs: PageRuns, start: int, end: int) -> PageRuns:
+    """The runs but for those that begin in [start, end) bytes: what was there is another mapping by now."""
+    starts = memoryview(runs.packed).cast("Q")[::2]  # of 16-byte records
+    first, last = bisect_left(starts, start), bisect_left(starts, end)
+    if first == last:
+        return runs
+    return PageRuns(runs.packed[: first * RUN.size] + runs.packed[last * RUN.size :])
+
+
+def runs_within(runs: PageRuns, start: int, end: int) -> PageRuns:
+    """The part of the runs that lies in [start, end) bytes."""
+    starts = memoryview(runs.packed).cast("Q")[::2]
+    first, last = bisect_left(starts, start), bisect_left(starts, end)
+    if first and runs[first - 1].end > start:  # as runs of several scans may, it crosses into the range
+        first -= 1
+    part = runs[first:last]
+    if not part or (part[0].start >= start and part[-1].end <= end):
+        return part
+    cut = [max(starts[first], start), *starts[first + 1 : last]]
+    ends = [*(run.end for run in part[:-1]), min(part[-1].end, end)]
+    return PageRuns.of(
+        [PageRun(a, (b - a) // PAGE, run.huge) for a, b, run in zip(cut, ends, part, strict=True)]
+    )
 
 
 def count_sum(counts: bytes | bytearray) -> PageCounts:

@@ -155,6 +155,10 @@ void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
+/* Sets pages[i] to how many pages of the runs lie in items[i]; both sorted.  Runs may cross mappings, as those
+ * of several scans together do. */
+void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,
+                   uint64_t *pages);
 
 /* ---- uffd.c: an async write-protecting userfaultfd, from outside ------------------------------ */
 

@@ -89,6 +89,22 @@ uint64_t mt_runs_pages(const mt_run *runs, size_t count) {
     return pages;
 }
 
+void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,
+                   uint64_t *pages) {
+    size_t at = 0;
+    for (size_t i = 0; i < item_count; i++) {
+        pages[i] = 0;
+        while (at < count && end_of(&runs[at]) <= items[i].start)
+            at++;
+        /* The last run may reach into the next mapping: it is looked at again there. */
+        for (size_t k = at; k < count && runs[k].start < items[i].end; k++) {
+            uint64_t start = runs[k].start > items[i].start ? runs[k].start : items[i].start;
+            pages[i] += (smaller(end_of(&runs[k]), items[i].end) - start) / MT_PAGE;
+            at = k;
+        }
+    }
+}
+
 void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum) {
     *sum = (mt_count){0};
     for (size_t i = 0; i < count; i++) {

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from math import inf, nextafter
 
+from memtop.linux.pagemap import runs_count, runs_within
 from memtop.model.layout import PAGE
-from memtop.model.mapping import Mapping
-from memtop.model.sample import Sample, Watched
+from memtop.model.mapping import Mapping, MappingTable
+from memtop.model.runs import PageRuns
+from memtop.model.sample import Watched
 from memtop.sampler.history import NEVER, AgeMap
-from memtop.ui import packed
 
 SECONDS, MINUTE = 10.0, 60.0
 """Bounds of the ages, seconds."""
@@ -42,22 +44,20 @@ class Ages:
         self._maps: dict[int, AgeMap] = {}
         self._ids: array[int] = array("Q")
 
-    def update(self, sample: Sample) -> None:
-        """Takes in the written runs of a sample; every sample must pass here, drawn or not."""
-        if sample.table.ids != self._ids:
-            self._ids = sample.table.ids
+    def update(self, table: MappingTable, runs: PageRuns, time: float) -> None:
+        """Takes in what was written (by unix second ``time``); every sample must pass here, drawn or not."""
+        if table.ids != self._ids:
+            self._ids = table.ids
             if self._maps:
                 gone = self._maps.keys() - set(self._ids)
                 for mapping_id in gone:
                     del self._maps[mapping_id]
-        if not sample.runs:
+        if not runs:
             return
-        firsts = packed.first_runs(sample)
-        for index, count in enumerate(packed.run_counts(sample)):
-            if count:
-                start, end = sample.table.range_of(index)
-                age = self._at(self._ids[index], start, end)
-                age.update(sample.runs[firsts[index] : firsts[index] + count], sample.time)
+        for index, pages in enumerate(runs_count(runs, table)):
+            if pages:
+                start, end = table.range_of(index)
+                self._at(self._ids[index], start, end).update(runs_within(runs, start, end), time)
 
     def _at(self, mapping_id: int, start: int, end: int) -> AgeMap:
         age = self._maps.get(mapping_id)
@@ -75,14 +75,17 @@ class Ages:
         return age
 
 
-def classify(times: Sequence[float], resident: Sequence[int], now: float) -> bytes:
+def classify(times: Sequence[float], resident: Sequence[int], now: float, mark: float | None = None) -> bytes:
     """One ``Age`` a cell.
 
     Args:
         times: unix seconds of the last write, or NEVER.
         resident: pages, or whether any.
         now: unix seconds of the sample: a cell written in it is NOW.
+        mark: a marked moment: what was written since is SECONDS, what was written before EARLIER.
     """
+    recent = now - SECONDS if mark is None else nextafter(mark, inf)
+    later = now - MINUTE if mark is None else inf
     ages = bytearray(len(times))
     for i, (time, pages) in enumerate(zip(times, resident, strict=True)):
         if time >= now:
@@ -91,10 +94,10 @@ def classify(times: Sequence[float], resident: Sequence[int], now: float) -> byt
             ages[i] = Age.ABSENT
         elif time == NEVER:
             ages[i] = Age.RESIDENT
-        elif now - time <= SECONDS:
+        elif time >= recent:
             ages[i] = Age.SECONDS
         else:
-            ages[i] = Age.MINUTE if now - time <= MINUTE else Age.EARLIER
+            ages[i] = Age.MINUTE if time >= later else Age.EARLIER
     return bytes(ages)
 
 
@@ -115,7 +118,14 @@ def _resident_columns(resident_map: int, pages: int, columns: int) -> tuple[int,
     return tuple(int(bool(resident_map & mask)) for mask in _masks(pages, columns))
 
 
-def row_cells(mapping: Mapping, resident_map: int, age: AgeMap | None, now: float, width: int) -> bytes:
+def row_cells(
+    mapping: Mapping,
+    resident_map: int,
+    age: AgeMap | None,
+    now: float,
+    width: int,
+    mark: float | None = None,
+) -> bytes:
     """The map of a table row: at most ``width`` cells, never more than the mapping has pages."""
     columns = min(width, mapping.pages)
     resident = _resident_columns(resident_map, mapping.pages, columns)
@@ -128,7 +138,7 @@ def row_cells(mapping: Mapping, resident_map: int, age: AgeMap | None, now: floa
         )
         for i in range(columns)
     ]
-    return classify(times, resident, now)
+    return classify(times, resident, now, mark)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +202,13 @@ class Grid:
 
 
 def grid_cells(
-    grid: Grid, mapping: Mapping, resident_map: int, watched: Watched | None, age: AgeMap | None, now: float
+    grid: Grid,
+    mapping: Mapping,
+    resident_map: int,
+    watched: Watched | None,
+    age: AgeMap | None,
+    now: float,
+    mark: float | None = None,
 ) -> bytes:
     """The large map: one ``Age`` a cell.
 
@@ -217,4 +233,4 @@ def grid_cells(
     else:
         resident = [coarse(cell) for cell in range(grid.cells)]
     times = [NEVER] * grid.cells if age is None else age.latest(grid.first, grid.cell_pages, grid.cells)
-    return classify(times, resident, now)
+    return classify(times, resident, now, mark)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memtop.model.coverage import Coverage, Exactness
+from memtop.model.layout import PAGE
 from memtop.model.sample import MappingSample, Sample
 from memtop.model.units import DASH, percent, size
 from memtop.ui import packed
@@ -111,9 +112,12 @@ RESIDENT = Column("RSS", 5, packed.resident, True, _number(lambda m: size(m.resi
 WRITTEN = Column("WRITTEN/S", 10, _by_written, True)
 HUGE = Column("HUGE", 5, packed.huge, True, _number(lambda m: percent(m.huge, m.resident), "0%"), gives_way=2)
 KIND = Column("KIND", 7, packed.kinds, False, _kind, gives_way=1, right=False)
+MARKED = Column("SINCE MARK", 10, _by_address, True)  # the table knows the values
 NAME = Column("NAME", 0, packed.names, False, right=False)
 COLUMNS = (ADDRESS, SIZE, RESIDENT, WRITTEN, HUGE, KIND, NAME)
 """In the order of the screen; the map of the row follows."""
+WITH_MARK = (*COLUMNS[: COLUMNS.index(WRITTEN) + 1], MARKED, *COLUMNS[COLUMNS.index(WRITTEN) + 1 :])
+"""The same while a moment is marked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +135,15 @@ class Layout:
     gap: int
 
     @classmethod
-    def of(cls, width: int) -> Layout:
+    def of(cls, width: int, shown: Sequence[Column] = COLUMNS) -> Layout:
         """Columns give way in their stated order until name and map have room.
 
         Args:
             width: cells of a row, without the two of the selection's mark.
+            shown: the columns to choose from.
         """
         gap = 2 if width >= 100 else 1
-        columns = list(COLUMNS)
+        columns = list(shown)
         for column in sorted((c for c in COLUMNS if c.gives_way), key=lambda c: c.gives_way):
             if cls._left(columns, width, gap) >= NARROWEST_NAME + NARROWEST_MAP + gap:
                 break
@@ -154,8 +159,20 @@ class Layout:
         return width - sum(c.width + gap for c in columns if c.width)
 
 
-def order(sample: Sample, column: Column, reverse: bool) -> list[int]:
-    """Indices of all mappings in the order of the screen; ties by address."""
-    keys = column.keys(sample)
+def marked_runs(m: MappingSample, pages: int, width: int, gap: bool, p: Palette) -> list[Run]:
+    """Memory written since the mark, each page once; ``~`` where tracking had a gap since."""
+    if m.written_pages is None:
+        return [(fill(DASH, width - 1, right=True) + " ", p.faint)]
+    mark = "~" if gap else MARKS.get(m.exactness, " ")
+    return [(size(pages * PAGE).rjust(width - 1) + mark, p.written(pages > 0))]
+
+
+def order(sample: Sample, column: Column, reverse: bool, marked: Sequence[int] | None = None) -> list[int]:
+    """Indices of all mappings in the order of the screen; ties by address.
+
+    Args:
+        marked: pages since the mark, per mapping, for that column.
+    """
+    keys = marked if column is MARKED and marked is not None else column.keys(sample)
     # A stable sort, also with reverse=True: equal rows stay in the order of their addresses.
     return sorted(range(len(sample.table)), key=keys.__getitem__, reverse=column.descending ^ reverse)

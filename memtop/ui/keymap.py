@@ -91,6 +91,21 @@ KEYMAP = (
     Key("escape", "Esc", "leave_pane", "back to the table", "back", modes=PANE),
     Key("right_square_bracket,z", "[ ]", "zoom(1)", "coarser, finer cells in the map; also Z z", "zoom"),
     Key("left_square_bracket,Z", "", "zoom(-1)"),
+    Key(
+        "t",
+        "t",
+        "timeline",
+        "timeline: of the mapping, then of the whole process, then the map again",
+        "timeline",
+    ),
+    Key(
+        "left", "← →", "scrub(1)", "while frozen: earlier and later samples; shift+← → anywhere", modes=TABLE
+    ),
+    Key("right", "", "scrub(-1)", modes=TABLE),
+    Key("shift+left", "", "scrub(1)"),
+    Key("shift+right", "", "scrub(-1)"),
+    Key("m", "m", "mark", "mark this moment: what is written from now on is counted apart; M forgets it"),
+    Key("M", "", "forget_mark"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
     Key("ctrl+c", "", "leave(130)", modes=ALWAYS),

@@ -189,7 +189,7 @@ def changed_regions(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:
         before = old[y] if y < len(old) else None
         after = new[y] if y < len(new) else None
         if before is None or after is None:
-            there = after or before
+            there = before if after is None else after
             assert there is not None
             regions.append(Region(0, y, there.cell_length, 1))
         else:

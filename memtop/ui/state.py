@@ -8,14 +8,33 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from memtop.linux.pagemap import runs_count, runs_union
+from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Process, Sample
+from memtop.sampler.past import Kept, Past
 from memtop.sampler.source import Key
 from memtop.ui.ages import Ages
 
 HISTORY = 64
 """Samples that a sparkline can show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment that the user marked.
+
+    Attributes:
+        time: unix seconds of the sample that was on screen.
+        runs: pages seen written since, each once.
+        gap: for some of the time since, writes were not tracked.
+    """
+
+    time: float
+    runs: PageRuns = field(default_factory=PageRuns)
+    gap: bool = False
 
 
 @dataclass(eq=False)
@@ -27,16 +46,23 @@ class ProcessView:
         sample: what is shown, until ``take``; None before the first scan ended.
         rates: written bytes a second of the last samples, None where they were not tracked.
         selected: id of the selected mapping.
-        lock: held while ``ages`` are read or changed.
+        mark: what was written since a moment; None: nothing is marked.
+        past: the last minutes.
+        lock: held while ``ages``, ``past`` or ``mark`` are read or changed.
     """
 
     process: Process
     sample: Sample | None = None
     rates: list[float | None] = field(default_factory=list)
     selected: int | None = None
-    ages: Ages = field(default_factory=Ages)
+    mark: Mark | None = None
+    past: Past = field(default_factory=Past)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _newest: Sample | None = None
+    _ages: Ages = field(default_factory=Ages)
+    _back: Kept | None = None
+    _since: tuple[Sample, Sequence[int]] | None = None
+    _ages_then: Ages | None = None
     _history: deque[float | None] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     @property
@@ -59,14 +85,87 @@ class ProcessView:
         """A tracker is in charge."""
         return self.sample is not None and self.sample.tracker.name != "off"
 
+    @property
+    def ages(self) -> Ages:
+        """When everything was last written, as of the sample shown."""
+        return self._ages if self._ages_then is None else self._ages_then
+
+    @property
+    def marked_at(self) -> float | None:
+        """Unix seconds of the mark, where the sample shown is not before it."""
+        if self.mark is None or self.sample is None or self.sample.time < self.mark.time:
+            return None
+        return self.mark.time
+
+    def since_mark(self) -> Sequence[int] | None:
+        """Pages written since the mark, per mapping; None: no mark, or an earlier picture is shown."""
+        if self.marked_at is None or self.sample is None or self._back is not None:
+            return None
+        assert self.mark is not None
+        if self._since is None or self._since[0] is not self.sample:
+            with self.lock:
+                self._since = self.sample, runs_count(self.mark.runs, self.sample.table)
+        return self._since[1]
+
+    @property
+    def back(self) -> Kept | None:
+        """The kept sample that is shown instead of the newest."""
+        return self._back
+
     def absorb(self, sample: Sample) -> None:
         """Takes in a sample (sampling thread)."""
         with self.lock:
-            self.ages.update(sample)
+            self._ages.update(sample.table, sample.runs, sample.time)
+            self.past.add(sample)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
             self._newest = sample
+            if self.mark is not None and sample.time > self.mark.time:
+                untracked = sample.tracker.name == "off" or sample.baseline
+                runs = self.mark.runs if sample.baseline else runs_union(self.mark.runs, sample.runs)
+                self.mark = Mark(self.mark.time, runs, self.mark.gap or untracked)
 
     def take(self) -> None:
-        """Shows the newest sample from now on (screen's thread), so that one picture has one sample."""
+        """Shows the newest sample from now on (screen's thread), so that one picture has one sample.
+
+        While an earlier one is looked at, that one stays.
+        """
         with self.lock:
-            self.sample, self.rates = self._newest, list(self._history)
+            if self._back is None:
+                self.sample, self.rates = self._newest, list(self._history)
+
+    def go_back(self, samples: int) -> bool:
+        """Shows the kept sample so many before (negative: behind) the one shown; False: there is none.
+
+        Behind the last one it shows the newest again, whatever it is by then.
+        """
+        with self.lock:
+            kept = self.past.kept
+            if not kept:
+                return False
+            shown = kept[-1].sample.time if self._back is None else self._back.sample.time
+            # By time: samples that were merged meanwhile are in the one that followed them.
+            at = next((i for i, each in enumerate(kept) if each.sample.time >= shown), len(kept) - 1)
+            to = max(at - samples, 0)
+            if to == at:
+                return False
+            if to >= len(kept) - 1:
+                self._back, self._ages_then = None, None
+                self.sample, self.rates = self._newest, list(self._history)
+            else:
+                self._back, self._ages_then = kept[to], Ages()
+                for each in kept[: to + 1]:
+                    self._ages_then.update(each.sample.table, each.runs, each.sample.time)
+                self.sample = kept[to].sample
+                self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
+            return True
+
+    def set_mark(self) -> None:
+        """Marks the newest sample; what is written from then on is kept apart."""
+        with self.lock:
+            if self._newest is not None:
+                self.mark, self._since = Mark(self._newest.time), None
+
+    def forget_mark(self) -> None:
+        """Nothing is marked any more."""
+        with self.lock:
+            self.mark = None

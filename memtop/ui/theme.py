@@ -30,6 +30,7 @@ class Palette:
         ages: by ``ages.Age``; cells of maps stand on a ground of their own, so that blank ones show.
         kinds: by ``Kind``.
         selected: laid over the selected row.
+        cursor: the cell of a map under the cursor.
         raised: laid over what lies over the page.
         textual: what Textual itself paints with (background, scroll bars).
     """
@@ -47,6 +48,7 @@ class Palette:
     ages: tuple[Style, ...]
     kinds: tuple[Style, ...]
     selected: Style
+    cursor: Style
     raised: Style
     textual: Theme
 
@@ -71,6 +73,7 @@ def _palette(
     spark: str,
     kinds: Mapping[Kind, str],
     selected: str,
+    cursor: str,
     raised: str,
     ansi: bool = False,
 ) -> Palette:
@@ -84,6 +87,7 @@ def _palette(
         ages=tuple(style(colour, ground) for colour in ages),
         kinds=tuple(style(kinds.get(kind, colours["dim"])) for kind in Kind),
         selected=Style.parse(selected),
+        cursor=Style.parse(cursor),
         raised=Style.parse(raised),
         textual=_textual(name, ansi, background, colours),
     )
@@ -137,6 +141,7 @@ DARK = _palette(
         Kind.SPECIAL: "#5c646e",
     },
     selected="on #1f2a37",
+    cursor="bold #0d1117 on #f0f6fc",
     raised="on #1f2a37",
 )
 
@@ -158,6 +163,7 @@ ANSI = _palette(
     spark="cyan",
     kinds={},
     selected="bold",
+    cursor="reverse bold",
     raised="reverse",
     ansi=True,
 )
@@ -180,6 +186,7 @@ MONO = _palette(
     spark="default",
     kinds={},
     selected="bold",
+    cursor="reverse bold",
     raised="reverse",
     ansi=True,
 )

@@ -56,6 +56,32 @@ static void test_union_of_nothing(void) {
     CHECK_EQ(mt_runs_pages(out, 2), UINT32_MAX + 7ull);
 }
 
+static void test_count_per_mapping(void) {
+    static mt_run runs[PAGES];
+    static uint8_t in[PAGES];
+    uint64_t seed = 7;
+    for (int round = 0; round < 20000; round++) {
+        size_t count = random_runs(runs, in, &seed);
+        mt_mapping items[20];
+        size_t item_count = 0;
+        for (uint64_t at = random_next(&seed) % 30; item_count < 20;) {
+            uint64_t end = at + 1 + random_next(&seed) % 20;
+            if (end > PAGES)
+                break;
+            items[item_count++] = (mt_mapping){.start = at * 4096, .end = end * 4096};
+            at = end + random_next(&seed) % 3; /* neighbours often touch, and runs then cross them */
+        }
+        uint64_t pages[20];
+        mt_runs_count(runs, count, items, item_count, pages);
+        for (size_t i = 0; i < item_count; i++) {
+            uint64_t there = 0;
+            for (uint64_t page = items[i].start / 4096; page < items[i].end / 4096; page++)
+                there += in[page] != 0;
+            CHECK_EQ(pages[i], there);
+        }
+    }
+}
+
 static void test_cells(void) {
     static mt_run runs[PAGES];
     static uint8_t in[PAGES];
@@ -93,6 +119,7 @@ static void test_sum(void) {
 int main(void) {
     test_union();
     test_union_of_nothing();
+    test_count_per_mapping();
     test_cells();
     test_sum();
     return 0;

@@ -82,6 +82,15 @@ def world() -> list[FakeMapping]:
             lambda p: p < 262144 and p % 7000 < 6500,
         ),
         m(
+            0x7F1240000000,
+            131072,
+            Kind.ANON,
+            b"[anon:huge pages]",
+            scattered(131072, 20),
+            huge=1.0,
+            flags=CountFlag.SCANNED | CountFlag.WRITTEN_HUGE,
+        ),
+        m(
             0x7F12A0000000,
             1048576,
             Kind.ANON,
@@ -89,15 +98,6 @@ def world() -> list[FakeMapping]:
             sweep(1048576, 16384),
             lambda p: p < 900000 or p % 50000 < 9000,
             huge=0.64,
-        ),
-        m(
-            0x7F13A8000000,
-            131072,
-            Kind.ANON,
-            b"[anon:huge pages]",
-            scattered(131072, 20),
-            huge=1.0,
-            flags=CountFlag.SCANNED | CountFlag.WRITTEN_HUGE,
         ),
         m(
             0x7F13B1C00000,

@@ -49,7 +49,7 @@ async def test_columns_give_way_in_their_order() -> None:
 async def test_numbers_are_marked_or_replaced_by_a_reason() -> None:
     async with opened(ticks=4) as screen:
         rows = {line[2:].split()[0]: line for line in screen.table}
-        assert re.search(r" \d+(\.\d)?[KM]² ", rows["7f13a8000000"])  # huge page
+        assert re.search(r" \d+(\.\d)?[KM]² ", rows["7f1240000000"])  # huge page
         assert re.search(r" \d+(\.\d)?[KM]~ ", rows["7f13c8000000"])  # shared memory
         assert " busy " in rows["7f13d4000000"]
         assert " not armed " in rows["7f13b1c00000"]

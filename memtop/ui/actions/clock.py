@@ -1,21 +1,56 @@
-"""Keys of time: freeze, interval."""
+"""Keys of time: freeze, interval, earlier samples, marks, the timeline."""
 
 from __future__ import annotations
 
 from memtop.ui.intervals import step_interval
 from memtop.ui.screens.page import Page
+from memtop.ui.widgets.timeline import Timeline
+from memtop.ui.widgets.write_map import WriteMap
 
 
 class ClockActions(Page):
     """When samples are taken, and which one is shown."""
 
     def action_freeze(self) -> None:
-        """Freezes or goes on."""
+        """Freezes or goes on; going on shows the newest sample again."""
         self.frozen = not self.frozen
         self.source.set_frozen(self.frozen)
+        if not self.frozen:
+            for view in self.views.values():
+                view.go_back(-len(view.past))
         self.show()
+
+    def action_scrub(self, samples: int) -> None:
+        """Shows an earlier sample (1) or a later one (-1); only of a picture that stands."""
+        if not (self.frozen or self.view.ended):
+            self.say("earlier samples can be looked at while the picture is frozen (space)")
+        elif self.view.go_back(samples):
+            self.show()
 
     def action_interval(self, step: int) -> None:
         """The next longer or shorter interval."""
         self.source.set_interval(step_interval(self.source.interval, step))
+        self.show()
+
+    def action_mark(self) -> None:
+        """Marks this moment."""
+        self.view.set_mark()
+        self.show()
+        self.say("marked: SINCE MARK counts the pages written from now on, each once; M forgets it")
+
+    def action_forget_mark(self) -> None:
+        """Forgets the mark."""
+        self.view.forget_mark()
+        self.show()
+
+    def action_timeline(self) -> None:
+        """The mapping's timeline, then that of the process, then the map again."""
+        timeline = self.query_one(Timeline)
+        if self.pane is not timeline:
+            timeline.whole_process = False
+            self.open_pane(Timeline)
+        elif not timeline.whole_process:
+            timeline.whole_process = True
+        else:
+            self.open_pane(WriteMap)
         self.show()

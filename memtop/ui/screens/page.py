@@ -22,6 +22,7 @@ from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable
 from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.strip import ProcessStrip
+from memtop.ui.widgets.timeline import Timeline
 from memtop.ui.widgets.write_map import WriteMap, selected
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 8.0
 """How long a message of no consequence stays; warnings and errors stay until a key is pressed."""
 
-PANES: tuple[type[Pane], ...] = (WriteMap,)
+PANES: tuple[type[Pane], ...] = (WriteMap, Timeline)
 """What can stand below the table; the first one does at the start."""
 
 
@@ -122,6 +123,7 @@ class Page(Screen[None]):
             pane.display = isinstance(pane, kind)
             pane.has_keys = False
         self.pane = self.panes[kind]
+        self.call_after_refresh(self.show)  # when its size is known
 
     def show(self) -> None:
         """Draws whatever changed."""
@@ -143,7 +145,7 @@ class Page(Screen[None]):
 
     def show_selected(self) -> None:
         """Draws what is about the selected mapping."""
-        view, wanted = self.view, self.pane.show(self.view)
+        view, wanted = self.view, self.pane.show(self.view) if self.pane.size else None
         self.detail.show(selected(view))
         if wanted is not None and wanted != self._watched and not view.ended:
             self._watched = wanted

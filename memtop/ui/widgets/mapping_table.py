@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textual import events
 from textual.geometry import Size
 from textual.message import Message
@@ -9,9 +11,23 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from memtop.model.sample import MappingSample, Sample
+from memtop.model.units import DASH
 from memtop.ui import packed
 from memtop.ui.ages import row_cells
-from memtop.ui.columns import COLUMNS, NAME, RESIDENT, WRITTEN, Column, Layout, name_runs, order, written_runs
+from memtop.ui.columns import (
+    COLUMNS,
+    MARKED,
+    NAME,
+    RESIDENT,
+    WITH_MARK,
+    WRITTEN,
+    Column,
+    Layout,
+    marked_runs,
+    name_runs,
+    order,
+    written_runs,
+)
 from memtop.ui.glyphs import CELLS, SELECTED
 from memtop.ui.lines import Run, fill, line
 from memtop.ui.state import ProcessView
@@ -56,7 +72,7 @@ class ColumnHeads(Drawn):
                 text += "▼" if column.descending ^ reverse else "▲"
             style = p.strong if column is sort else p.dim
             # The last cell of WRITTEN/S belongs to its mark.
-            mark = " " if column is WRITTEN and len(text) < width else ""
+            mark = " " if column in (WRITTEN, MARKED) and len(text) < width else ""
             runs.append((fill(text, width - len(mark), right=column.right) + mark, style))
             runs.append((" " * layout.gap, p.dim))
             self._spans.append((x, x + width, column))
@@ -91,7 +107,9 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
     @property
     def layout_now(self) -> Layout:
         """The columns that this width has room for."""
-        return Layout.of(max(self.scrollable_content_region.width - 2, 0))
+        marked = self._view is not None and self._view.mark is not None
+        columns = WITH_MARK if marked else COLUMNS
+        return Layout.of(max(self.scrollable_content_region.width - 2, 0), columns)
 
     def show(self, view: ProcessView) -> None:
         """Shows the newest sample of a process."""
@@ -114,8 +132,12 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def _sort(self) -> None:
         sample = self._sample
-        self._order = [] if sample is None else order(sample, self.sort, self.reverse)
+        self._order = [] if sample is None else order(sample, self.sort, self.reverse, self._marked)
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._order))
+
+    @property
+    def _marked(self) -> Sequence[int] | None:
+        return None if self._view is None else self._view.since_mark()
 
     def _keep_selection(self, row_before: int) -> None:
         """A mapping that is gone hands the selection to the one in its place."""
@@ -193,17 +215,20 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         layout, top, rows = self.layout_now, self.scroll_offset.y, self.rows_shown
         before, self._cache = self._cache, {}
         width = self.scrollable_content_region.width
+        marked = self._marked
         strips = []
         with view.lock:
             for index in self._order[top : top + rows]:
                 mapping = sample.table[index]
                 resident_map = packed.resident_map(sample, index)
-                cells = row_cells(mapping, resident_map, view.ages.of(mapping), sample.time, layout.map_width)
+                age = view.ages.of(mapping)
+                cells = row_cells(mapping, resident_map, age, sample.time, layout.map_width, view.marked_at)
                 chosen = mapping.id == view.selected
-                says = (packed.row(sample, index), cells, chosen, layout, width, view.tracking)
+                since = None if marked is None else marked[index]
+                says = (packed.row(sample, index), cells, chosen, layout, width, view.tracking, since)
                 drawn = before.get(mapping.id)
                 if drawn is None or drawn[0] != says:
-                    runs = self._row(view, sample.mappings[index], layout, cells, chosen)
+                    runs = self._row(view, sample.mappings[index], layout, cells, chosen, since)
                     layer = self.look.palette.selected if chosen else None
                     drawn = says, line(self.look, runs, width, layer)
                 self._cache[mapping.id] = drawn
@@ -211,13 +236,25 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self.draw(strips)
 
     def _row(
-        self, view: ProcessView, m: MappingSample, layout: Layout, cells: bytes, chosen: bool
+        self,
+        view: ProcessView,
+        m: MappingSample,
+        layout: Layout,
+        cells: bytes,
+        chosen: bool,
+        since_mark: int | None,
     ) -> list[Run]:
         p = self.look.palette
         runs: list[Run] = [(f"{SELECTED} " if chosen else "  ", p.accent)]
         for column, width in layout.columns:
             if column is WRITTEN:
                 runs += written_runs(m, width, view.tracking, p)
+            elif column is MARKED:
+                if since_mark is None:
+                    runs.append((fill(DASH, width - 1, right=True) + " ", p.faint))
+                else:
+                    gap = view.mark is not None and view.mark.gap
+                    runs += marked_runs(m, since_mark, width, gap, p)
             elif column is NAME:
                 runs += name_runs(m, width, p)
             elif column.cell is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
 
 from memtop.model.layout import CountFlag
 from memtop.model.sample import MappingSample
@@ -46,14 +47,16 @@ class WriteMap(Pane):
             age = view.ages.of(m.mapping)
             grid = Grid.of(m.mapping, columns, rows, 1 if age is None else age.cell_pages)
             sample = view.sample
-            cells = grid_cells(grid, m.mapping, m.resident_map, sample.watched, age, sample.time)
+            cells = grid_cells(
+                grid, m.mapping, m.resident_map, sample.watched, age, sample.time, view.marked_at
+            )
         fine = grid.shown_by(sample.watched, m.mapping.id)
         lines: list[Sequence[Run]] = [title_runs(m, grid, fine, p, self.size.width)]
         for row in range(rows):
             part = cells[row * columns : (row + 1) * columns]
             lines.append(_row(grid, row, part, label, p) if part else [])
         if height >= 5:
-            lines.append(legend_runs(m, view.tracking, p, self.size.width))
+            lines.append(legend_runs(m, view, p, self.size.width))
         self.draw_runs(lines)
         self.grid = grid
         # Room rather than cells: a mapping that grows is not asked for anew at every tick.
@@ -91,7 +94,7 @@ def title_runs(m: MappingSample, grid: Grid, fine: bool, p: Palette, width: int)
     return [*left, (RULE * rule, p.faint), *right]
 
 
-def legend_runs(m: MappingSample, tracking: bool, p: Palette, width: int) -> list[Run]:
+def legend_runs(m: MappingSample, view: ProcessView, p: Palette, width: int) -> list[Run]:
     """What the glyphs mean; where writes are not tracked, that is said instead of their ages."""
 
     def key(age: Age, *texts: str) -> tuple[Sequence[Run], ...]:
@@ -101,15 +104,13 @@ def legend_runs(m: MappingSample, tracking: bool, p: Palette, width: int) -> lis
     here = Field(key(Age.RESIDENT, "resident"), 5, needed=True)
     absent = Field(key(Age.ABSENT, "not resident"), 4)
     if not m.coverage.tracked:
-        why = m.coverage.reason if tracking else "writes are not tracked"
+        why = m.coverage.reason if view.tracking else "writes are not tracked"
         parts = fit([here, absent], width - 2, 3)
         runs = _join(parts, p)
         return [*runs, (cut("   " + why, max(width - width_of(runs) - 1, 0)), p.warn)]
     fields = [
         Field(key(Age.NOW, "written now"), 9, needed=True),
-        Field(key(Age.SECONDS, "in 10 s", "10 s"), 8, needed=True),
-        Field(key(Age.MINUTE, "in 1 min", "1 min"), 7, needed=True),
-        Field(key(Age.EARLIER, "earlier"), 6, needed=True),
+        *_times(view, key),
         Field(key(Age.RESIDENT, "resident, not seen written", "not seen written", "never"), 5, needed=True),
         absent,
     ]
@@ -120,6 +121,20 @@ def legend_runs(m: MappingSample, tracking: bool, p: Palette, width: int) -> lis
     if exact and width_of(left) + len(exact) + 3 <= width:
         return spread(left, [(exact, p.text), (" ", p.text)], width, p.text)
     return left
+
+
+def _times(view: ProcessView, key: Callable[..., tuple[Sequence[Run], ...]]) -> list[Field]:
+    if view.marked_at is None:
+        return [
+            Field(key(Age.SECONDS, "in 10 s", "10 s"), 8, needed=True),
+            Field(key(Age.MINUTE, "in 1 min", "1 min"), 7, needed=True),
+            Field(key(Age.EARLIER, "earlier"), 6, needed=True),
+        ]
+    when = datetime.fromtimestamp(view.marked_at, timezone.utc).strftime("%H:%M:%SZ")
+    return [
+        Field(key(Age.SECONDS, f"since the mark at {when}", f"since {when}"), 8, needed=True),
+        Field(key(Age.EARLIER, "before it"), 6, needed=True),
+    ]
 
 
 def _join(parts: Sequence[Sequence[Run]], p: Palette, gap: str = "   ") -> list[Run]:
