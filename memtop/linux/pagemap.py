@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.procfs import directory, explain, explain_memory
-from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Mode
+from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Kind, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
 from memtop.native import ffi, lib
@@ -365,6 +365,18 @@ def runs_within(runs: PageRuns, start: int, end: int) -> PageRuns:
     return PageRuns.of(
         [PageRun(a, (b - a) // PAGE, run.huge) for a, b, run in zip(cut, ends, part, strict=True)]
     )
+
+
+def count_kinds(table: MappingTable, counts: bytes) -> tuple[int, ...]:
+    """Resident pages by ``layout.Kind``."""
+    pages = array("Q", bytes(8 * len(Kind)))
+    lib.mt_count_kinds(
+        _mappings(table),
+        ffi.from_buffer("mt_count[]", counts),
+        len(table),
+        ffi.from_buffer("uint64_t[]", pages),
+    )
+    return tuple(pages)
 
 
 def count_sum(counts: bytes | bytearray) -> PageCounts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import time
 
 import psutil
 
@@ -11,6 +12,9 @@ from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.procfs import Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
 from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
+
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Clock ticks in a second, the unit of a start time."""
 
 
 class ProcessHandle:
@@ -70,6 +74,7 @@ class ProcessHandle:
             cmdline=read_cmdline(self.pid),
             user=_user(self.pid),
             host=clean_text(os.uname().nodename),
+            started=time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + self.start_time / TICKS,
         )
 
     def life(self) -> Life:

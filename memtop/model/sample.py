@@ -42,6 +42,7 @@ class Process:
         cmdline: arguments joined by spaces, may be empty.
         user: name or number of its real uid.
         host: name of the machine.
+        started: unix seconds, by the clock of now; 0: not known.
     """
 
     pid: int
@@ -51,6 +52,7 @@ class Process:
     cmdline: str
     user: str
     host: str
+    started: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

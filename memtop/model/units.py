@@ -56,3 +56,14 @@ def seconds(value: float) -> str:
     if value < 0.1:
         return f"{value * 1e3:.1f}ms" if value < 0.01 else f"{value * 1e3:.0f}ms"
     return f"{value:.1f}s" if value < 10 else f"{value:.0f}s"
+
+
+def duration(value: float) -> str:
+    """A long span in its two largest units: ``42s``, ``5m``, ``3h12m``, ``4d3h``."""
+    whole = max(int(value), 0)
+    days, hours, minutes = whole // 86400, whole // 3600 % 24, whole // 60 % 60
+    if days:
+        return f"{days}d{hours}h" if hours else f"{days}d"
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m" if minutes else f"{whole}s"

@@ -140,6 +140,8 @@ int mt_scan_unprotect(mt_scan *scan, int pagemap_fd, int uffd, const mt_mapping 
                       size_t count);
 /* Sums of all counts; flags of sum: MT_COUNT_* that any of them has.  Maps and runs are left 0. */
 void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum);
+/* Adds the resident pages of each mapping to resident[its kind]; room for one per MT_KIND_*. */
+void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t count, uint64_t *resident);
 /* PAGEMAP_SCAN with these category bits on an empty range of this process: 0 known, -errno else. */
 int mt_scan_probe(int pagemap_fd, uint64_t categories);
 

@@ -105,6 +105,11 @@ void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, si
     }
 }
 
+void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t count, uint64_t *resident) {
+    for (size_t i = 0; i < count; i++)
+        resident[items[i].kind] += counts[i].resident;
+}
+
 void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum) {
     *sum = (mt_count){0};
     for (size_t i = 0; i < count; i++) {

@@ -20,6 +20,8 @@ SPARK = "▁▂▃▄▅▆▇█"
 ELLIPSIS = "…"
 SELECTED = "▸"
 RULE = "─"
+BAR = "━"
+"""Parts of a whole."""
 END = "▏"
 """Behind the last cell of a mapping."""
 
@@ -29,6 +31,7 @@ _ASCII = {
     "…": "~",
     "▸": ">",
     "─": "-",
+    "━": "=",
     "▏": "|",
     "●": "*",
     "○": "o",

@@ -16,6 +16,7 @@ from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Process, Sample
 from memtop.sampler.past import Kept, Past
 from memtop.sampler.source import Key
+from memtop.sampler.working_set import SetSize, WorkingSet
 from memtop.ui.ages import Ages
 
 HISTORY = 64
@@ -45,6 +46,7 @@ class ProcessView:
         process: known before the first sample.
         sample: what is shown, until ``take``; None before the first scan ended.
         rates: written bytes a second of the last samples, None where they were not tracked.
+        sets: written working sets over 10 s and 60 s; None: not known.
         selected: id of the selected mapping.
         mark: what was written since a moment; None: nothing is marked.
         past: the last minutes.
@@ -54,11 +56,14 @@ class ProcessView:
     process: Process
     sample: Sample | None = None
     rates: list[float | None] = field(default_factory=list)
+    sets: tuple[SetSize | None, SetSize | None] = (None, None)
     selected: int | None = None
     mark: Mark | None = None
     past: Past = field(default_factory=Past)
     lock: threading.Lock = field(default_factory=threading.Lock)
     _newest: Sample | None = None
+    _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
+    _set_sizes: tuple[SetSize | None, SetSize | None] = (None, None)
     _ages: Ages = field(default_factory=Ages)
     _back: Kept | None = None
     _since: tuple[Sample, Sequence[int]] | None = None
@@ -117,6 +122,8 @@ class ProcessView:
         with self.lock:
             self._ages.update(sample.table, sample.runs, sample.time)
             self.past.add(sample)
+            if sample is not self._newest:
+                self._set_sizes = self._sets[0].add(sample), self._sets[1].add(sample)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
             self._newest = sample
             if self.mark is not None and sample.time > self.mark.time:
@@ -131,7 +138,7 @@ class ProcessView:
         """
         with self.lock:
             if self._back is None:
-                self.sample, self.rates = self._newest, list(self._history)
+                self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
 
     def go_back(self, samples: int) -> bool:
         """Shows the kept sample so many before (negative: behind) the one shown; False: there is none.
@@ -150,8 +157,9 @@ class ProcessView:
                 return False
             if to >= len(kept) - 1:
                 self._back, self._ages_then = None, None
-                self.sample, self.rates = self._newest, list(self._history)
+                self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
             else:
+                self.sets = (None, None)  # they are known of the newest only
                 self._back, self._ages_then = kept[to], Ages()
                 for each in kept[: to + 1]:
                     self._ages_then.update(each.sample.table, each.runs, each.sample.time)

@@ -43,6 +43,7 @@ def test_identity(child: Child, hold: Callable[[int], ProcessHandle]) -> None:
     fields = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     assert (who.pid, who.start_time) == (child.pid, int(fields[19]))
     assert (who.comm, who.cmdline) == ("cat", "cat")
+    assert abs(who.started - psutil.Process(child.pid).create_time()) < 1.5
     assert who.user == psutil.Process(child.pid).username() == pwd.getpwuid(os.getuid()).pw_name
     assert who.host == os.uname().nodename
     assert who.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

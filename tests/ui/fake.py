@@ -193,7 +193,9 @@ def world() -> list[FakeMapping]:
 
 
 def process(pid: int = 4711, comm: str = "redis-server", user: str = "redis") -> Process:
-    return Process(pid, 88_000 + pid, "b" * 32, comm, f"/usr/bin/{comm} 127.0.0.1:6379", user, "db-07")
+    return Process(
+        pid, 88_000 + pid, "b" * 32, comm, f"/usr/bin/{comm} 127.0.0.1:6379", user, "db-07", TIME - 273_000
+    )
 
 
 def runs_of(start: int, pages: set[int], huge: bool = False) -> list[PageRun]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 from fake import FakeSource
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memtop.model.actions import Method
@@ -27,6 +27,7 @@ def ticks(count: int) -> tuple[list[Sample], Past]:
     return samples, past
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(0, 50)), min_size=1, max_size=30), st.data())
 def test_every_written_page_is_in_the_picture_exactly_once(
     spans: list[tuple[int, int]], data: st.DataObject

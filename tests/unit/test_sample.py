@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from memtop.linux.pagemap import count_kinds
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
@@ -41,6 +42,13 @@ def a_sample(coverage: Coverage, flags: CountFlag = CountFlag.SCANNED, *, interv
         runs=runs,
         totals=Totals(),
     )
+
+
+def test_resident_memory_by_kind() -> None:
+    by_kind = dict(
+        zip(Kind, count_kinds(a_sample(Coverage.EXACT).table, a_sample(Coverage.EXACT).counts), strict=True)
+    )
+    assert {kind: pages for kind, pages in by_kind.items() if pages} == {Kind.ANON: 8, Kind.HEAP: 1}
 
 
 def test_each_row_has_its_own_runs() -> None:

@@ -28,6 +28,22 @@ def test_sizes_and_counts_never_outgrow_their_column(value: float) -> None:
     assert len(units.count(value)) <= 4
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (300, "5m"),
+        (3720, "1h02m"),
+        (86400, "1d"),
+        (86400 * 4 + 3 * 3600, "4d3h"),
+        (-3, "0s"),
+    ],
+)
+def test_duration(value: float, text: str) -> None:
+    assert units.duration(value) == text
+
+
 def test_rate_of_nothing_has_no_unit() -> None:
     assert (units.rate(0), units.rate(None), units.rate(2048)) == ("0", "–", "2.0K/s")
 

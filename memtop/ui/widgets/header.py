@@ -8,16 +8,20 @@ from datetime import datetime, timezone
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import CountFlag
 from memtop.model.sample import Life, Sample
-from memtop.model.units import DASH, count, percent, seconds, size
+from memtop.model.units import DASH, count, duration, percent, seconds, size
 from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
 from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
+from memtop.ui.widgets.kinds import kinds_runs
 
 WIDE = 104
 """From this width on the cost stands beside the totals, and the header takes three lines."""
+
+TALL = 30
+"""From this height on there is room to say what resident memory is for."""
 
 SHORTEST_NOTE = 20
 """Cells that a part of the tracker's note must have to say anything."""
@@ -34,7 +38,7 @@ def header_height(width: int, height: int) -> int:
     """Lines of the header on a screen of this size."""
     if height < 20:
         return 2
-    return 3 if width >= WIDE else 4
+    return (3 if width >= WIDE else 4) + (height >= TALL)
 
 
 def sparkline(rates: Iterable[float | None], width: int) -> str:
@@ -50,7 +54,7 @@ def sparkline(rates: Iterable[float | None], width: int) -> str:
 
 
 class HeaderBar(Drawn):
-    """Two to four lines; what gives way first is what can be seen elsewhere."""
+    """Two to five lines; what gives way first is what can be seen elsewhere."""
 
     def show(self, view: ProcessView, *, nominal: float, frozen: bool, cpu: float | None) -> None:
         """Draws the header.
@@ -72,6 +76,8 @@ class HeaderBar(Drawn):
             )
         else:
             lines.append(_line(totals_fields(view, sample, p), width, p))
+            if self.size.height > (3 if wide else 4):
+                lines.append(kinds_runs(sample, width, p))
             tracker, cost = tracker_fields(sample, None if wide else nominal, p), cost_fields(sample, cpu, p)
             if wide:
                 lines.append(_with_note(_line([*tracker, *cost], width, p), sample, width, p))
@@ -109,6 +115,8 @@ def identity_line(
     left += [(process.comm, p.strong), (f" {process.pid}", p.strong)]
     if width >= 60:
         left += [("  ", p.text), (f"{process.user}@{process.host}", p.dim)]
+    if width >= WIDE and sample is not None and process.started:
+        left.append((f"  up {duration(sample.time - process.started)}", p.dim))
     if width >= WIDE and process.cmdline:
         left += [("  ", p.text), (process.cmdline, p.faint)]
     state = state_run(view, frozen, p)
@@ -151,6 +159,7 @@ def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
         written = (*bars, *written)
     fields = [
         Field(written, 9, needed=True),
+        *([Field(set_forms(view, p), 5)] if view.tracking else []),
         number("RSS", size(totals.resident), 5, 8),
         Field(huge_forms(sample, p), 7),
         number("SWAP", size(totals.swapped), 5 if totals.swapped is not None else 1, 4),
@@ -160,6 +169,19 @@ def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
     value = (count(either).rjust(4), p.faint if either is None else p.strong)
     fields.append(Field(((("FAULTS ", p.dim), value, ("/s", p.dim)),), 6))
     return fields
+
+
+def set_forms(view: ProcessView, p: Palette) -> tuple[Sequence[Run], ...]:
+    """Written working sets, with the seconds that they cover: at first fewer than they will."""
+    known = [(seconds(each.span), size(each.size)) for each in view.sets if each is not None]
+    if not known:
+        return ((("SET ", p.dim), (DASH, p.faint)),)
+    if len({span for span, _ in known}) == 1:
+        known = known[:1]
+    parts = [((f"{span} ", p.dim), (text.rjust(4), p.strong)) for span, text in known]
+    gap: Run = (" · ", p.faint)
+    both = [("SET ", p.dim), *parts[0], *((gap, *parts[1]) if len(parts) > 1 else ())]
+    return both, [("SET ", p.dim), *parts[-1]]
 
 
 def huge_forms(sample: Sample, p: Palette) -> tuple[Sequence[Run], ...]:
