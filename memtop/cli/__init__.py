@@ -16,6 +16,7 @@ VERBS = {
     "live": "show live what a process does to its memory (the default)",
     "demo": "start a built-in workload and open the live screen on it",
     "batch": "print samples as JSON lines or text tables",
+    "scan": "print the pages that an expression matches",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

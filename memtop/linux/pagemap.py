@@ -13,7 +13,6 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntFlag
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -21,6 +20,7 @@ from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.procfs import directory, explain, explain_memory
 from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Kind, Mode
+from memtop.model.layout import Category as Category
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
 from memtop.native import ffi, lib
@@ -31,20 +31,6 @@ address space takes about 70 ms, whether there is anything in it or not."""
 
 
 NO_FLAGS = CountFlag(0)
-
-
-class Category(IntFlag):
-    """What PAGEMAP_SCAN says of a page (``PAGE_IS_*``)."""
-
-    WPALLOWED = 0x001
-    WRITTEN = 0x002
-    FILE = 0x004
-    PRESENT = 0x008
-    SWAPPED = 0x010
-    PFNZERO = 0x020
-    HUGE = 0x040
-    SOFT_DIRTY = 0x080  # since 6.8
-    GUARD = 0x100  # newer still
 
 
 class CellRange(Protocol):

@@ -84,3 +84,17 @@ class RunFlag(IntFlag):
     """``MT_RUN_*``."""
 
     HUGE = 1
+
+
+class Category(IntFlag):
+    """What PAGEMAP_SCAN says of a page (``PAGE_IS_*``)."""
+
+    WPALLOWED = 0x001
+    WRITTEN = 0x002
+    FILE = 0x004
+    PRESENT = 0x008
+    SWAPPED = 0x010
+    PFNZERO = 0x020
+    HUGE = 0x040
+    SOFT_DIRTY = 0x080  # since 6.8
+    GUARD = 0x100  # newer still

@@ -145,6 +145,37 @@ void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t coun
 /* PAGEMAP_SCAN with these category bits on an empty range of this process: 0 known, -errno else. */
 int mt_scan_probe(int pagemap_fd, uint64_t categories);
 
+/* ---- match.c: the pages that a filter matches ---------------------------------------------------- */
+
+typedef struct {
+    uint64_t inverted, mask, anyof; /* as in the kernel's struct pm_scan_arg */
+} mt_masks;
+
+typedef struct {
+    uint64_t start, end; /* byte addresses, end exclusive */
+    uint64_t categories; /* PAGE_IS_* */
+} mt_match;              /* 24 bytes */
+
+typedef struct {
+    int pagemap_fd;
+    int use_ioctl;         /* 0: read pagemap's entries (before Linux 6.7): PRESENT, SWAPPED, FILE, SOFT_DIRTY */
+    int protect;           /* write-protect what matches, in the same call; each mask must ask for WPALLOWED */
+    size_t scan_count;
+    const mt_masks *scans; /* a page matches if one of them says so */
+    uint64_t returns;      /* categories to be told besides; FILE is a costly one */
+} mt_match_request;
+
+typedef struct mt_matches mt_matches;
+
+mt_matches *mt_matches_new(void);
+void mt_matches_free(mt_matches *matches);
+/* Looks from *at on towards end (bytes) and moves *at: to end, or to where enough was found for one answer.
+ * Matches are sorted and never overlap; holes are never among them. WRITTEN is told of tracked pages only.
+ * 0 or -errno (-ESRCH: the mm is gone); what an earlier part has protected stays so. */
+int mt_match_run(mt_matches *matches, const mt_match_request *request, uint64_t *at, uint64_t end);
+size_t mt_matches_count(const mt_matches *matches);
+const mt_match *mt_matches_items(const mt_matches *matches);
+
 /* ---- runs.c: sets of page runs -------------------------------------------------------------- */
 
 /* Union of two sorted run arrays; out has room for a_count + b_count.  Flags of touching runs differ: kept

@@ -82,15 +82,8 @@ class WriteProtectTracker:
         return any(cut)
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
-        """Registers new mappings, catches silently untracked ones, then gets and clears."""
-        self._settle()
-        new = self._adopt(table) if table is not self._table else self._busy(table)
-        # munmap + mmap at the same place leaves the same line in maps, and mremap drops the registration:
-        # only a look at the pages tells.
-        strays = self._scanner.strays(table, bytes(self._modes))
-        self._register(table, new, Coverage.REFUSED)
-        self._register(table, set(strays).difference(new), Coverage.LOST)
-        self._distrust(table, {*strays, *new})
+        """Follows the mappings, then gets and clears."""
+        self.follow(table)
         modes, coverage = bytes(self._modes), bytes(self._coverage)
         result = self._scanner.scan(table, modes, count_zero=count_zero, watch=watch)
         if result.sum.huge or len(self._splits.huge):
@@ -105,6 +98,22 @@ class WriteProtectTracker:
             watched_resident=result.watched_resident,
             watched_written=bytes(len(result.watched_written)) if baseline else result.watched_written,
         )
+
+    def follow(self, table: MappingTable) -> None:
+        """Registers new mappings, catches silently untracked ones; clears nothing."""
+        self._settle()
+        new = self._adopt(table) if table is not self._table else self._busy(table)
+        # munmap + mmap at the same place leaves the same line in maps, and mremap drops the registration:
+        # only a look at the pages tells.
+        strays = self._scanner.strays(table, bytes(self._modes))
+        self._register(table, new, Coverage.REFUSED)
+        self._register(table, set(strays).difference(new), Coverage.LOST)
+        self._distrust(table, {*strays, *new})
+
+    @property
+    def coverage(self) -> bytes:
+        """One ``Coverage`` byte per mapping of the table that was followed last."""
+        return bytes(self._coverage)
 
     def close(self) -> None:
         """Closes the userfaultfd: the kernel unprotects and unregisters everything."""

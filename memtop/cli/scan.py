@@ -1,0 +1,178 @@
+"""``memtop scan``: the pages of a process that an expression matches, once or round after round."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+
+from memtop.cli.exits import ExitCode, complain
+from memtop.cli.explain import explain
+from memtop.cli.options import interval, percent, positive
+from memtop.linux import access
+from memtop.linux.errors import MemtopError
+from memtop.linux.features import probe_kernel
+from memtop.linux.match import HIGHEST
+from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import read_stat
+from memtop.linux.userfaultfd import fault_seconds
+from memtop.model.actions import Arm, Care
+from memtop.model.filter import CATEGORIES, FilterError, Tree, parse
+from memtop.model.layout import PAGE, Category
+from memtop.model.sample import Process
+from memtop.sampler.budget import FAULT_S, Budget
+from memtop.stream.matches import JsonWriter, Round, TextWriter, Writer
+from memtop.tracking.rounds import Rounds
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's options."""
+    p = argparse.ArgumentParser(
+        prog="memtop scan", description="Prints the pages of a process that an expression matches."
+    )
+    p.add_argument("-p", "--pid", type=positive, metavar="PID", help="the process to look at")
+    p.add_argument(
+        "--match",
+        required=True,
+        metavar="EXPR",
+        help=f"{', '.join(CATEGORIES)}; kind:heap, perms:rw, name~TEXT; & | ! ( )",
+    )
+    p.add_argument("--range", type=_range, default=(0, HIGHEST), metavar="A-B", help="addresses, hexadecimal")
+    p.add_argument("--explain", action="store_true", help="print the masks of the scans instead of scanning")
+    p.add_argument(
+        "--protect",
+        action="store_true",
+        help="track the process: each round prints what matches, and write-protects it in the same call",
+    )
+    p.add_argument(
+        "--arm",
+        type=Arm,
+        choices=list(Arm),
+        default=Arm.ANON,
+        metavar="|".join(a.value for a in Arm),
+        help="with --protect, which mappings: anonymous and private ones (default), files, or all",
+    )
+    p.add_argument(
+        "-n", type=positive, metavar="N", help="how many rounds (default: 1; with --protect until it ends)"
+    )
+    p.add_argument("-d", "--delay", type=interval, default=1.0, metavar="SECONDS", help="between rounds")
+    p.add_argument(
+        "--max-cost",
+        type=percent,
+        default=0.02,
+        metavar="PERCENT",
+        help="of a processor, for write faults; rounds wait to stay below it (default: 2; 0: no bound)",
+    )
+    p.add_argument("--json", action="store_true", help="one JSON object a line: docs/filter.md")
+    p.add_argument("--readonly", action="store_true", help="make --protect impossible")
+    return p
+
+
+def _range(text: str) -> tuple[int, int]:
+    """``A-B``, hexadecimal as in maps; whole pages."""
+    try:
+        start, end = (int(part, 16) for part in text.split("-"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of addresses like 7f00-8000") from None
+    if not 0 <= start < end <= HIGHEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is empty, or not of this address space")
+    return start // PAGE * PAGE, -(-end // PAGE) * PAGE
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    p = parser()
+    options = p.parse_args(argv)
+    try:
+        tree = parse(options.match)
+    except FilterError as error:
+        complain(f"--match: {error}")
+        print("".join(c if c.isprintable() or c == "\n" else "?" for c in error.picture), file=sys.stderr)
+        return ExitCode.USAGE
+    if options.explain:
+        print(explain(tree, protect=options.protect), end="")
+        return ExitCode.DONE
+    if options.pid is None:
+        p.error("-p PID is missing")
+    access.set_readonly(options.readonly)
+    access.drop_capabilities()
+    if options.protect:
+        access.require_action(f"write-protecting process {options.pid}")
+    with _opened(options, tree) as (process, rounds):
+        _say(rounds, tree, options)
+        return _scan(process, rounds, options, JsonWriter() if options.json else TextWriter())
+
+
+@contextmanager
+def _opened(options: argparse.Namespace, tree: Tree) -> Iterator[tuple[Process, Rounds]]:
+    with ProcessHandle.open(options.pid) as handle:
+        process = handle.describe()
+        with Rounds(handle, probe_kernel(), tree, options.range) as rounds:
+            if options.protect:
+                care = Care(arm=options.arm, max_cost=options.max_cost)
+                complain(f"{process.comm} {process.pid}: going to {rounds.cost(care).sentence}")
+                rounds.track(care)
+            yield process, rounds
+
+
+def _say(rounds: Rounds, tree: Tree, options: argparse.Namespace) -> None:
+    """What a reader of the answer must know before."""
+    notes = list(rounds.notes)
+    for text in rounds.strangers():
+        like = get_close_matches(text, CATEGORIES, 1)
+        notes.append(f"no mapping's name has {text!r}" + (f"; did you mean {like[0]}?" if like else ""))
+    notes.append("" if options.protect else rounds.untracked())
+    for note in filter(None, notes):
+        complain(note)
+
+
+def _scan(process: Process, rounds: Rounds, options: argparse.Namespace, writer: Writer) -> int:
+    number = options.n or (0 if options.protect else 1)
+    budget = Budget(options.max_cost, (fault_seconds() or FAULT_S) if options.protect else FAULT_S)
+    before, cpu = time.monotonic(), time.thread_time()
+    if options.protect:
+        budget.spend(before, read_stat(process.pid).minflt, None, 0.0)
+    done = 0
+    while not number or done < number:
+        if done or options.protect:
+            _wait(process.pid, budget, before + options.delay)
+        done += 1
+        began = time.monotonic()
+        since = began - before if options.protect else 0.0
+        now = Round(process, options.match, done, time.time(), since, options.protect)
+        faults = _round(rounds, now, writer)
+        before = began
+        spent, cpu = time.thread_time() - cpu, time.thread_time()
+        if options.protect:
+            budget.spend(began, read_stat(process.pid).minflt, faults, spent, sys.maxsize)
+    return ExitCode.DONE
+
+
+def _round(rounds: Rounds, now: Round, writer: Writer) -> int:
+    """Prints one; returns how many written pages it found."""
+    sys.stdout.write(writer.begin(now))
+    runs = pages = written = 0
+    for found in rounds.find(protect=now.protect):
+        sys.stdout.write(writer.found(found))
+        runs += 1
+        pages += found.match.pages
+        written += found.match.pages if found.match.categories & Category.WRITTEN else 0
+    sys.stdout.write(writer.end(now, runs, pages))
+    sys.stdout.flush()
+    return written
+
+
+def _wait(pid: int, budget: Budget, due: float) -> None:
+    """Until the next round is due and its faults are paid for."""
+    time.sleep(max(due - time.monotonic(), 0.0))
+    while True:
+        try:
+            wait = budget.wait(time.monotonic(), read_stat(pid).minflt)
+        except MemtopError:  # it ended: the round says so
+            return
+        if wait <= 0:
+            return
+        time.sleep(min(wait, 1.0))
