@@ -137,7 +137,7 @@ class TextWriter:
         }
         marks = "".join(f"  {say[e]}" for e in say if e in self._marks)
         size = units.size(pages * PAGE)
-        return f"{units.count(pages)} pages ({size}) in {units.count(runs)} runs{marks}\n\n"
+        return f"{units.count(pages)} pages ({size}) in {units.count(runs)} run{'s' * (runs != 1)}{marks}\n\n"
 
 
 def _line(values: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ SOURCES = {
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "huge_test": ["huge.c", "runs.c"],
+    "match_test": ["match.c", "scan.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
     "scan_test": ["scan.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
@@ -64,7 +65,7 @@ def run(compiler: str, capabilities: dict[str, str], tmp_path_factory: pytest.Te
     return build_and_run
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name != "scan_test"])
+@pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("scan_test", "match_test")])
 def test_program(run: Run, name: str) -> None:
     run(name)
 
@@ -72,6 +73,15 @@ def test_program(run: Run, name: str) -> None:
 @pytest.mark.parametrize("part", ["looking", "base-pages", "thp"])
 def test_scan(run: Run, part: str) -> None:
     run("scan_test", part)
+
+
+@pytest.mark.parametrize("part", ["looking", "entries", "protecting"])
+def test_match(run: Run, part: str) -> None:
+    run("match_test", part)
+
+
+def test_match_of_hugetlb(run: Run, hugetlb_pages: int) -> None:
+    run("match_test", "hugetlb")
 
 
 def test_scan_of_hugetlb(run: Run, hugetlb_pages: int) -> None:
