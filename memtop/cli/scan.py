@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import count
 
 from memtop.cli.exits import ExitCode, complain
 from memtop.cli.explain import explain
 from memtop.cli.options import interval, percent, positive
 from memtop.linux import access
-from memtop.linux.errors import MemtopError
+from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel
 from memtop.linux.match import HIGHEST
 from memtop.linux.process import ProcessHandle
@@ -22,7 +23,7 @@ from memtop.linux.userfaultfd import fault_seconds
 from memtop.model.actions import Arm, Care
 from memtop.model.filter import CATEGORIES, FilterError, Tree, parse
 from memtop.model.layout import PAGE, Category
-from memtop.model.sample import Process
+from memtop.model.sample import Life, Process
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.stream.matches import JsonWriter, Round, TextWriter, Writer
 from memtop.tracking.rounds import Rounds
@@ -101,24 +102,32 @@ def run(argv: Sequence[str]) -> int:
     access.drop_capabilities()
     if options.protect:
         access.require_action(f"write-protecting process {options.pid}")
-    with _opened(options, tree) as (process, rounds):
-        _say(rounds, tree, options)
-        return _scan(process, rounds, options, JsonWriter() if options.json else TextWriter())
+    with ProcessHandle.open(options.pid) as handle, _opened(handle, options, tree) as rounds:
+        _say(rounds, options)
+        process = handle.describe()
+        if not options.protect:
+            return _look(process, rounds, options)
+        try:
+            return _follow(process, rounds, options)
+        except ProcessGone:
+            how = (
+                "has ended" if handle.life() is Life.ENDED else "ran exec: tracking ended with its old memory"
+            )
+            complain(f"process {process.pid} ({process.comm}) {how}")
+            return ExitCode.DONE if options.n is None else ExitCode.NO_PROCESS
 
 
 @contextmanager
-def _opened(options: argparse.Namespace, tree: Tree) -> Iterator[tuple[Process, Rounds]]:
-    with ProcessHandle.open(options.pid) as handle:
-        process = handle.describe()
-        with Rounds(handle, probe_kernel(), tree, options.range) as rounds:
-            if options.protect:
-                care = Care(arm=options.arm, max_cost=options.max_cost)
-                complain(f"{process.comm} {process.pid}: going to {rounds.cost(care).sentence}")
-                rounds.track(care)
-            yield process, rounds
+def _opened(handle: ProcessHandle, options: argparse.Namespace, tree: Tree) -> Iterator[Rounds]:
+    with Rounds(handle, probe_kernel(), tree, options.range) as rounds:
+        if options.protect:
+            care, process = Care(arm=options.arm, max_cost=options.max_cost), handle.describe()
+            complain(f"{process.comm} {process.pid}: going to {rounds.cost(care).sentence}")
+            rounds.track(care)
+        yield rounds
 
 
-def _say(rounds: Rounds, tree: Tree, options: argparse.Namespace) -> None:
+def _say(rounds: Rounds, options: argparse.Namespace) -> None:
     """What a reader of the answer must know before."""
     notes = list(rounds.notes)
     for text in rounds.strangers():
@@ -129,26 +138,38 @@ def _say(rounds: Rounds, tree: Tree, options: argparse.Namespace) -> None:
         complain(note)
 
 
-def _scan(process: Process, rounds: Rounds, options: argparse.Namespace, writer: Writer) -> int:
-    number = options.n or (0 if options.protect else 1)
-    budget = Budget(options.max_cost, (fault_seconds() or FAULT_S) if options.protect else FAULT_S)
-    before, cpu = time.monotonic(), time.thread_time()
-    if options.protect:
-        budget.spend(before, read_stat(process.pid).minflt, None, 0.0)
-    done = 0
-    while not number or done < number:
-        if done or options.protect:
-            _wait(process.pid, budget, before + options.delay)
-        done += 1
+def _look(process: Process, rounds: Rounds, options: argparse.Namespace) -> int:
+    """Rounds that change nothing."""
+    writer = _writer(options)
+    for number in range(1, (options.n or 1) + 1):
         began = time.monotonic()
-        since = began - before if options.protect else 0.0
-        now = Round(process, options.match, done, time.time(), since, options.protect)
-        faults = _round(rounds, now, writer)
-        before = began
-        spent, cpu = time.thread_time() - cpu, time.thread_time()
-        if options.protect:
-            budget.spend(began, read_stat(process.pid).minflt, faults, spent, sys.maxsize)
+        _round(rounds, Round(process, options.match, number, time.time(), 0.0, False), writer)
+        if number < (options.n or 1):
+            time.sleep(max(began + options.delay - time.monotonic(), 0.0))
     return ExitCode.DONE
+
+
+def _follow(process: Process, rounds: Rounds, options: argparse.Namespace) -> int:
+    """Rounds that protect what they find, as soon as the faults of the one before are paid for."""
+    writer = _writer(options)
+    budget = Budget(options.max_cost, fault_seconds() or FAULT_S)
+    before, cpu = time.monotonic(), time.thread_time()
+    budget.spend(before, read_stat(process.pid).minflt, None, 0.0)
+    for number in count(1):
+        _wait(process.pid, budget, before + options.delay)
+        began = time.monotonic()
+        now = Round(process, options.match, number, time.time(), began - before, True)
+        written = _round(rounds, now, writer)
+        if number == options.n:
+            break
+        spent = time.thread_time() - cpu
+        budget.spend(began, read_stat(process.pid).minflt, written, spent, sys.maxsize)
+        before, cpu = began, cpu + spent
+    return ExitCode.DONE
+
+
+def _writer(options: argparse.Namespace) -> Writer:
+    return JsonWriter() if options.json else TextWriter()
 
 
 def _round(rounds: Rounds, now: Round, writer: Writer) -> int:

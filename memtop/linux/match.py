@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 from types import TracebackType
@@ -63,7 +63,13 @@ class Stretch:
 
 
 def plan(
-    tree: Tree, table: MappingTable, known: Category, span: tuple[int, int] = (0, HIGHEST), *, protect: bool
+    tree: Tree,
+    table: MappingTable,
+    known: Category,
+    span: tuple[int, int] = (0, HIGHEST),
+    *,
+    protect: bool,
+    only: Container[int] | None = None,
 ) -> list[Stretch]:
     """Which scans to make where; mappings in which no page can match are left out.
 
@@ -74,6 +80,7 @@ def plan(
         span: start and end byte address to look between.
         protect: matching pages will be write-protected. Of a hugetlb mapping, which can't be protected in
             part of a huge page, all is taken that the span touches.
+        only: indices of mappings to look at; None: all.
 
     Raises:
         Failed: the filter takes too many scans.
@@ -82,6 +89,8 @@ def plan(
     by_mapping = any(isinstance(atom, Field) for atom in atoms(tree))
     stretches: list[Stretch] = []
     for index in range(len(table)):
+        if only is not None and index not in only:
+            continue
         start, end = table.range_of(index)
         if not (protect and start < span[1] and end > span[0] and table.kind_of(index) is Kind.HUGETLB):
             start, end = max(start, span[0]), min(end, span[1])

@@ -28,6 +28,7 @@ from memtop.tracking.write_protect import WriteProtectTracker
 
 WRITTEN = Page(Category.WRITTEN)
 _ALWAYS_TOLD = Category(0x1FF) & ~(Category.FILE | Category.SOFT_DIRTY)
+_WHY_NOTHING = "none of its mappings is of the kind that was chosen (--arm), or the kernel refuses them"
 _BIRTH = Category.WRITTEN | Category.SOFT_DIRTY
 
 
@@ -115,6 +116,11 @@ class Rounds:
         assert isinstance(armed.tracker, WriteProtectTracker)
         self._tracker = armed.tracker
         self._tracker.tick(self._maps.read())
+        info = self._tracker.info
+        if not info.armed:
+            raise Failed(f"nothing of process {self._process.pid} can be tracked", info.note or _WHY_NOTHING)
+        if info.note:
+            self.notes.append(info.note)
         for _ in self._find(WRITTEN, (0, HIGHEST), protect=True):  # the page cache, which a tick leaves alone
             pass
         return armed.stop_s
@@ -159,13 +165,15 @@ class Rounds:
         return self._find(self._tree, span or self._span, protect=protect)
 
     def _find(self, tree: Tree, span: tuple[int, int], *, protect: bool) -> Iterator[Found]:
-        table = self._maps.read()
+        table, own = self._maps.read(), None
         if self._tracker is not None:
             self._tracker.follow(table)
             coverage = self._doubts.qualify(self._tracker.coverage, read_memory(self._process.pid))
+            # The kernel would protect whatever any tracker has registered: the others' pages are theirs.
+            own = {index for index, cover in enumerate(coverage) if Coverage(cover).tracked}
         else:
             coverage = bytes(BY_ARM[Arm.ALL].decide(table)[1])
-        stretches = plan(tree, table, self._known, span, protect=protect)
+        stretches = plan(tree, table, self._known, span, protect=protect, only=own)
         returns = self._known & (_ALWAYS_TOLD | categories_of(tree))
         mapping, at = None, -1
         for match in self._matcher.find(table, stretches, returns, protect=protect):

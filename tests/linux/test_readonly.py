@@ -32,6 +32,15 @@ def test_batch_only_looks(audit: Audit, writer: Writer) -> None:
     audit.assert_only_looked(writer.pid)
 
 
+@pytest.mark.usefixtures("needs_pagemap_scan")
+def test_scan_only_looks(audit: Audit, writer: Writer) -> None:
+    writer.map("area", "anon", 100).fill()
+    words = ["scan", "-p", str(writer.pid), "--match", "file | huge & present", "--readonly"]
+    with spawned(audit.command(*words)) as ran:
+        assert ran.wait(60) == 0
+    audit.assert_only_looked(writer.pid)
+
+
 @pytest.mark.parametrize("method", ["auto", "write-protect", "soft-dirty"])
 def test_tracking_is_refused(audit: Audit, writer: Writer, method: str) -> None:
     words = ["batch", "-p", str(writer.pid), "-n", "1", "--readonly", "--track", method]
