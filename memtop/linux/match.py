@@ -183,16 +183,21 @@ class Matcher:
         """The answer of one call, every match cut where a mapping begins or ends."""
         count, items = lib.mt_matches_count(self._matches), lib.mt_matches_items(self._matches)
         packed = bytes(ffi.buffer(items, count * MATCH.size)) if count else b""
-        index = stretch.first
+        index, known = (
+            stretch.first,
+            dict[int, Category](),
+        )  # making a Category takes longer than all the rest
         for start, end, bits in MATCH.iter_unpack(packed):
-            at = start
+            at, categories = start, known.get(bits)
+            if categories is None:
+                categories = known[bits] = Category(bits)
             while at < end:
                 while index < stretch.last and table.range_of(index)[1] <= at:
                     index += 1
                 lower, upper = table.range_of(index) if index < stretch.last else (end, end)
                 inside = lower <= at
                 until = min(end, upper if inside else lower)
-                yield PageMatch(at, until, Category(bits), index if inside else None)
+                yield PageMatch(at, until, categories, index if inside else None)
                 at = until
 
     def close(self) -> None:

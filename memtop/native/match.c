@@ -13,6 +13,9 @@
 #define SOMETHING (PAGE_PRESENT | PAGE_SWAPPED)
 #define NEEDED (SOMETHING | PAGE_WPALLOWED | PAGE_PFNZERO)
 #define ENTRIES 8192
+#define LONG_CALL 500000 /* ns: search less at once */
+#define SHORT_CALL 100000
+#define LONGEST_STRIDE (64ull << 30)
 
 typedef struct {
     mt_match *items;
@@ -21,6 +24,7 @@ typedef struct {
 
 struct mt_matches {
     match_list found; /* the answer */
+    uint64_t stride;  /* bytes in which pages are searched for: empty space is cheap, emptied page tables are not */
     match_list piece, look, merged; /* of one piece of address space, while there are several looks */
     union {
         mt_match regions[REGIONS];
@@ -157,15 +161,21 @@ static int find_pages(mt_matches *m, const mt_match_request *r, uint64_t *at, ui
         scan_arg arg = {
             .size = sizeof arg,
             .start = *at,
-            .end = smaller((*at & ~(GIGANTIC - 1)) + GIGANTIC, end),
+            .end = *at + smaller(m->stride, end - *at),
             .vec = (uintptr_t)m->regions,
             .vec_len = REGIONS,
             .max_pages = SLICE / MT_PAGE,
             .category_anyof_mask = SOMETHING,
         };
+        int64_t began = mt_now_ns();
         int got = ioctl(r->pagemap_fd, SCAN_IOCTL, &arg);
         if (got < 0)
             return -errno;
+        int64_t took = mt_now_ns() - began;
+        if (took > LONG_CALL && m->stride > SLICE)
+            m->stride /= 4;
+        else if (took < SHORT_CALL && !got && m->stride < LONGEST_STRIDE)
+            m->stride *= 4;
         if (got) {
             *at = m->regions[0].start;
             *stop = m->regions[got - 1].end;
@@ -255,7 +265,10 @@ int mt_match_run(mt_matches *m, const mt_match_request *r, uint64_t *at, uint64_
 }
 
 mt_matches *mt_matches_new(void) {
-    return calloc(1, sizeof(mt_matches));
+    mt_matches *m = calloc(1, sizeof *m);
+    if (m)
+        m->stride = GIGANTIC;
+    return m;
 }
 
 void mt_matches_free(mt_matches *m) {

@@ -54,6 +54,12 @@ def pages_of(found: list[dict[str, Any]], area: Area) -> Runs:
     return clipped(((int(m["start"], 16), m["pages"]) for m in found), area.start, area.end)
 
 
+def looked(pid: int, expression: str) -> Runs:
+    """The same without a process of its own."""
+    with ProcessHandle.open(pid) as handle, Rounds(handle, probe_kernel(), parse(expression)) as rounds:
+        return [(found.match.start, found.match.pages) for found in rounds.find()]
+
+
 def scan(writer: Writer, expression: str, *words: str) -> list[dict[str, Any]]:
     done = run("scan", "-p", str(writer.pid), "--match", expression, "--json", *words)
     assert done.code == 0, done.err
@@ -148,11 +154,11 @@ def test_the_whole_vocabulary(writer: Writer, needs_pagemap_scan: None) -> None:
         ("swapped | guard", anon, []) if probe_kernel().guard_bit.works else ("swapped", anon, []),
         ("!present", anon, []),
     ):
-        assert pages_of(scan(writer, expression), area) == merged(wanted), expression
-    huge = scan(writer, "huge & kind:anon")
+        assert clipped(looked(writer.pid, expression), area.start, area.end) == merged(wanted), expression
+    huge = looked(writer.pid, "huge & kind:anon")
     smaps = Path(f"/proc/{writer.pid}/smaps").read_text()
     sizes = re.findall(r"^AnonHugePages: +(\d+)", smaps, re.MULTILINE)
-    assert sum(m["pages"] for m in huge) == sum(map(int, sizes)) // 4
+    assert sum(n for _, n in huge) == sum(map(int, sizes)) // 4
 
 
 def test_written_is_not_known_where_nobody_tracks(
@@ -297,6 +303,19 @@ def test_huge_pages_may_report_too_much_and_say_so(
         wait_for(lambda: found.extend(rounds.round()) or found, "the written page")
         assert pages_of(found, area) == [(area.start + 512 * PAGE, 512)]
         assert {m["exactness"] for m in found} == {"huge-page"}
+
+
+def test_killed_it_leaves_nothing(writer: Writer, needs_write_protect: None) -> None:
+    area = writer.map("area", "anon", 1000)
+    area.fill()
+    before = descriptors(writer.pid), Path(f"/proc/{writer.pid}/maps").read_text()
+    with Scan(writer.pid, "written") as rounds:
+        area.poke(0, 500)
+        rounds.round()
+        assert armed_mappings(writer.pid)
+    assert armed_mappings(writer.pid) == 0
+    assert (descriptors(writer.pid), Path(f"/proc/{writer.pid}/maps").read_text()) == before
+    assert len(area.fill()) == 1
 
 
 def test_two_trackers_never_take_from_each_other(
