@@ -111,7 +111,7 @@ def usable(wanted: Category, kernel: KernelFeatures) -> tuple[Category, list[str
         if missing is not None:
             raise _cannot(missing, kernel.pagemap_scan)
         notes.append(
-            "no PAGEMAP_SCAN here: the entries of pagemap are read, and very sparse mappings left out"
+            "no PAGEMAP_SCAN here: the entries of pagemap are read, and mappings of more than 16 GiB left out"
         )
     if Category.SOFT_DIRTY in wanted:
         if kernel.soft_dirty.works is False:
