@@ -17,6 +17,7 @@
 #define PFNZERO 0x20ull
 #define HUGE 0x40ull
 #define MIB (1ull << 20)
+#define GIB (1ull << 30)
 #define TIB (1ull << 40)
 
 static int pagemap;
@@ -188,6 +189,28 @@ static void test_hugetlb(int uffd) {
     munmap(p, pages * 4096);
 }
 
+/* One page of 1 GiB, larger than any window: the window is widened until it holds all of it. */
+static void test_gigantic(int uffd) {
+    size_t pages = GIB / 4096;
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 30 << 26; /* MAP_HUGE_1GB */
+    char *p = mmap(NULL, GIB, PROT_READ | PROT_WRITE, flags, -1, 0);
+    CHECK(p != MAP_FAILED);
+    *p = 1;
+    CHECK_EQ(mt_uffd_register(uffd, (uintptr_t)p, GIB), 0);
+    uint8_t *seen = calloc(pages, 1);
+    mt_masks written = {.mask = WPALLOWED | WRITTEN, .anyof = PRESENT | SWAPPED};
+    mt_match_request r = request(&written, 1);
+    r.protect = 1;
+    for (int round = 0; round < 3; round++) {
+        run(&r, p, pages, seen, NULL);
+        CHECK(memchr(seen, 0, pages) == NULL);
+        CHECK_EQ(run(&r, p, pages, seen, NULL), 0);
+        p[12345678] = 2;
+    }
+    free(seen);
+    munmap(p, GIB);
+}
+
 int main(int argc, char **argv) {
     CHECK_EQ(argc, 2);
     pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -209,6 +232,8 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[1], "protecting")) {
             test_protecting(uffd, 5000);
             test_protecting(uffd, 40000);
+        } else if (!strcmp(argv[1], "gigantic")) {
+            test_gigantic(uffd);
         } else {
             test_hugetlb(uffd);
         }

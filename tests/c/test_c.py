@@ -110,6 +110,10 @@ def test_scan_of_gigantic_pages(run: Run, gigantic_page: None) -> None:
     run("scan_test", "gigantic")
 
 
+def test_match_of_gigantic_pages(run: Run, gigantic_page: None) -> None:
+    run("match_test", "gigantic")
+
+
 @pytest.mark.parametrize("source", sorted(p.name for p in NATIVE.glob("*.c") if not p.name.startswith("_")))
 def test_compiles_without_a_warning(compiler: str, source: str, tmp_path: Path) -> None:
     """As it ships: optimised, hidden symbols, no sanitizer."""
