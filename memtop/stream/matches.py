@@ -107,7 +107,7 @@ class TextWriter:
     def begin(self, now: Round) -> str:
         """What is looked for, and the columns."""
         process = now.process
-        since = f"  written within {units.seconds(now.interval)}" if now.interval else ""
+        since = f"  round {now.number}, {units.seconds(now.interval)} long" if now.interval else ""
         self._marks.clear()
         return (
             f"{process.comm} {process.pid}  {now.match}{since}\n"
