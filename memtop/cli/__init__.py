@@ -17,6 +17,8 @@ VERBS = {
     "demo": "start a built-in workload and open the live screen on it",
     "batch": "print samples as JSON lines or text tables",
     "scan": "print the pages that an expression matches",
+    "record": "write samples to a file or a pipe",
+    "replay": "open the same screen on a recording, also as it comes: ssh … record -o - | memtop replay -",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

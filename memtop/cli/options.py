@@ -55,6 +55,17 @@ def add_pids(parser: argparse.ArgumentParser, *, required: bool) -> None:
     )
 
 
+def add_number(parser: argparse.ArgumentParser) -> None:
+    """``-n``."""
+    parser.add_argument(
+        "-n",
+        type=positive,
+        default=None,
+        metavar="N",
+        help="how many samples (default: until the process ends)",
+    )
+
+
 def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF) -> None:
     """``-d``, ``--track``, ``--arm``, ``--keep-huge``, ``--max-cost``, ``--swap``, ``--readonly``."""
     parser.add_argument(

@@ -18,7 +18,7 @@ from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.sample import Sample
-from memtop.sampler.source import LONGEST, SHORTEST, Key
+from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
 from memtop.tracking.base import WatchRange
 
@@ -52,6 +52,11 @@ class Sampler:
         """Nominal seconds between samples."""
         return self._interval
 
+    @property
+    def position(self) -> Position | None:
+        """It keeps no samples."""
+        return None
+
     def start(self, on_sample: Callable[[Sample], None], on_notice: Callable[[Notice], None]) -> None:
         """Starts the thread; the first tick comes at once."""
         self._on_sample, self._on_notice = on_sample, on_notice
@@ -78,6 +83,12 @@ class Sampler:
         with self._wake:
             self._frozen = frozen
             self._wake.notify()
+
+    def step(self, moments: int, rewind: Rewind) -> None:
+        """It keeps no samples."""
+
+    def change_speed(self, steps: int) -> None:
+        """Time has one speed."""
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         """The next tick counts this range in fine cells, and so do the following ones."""

@@ -80,6 +80,12 @@ class Past:
         """Oldest first; not to be changed."""
         return self._kept
 
+    def copy(self) -> Past:
+        """The same, on its own from now on; the samples are shared."""
+        twin = Past(self._span, self._bound, self._most)
+        twin._kept, twin.bytes = list(self._kept), self.bytes
+        return twin
+
     def add(self, sample: Sample) -> None:
         """Takes in the newest sample. One that says nothing new (of a process that has ended) is left out."""
         if self._kept and sample.time <= self._kept[-1].sample.time:

@@ -7,6 +7,7 @@ from any thread; what comes of a request arrives as a Sample or a Notice.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
@@ -19,6 +20,33 @@ SHORTEST, LONGEST = 0.1, 3600.0
 """Bounds of the interval, seconds."""
 
 
+Rewind = Callable[[float], float]
+"""Called on the source's thread before it goes back to the moment of this time (unix seconds): whoever shows
+the samples goes back to a state of before it and returns the time of that, 0 for the very beginning. All
+samples after it follow, up to the wanted one, so that nothing that adds up over samples is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a source stands among the moments that can be gone back to; a moment is a sample of each process.
+
+    Attributes:
+        at: the moment that is shown, from 1; 0 before the first.
+        moments: how many there are by now.
+        speed: how much faster than it was recorded.
+        recorded: there is no process behind it.
+        follows: more arrive as they are taken.
+        at_end: the last one is shown, and none will follow.
+    """
+
+    at: int
+    moments: int
+    speed: float = 1.0
+    recorded: bool = False
+    follows: bool = False
+    at_end: bool = False
+
+
 class Source(Protocol):
     """Delivers Samples from a thread of its own."""
 
@@ -28,6 +56,11 @@ class Source(Protocol):
     @property
     def interval(self) -> float:
         """Nominal seconds between samples."""
+        ...
+
+    @property
+    def position(self) -> Position | None:
+        """Where it stands; None: it keeps nothing that could be gone back to."""
         ...
 
     def start(self, on_sample: Callable[[Sample], None], on_notice: Callable[[Notice], None]) -> None:
@@ -44,6 +77,14 @@ class Source(Protocol):
 
     def set_frozen(self, frozen: bool) -> None:
         """While frozen no tick runs; what is armed stays armed."""
+        ...
+
+    def step(self, moments: int, rewind: Rewind) -> None:
+        """Goes so many moments on (or back, where negative), as far as there are any; for while frozen."""
+        ...
+
+    def change_speed(self, steps: int) -> None:
+        """Plays faster (or slower, where negative); nothing for what is taken now."""
         ...
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:

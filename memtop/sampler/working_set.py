@@ -8,6 +8,7 @@ than asked for, and is given with it.
 from __future__ import annotations
 
 from collections import deque
+from copy import copy
 from dataclasses import dataclass
 
 from memtop.linux.pagemap import runs_pages, runs_union
@@ -43,6 +44,12 @@ class WorkingSet:
         self._now = PageRuns()
         self._since: float | None = None  # begin of the part that grows
         self._first: float | None = None  # begin of all of it
+
+    def copy(self) -> WorkingSet:
+        """The same, on its own from now on."""
+        twin = copy(self)
+        twin._done = self._done.copy()
+        return twin
 
     def add(self, sample: Sample) -> SetSize | None:
         """What the set is by now; None while writes are not tracked."""

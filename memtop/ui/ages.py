@@ -59,6 +59,18 @@ class Ages:
                 start, end = table.range_of(index)
                 self._at(self._ids[index], start, end).update(runs_within(runs, start, end), time)
 
+    def copy(self) -> Ages:
+        """The same history, on its own from now on."""
+        twin = Ages()
+        twin._ids = self._ids
+        twin._maps = {mapping_id: age.copy() for mapping_id, age in self._maps.items()}
+        return twin
+
+    @property
+    def bytes(self) -> int:
+        """About how much memory it takes."""
+        return sum(8 * len(age.times) + 200 for age in self._maps.values())
+
     def _at(self, mapping_id: int, start: int, end: int) -> AgeMap:
         age = self._maps.get(mapping_id)
         if age is None:

@@ -21,6 +21,7 @@ from memtop.model.actions import Method, Notice
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import picture
+from memtop.ui.checkpoints import Checkpoints
 from memtop.ui.glyphs import Bars
 from memtop.ui.meter import CpuMeter
 from memtop.ui.paint import CroppedUpdate
@@ -111,6 +112,9 @@ class MemtopApp(App[int]):
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
+        if self.source.position is not None:
+            for view in self.views.values():
+                view.checkpoints = Checkpoints()
         self.live.show()
         self.source.start(self._on_sample, self._on_notice)
         if self._arm_at_start is not None:
@@ -129,6 +133,10 @@ class MemtopApp(App[int]):
             self._post(Broke(error))
         else:
             self._post(Arrived())
+
+    def rewind(self, time: float) -> float:
+        """All processes go back; see ``sampler.source.Rewind``."""
+        return min(view.rewind(time) for view in self.views.values())
 
     def _on_notice(self, notice: Notice) -> None:
         self._post(Noticed(notice))

@@ -18,6 +18,7 @@ from memtop.sampler.past import Kept, Past
 from memtop.sampler.source import Key
 from memtop.sampler.working_set import SetSize, WorkingSet
 from memtop.ui.ages import Ages
+from memtop.ui.checkpoints import Checkpoint, Checkpoints
 
 HISTORY = 64
 """Samples that a sparkline can show."""
@@ -50,6 +51,7 @@ class ProcessView:
         selected: id of the selected mapping.
         mark: what was written since a moment; None: nothing is marked.
         past: the last minutes.
+        checkpoints: states to go back to, where the source can step back; else None.
         lock: held while ``ages``, ``past`` or ``mark`` are read or changed.
     """
 
@@ -61,7 +63,10 @@ class ProcessView:
     mark: Mark | None = None
     past: Past = field(default_factory=Past)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    checkpoints: Checkpoints | None = None
     _newest: Sample | None = None
+    _going_back: ProcessView | None = None
+    _until: float = 0.0
     _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
     _set_sizes: tuple[SetSize | None, SetSize | None] = (None, None)
     _ages: Ages = field(default_factory=Ages)
@@ -119,6 +124,14 @@ class ProcessView:
 
     def absorb(self, sample: Sample) -> None:
         """Takes in a sample (sampling thread)."""
+        if self._going_back is not None and not self._came_back(sample):
+            return
+        self._absorb(sample)
+        if self.checkpoints is not None and self.checkpoints.due(sample.time):
+            state = self._ages, self.past, self._sets, self._set_sizes, self._history
+            self.checkpoints.keep(Checkpoint(sample.time, *state).copy())
+
+    def _absorb(self, sample: Sample) -> None:
         with self.lock:
             self._ages.update(sample.table, sample.runs, sample.time)
             self.past.add(sample)
@@ -130,6 +143,33 @@ class ProcessView:
                 untracked = sample.tracker.name == "off" or sample.baseline
                 runs = self.mark.runs if sample.baseline else runs_union(self.mark.runs, sample.runs)
                 self.mark = Mark(self.mark.time, runs, self.mark.gap or untracked)
+
+    def rewind(self, time: float) -> float:
+        """Prepares to be shown as it was at this time; see ``sampler.source.Rewind`` (source's thread).
+
+        The picture stays as it is until the sample of that time has arrived.
+        """
+        then = self.checkpoints.before(time) if self.checkpoints is not None else None
+        past = ProcessView(self.process)
+        if then is not None:
+            past._ages, past.past, past._sets = then.ages, then.past, then.sets
+            past._set_sizes, past._history = then.set_sizes, then.rates
+            past._until = then.time
+        self._going_back, self._until = past, time
+        return past._until
+
+    def _came_back(self, sample: Sample) -> bool:
+        """Adds to the state of before; True when this sample is the first to be shown again."""
+        then = self._going_back
+        assert then is not None
+        if sample.time < self._until:
+            if sample.time > then._until:  # what another process needs again is known here
+                then._absorb(sample)
+            return False
+        with self.lock:
+            self._ages, self.past, self._sets = then._ages, then.past, then._sets
+            self._set_sizes, self._history, self._going_back = then._set_sizes, then._history, None
+        return True
 
     def take(self) -> None:
         """Shows the newest sample from now on (screen's thread), so that one picture has one sample.

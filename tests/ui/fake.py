@@ -17,7 +17,7 @@ from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
 from memtop.model.sample import Cost, Faults, Life, Process, Sample, Totals, TrackerInfo, Watched
-from memtop.sampler.source import Key
+from memtop.sampler.source import Key, Position, Rewind
 
 RW = Perm.READ | Perm.WRITE
 TIME = 1795218067.0  # 2026-11-20 23:41:07Z
@@ -350,6 +350,7 @@ class FakeSource:
         self.readonly = readonly
         self.asked: list[tuple[object, ...]] = []
         self.frozen = self.started = self.stopped = False
+        self.position: Position | None = None
         self._interval = interval
         self._on_sample: Callable[[Sample], None] = lambda sample: None
         self._on_notice: Callable[[Notice], None] = lambda notice: None
@@ -387,6 +388,12 @@ class FakeSource:
     def set_frozen(self, frozen: bool) -> None:
         self.frozen = frozen
         self.asked.append(("frozen", frozen))
+
+    def step(self, moments: int, rewind: Rewind) -> None:
+        self.asked.append(("step", moments))
+
+    def change_speed(self, steps: int) -> None:
+        self.asked.append(("speed", steps))
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         self.targets[key].watch = mapping_id, start, cell_pages, cells

@@ -21,14 +21,23 @@ class ClockActions(Page):
         self.show()
 
     def action_scrub(self, samples: int) -> None:
-        """Shows an earlier sample (1) or a later one (-1); only of a picture that stands."""
-        if not (self.frozen or self.view.ended):
+        """Shows an earlier sample (1) or a later one (-1); live, only of a picture that stands."""
+        if self.source.position is not None:
+            if not self.frozen:
+                self.action_freeze()
+            self.source.step(-samples, self.app.rewind)
+        elif not (self.frozen or self.view.ended):
             self.say("earlier samples can be looked at while the picture is frozen (space)")
         elif self.view.go_back(samples):
             self.show()
 
     def action_interval(self, step: int) -> None:
-        """The next longer or shorter interval."""
+        """The next longer or shorter interval; of a recording, the speed."""
+        position = self.source.position
+        if position is not None and position.recorded:
+            self.source.change_speed(step)
+            self.show()
+            return
         self.source.set_interval(step_interval(self.source.interval, step))
         self.show()
 

@@ -8,6 +8,7 @@ from memtop.ui.state import ProcessView
 from memtop.ui.widgets.confirm import Ask, Menu
 
 READONLY = "memtop was started with --readonly: it changes nothing in a process"
+RECORDED = "this is a recording: there is no process to act on"
 
 
 class TargetActions(Page):
@@ -55,7 +56,10 @@ class TargetActions(Page):
 
     def may_act(self, view: ProcessView) -> bool:
         """Whether anything can be done to this process; says why not."""
-        if self.source.readonly:
+        position = self.source.position
+        if position is not None and position.recorded:
+            self.say(RECORDED, "warning")
+        elif self.source.readonly:
             self.say(READONLY, "warning")
         elif view.ended:
             self.say(f"{view.title} has ended: nothing can be done to it", "warning")

@@ -128,7 +128,13 @@ class Page(Screen[None]):
     def show(self) -> None:
         """Draws whatever changed."""
         view = self.view
-        self.header.show(view, nominal=self.source.interval, frozen=self.frozen, cpu=self.cpu)
+        self.header.show(
+            view,
+            nominal=self.source.interval,
+            frozen=self.frozen,
+            cpu=self.cpu,
+            position=self.source.position,
+        )
         if len(self.views) > 1:
             self.strip.show(list(self.views.values()), view)
         self.heads.show(self.table.layout_now, self.table.sort, self.table.reverse)

@@ -9,6 +9,7 @@ from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import CountFlag
 from memtop.model.sample import Life, Sample
 from memtop.model.units import DASH, count, duration, percent, seconds, size
+from memtop.sampler.source import Position
 from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
 from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
@@ -56,18 +57,28 @@ def sparkline(rates: Iterable[float | None], width: int) -> str:
 class HeaderBar(Drawn):
     """Two to five lines; what gives way first is what can be seen elsewhere."""
 
-    def show(self, view: ProcessView, *, nominal: float, frozen: bool, cpu: float | None) -> None:
+    def show(
+        self,
+        view: ProcessView,
+        *,
+        nominal: float,
+        frozen: bool,
+        cpu: float | None,
+        position: Position | None = None,
+    ) -> None:
         """Draws the header.
 
         Args:
             nominal: seconds between samples as asked for.
             frozen: the picture stands.
             cpu: share of one CPU that all of memtop uses, or None.
+            position: where among the samples that can be gone back to.
         """
         p, width = self.look.palette, self.size.width
         sample = view.sample
         wide = width >= WIDE
-        lines = [identity_line(view, nominal if wide else None, frozen, p, width)]
+        state = state_run(view, frozen, p, position)
+        lines = [identity_line(view, nominal if wide else None, state, p, width)]
         if sample is None:
             lines.append([(" the first scan runs …", p.dim)])
         elif self.size.height == 2:
@@ -104,9 +115,7 @@ def _line(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
     return _join(tight, p, "  ") if more else _join(wide, p)
 
 
-def identity_line(
-    view: ProcessView, nominal: float | None, frozen: bool, p: Palette, width: int
-) -> list[Run]:
+def identity_line(view: ProcessView, nominal: float | None, state: Run, p: Palette, width: int) -> list[Run]:
     """Who, on which host, when, at what interval (where ``nominal`` is given), and whether it lives."""
     process, sample = view.process, view.sample
     left: list[Run] = [(" ", p.text)]
@@ -119,7 +128,6 @@ def identity_line(
         left.append((f"  up {duration(sample.time - process.started)}", p.dim))
     if width >= WIDE and process.cmdline:
         left += [("  ", p.text), (process.cmdline, p.faint)]
-    state = state_run(view, frozen, p)
     when = ""
     if sample is not None:
         form = "%Y-%m-%d %H:%M:%SZ" if width >= 76 else "%H:%M:%SZ"
@@ -130,13 +138,20 @@ def identity_line(
     return spread(left, [*right, state, (" ", p.text)], width, p.text)
 
 
-def state_run(view: ProcessView, frozen: bool, p: Palette) -> Run:
-    """Live, frozen, ended, or waiting for the first sample."""
+def state_run(view: ProcessView, frozen: bool, p: Palette, position: Position | None = None) -> Run:
+    """Live, frozen, ended, replayed, or waiting for the first sample; which one where there are several."""
     if view.sample is None:
         return ("○ first scan", p.dim)
+    where = "" if position is None else f" {position.at}/{position.moments}"
+    if position is not None and position.recorded:
+        if position.at_end:
+            return (f"■ replay end{where}", p.warn)
+        if not (frozen or position.follows):
+            speed = "" if position.speed == 1 else f" {position.speed:g}×"
+            return (f"▸ replay{where}{speed}", p.accent)
     if view.sample.life is Life.ENDED:
-        return ("■ ended", p.warn)
-    return ("‖ frozen", p.warn) if frozen else ("● live", p.good)
+        return (f"■ ended{where}", p.warn)
+    return (f"‖ frozen{where}", p.warn) if frozen else ("● live", p.good)
 
 
 def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
