@@ -19,6 +19,7 @@ VERBS = {
     "scan": "print the pages that an expression matches",
     "record": "write samples to a file or a pipe",
     "replay": "open the same screen on a recording, also as it comes: ssh … record -o - | memtop replay -",
+    "shot": "a picture of the screen as SVG or text, without a terminal",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

@@ -48,7 +48,7 @@ def percent(text: str) -> float:
     return value / 100
 
 
-def add_pids(parser: argparse.ArgumentParser, *, required: bool) -> None:
+def add_pids(parser: argparse._ActionsContainer, *, required: bool) -> None:
     """``-p``."""
     parser.add_argument(
         "-p", "--pid", type=pids, required=required, metavar="PID[,PID…]", help="the processes to look at"

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import BinaryIO
+from collections.abc import Sequence
 
 from memtop.cli.options import add_number, add_pids, add_sampling, care_of
+from memtop.cli.output import new_file
 from memtop.cli.rounds import sample_all
 from memtop.cli.targets import opened
 from memtop.linux import access
-from memtop.linux.errors import Failed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,33 +48,3 @@ def run(argv: Sequence[str]) -> int:
         return sample_all(
             targets, options.n, options.delay, lambda sample: put(stream.lines(sample)), last=True
         )
-
-
-@contextmanager
-def new_file(name: str) -> Iterator[BinaryIO]:
-    """Opens what did not exist before, for its owner alone: a recording tells what a process is and does.
-
-    A file that nothing was written to is taken away again.
-
-    Args:
-        name: ``-`` for standard output.
-
-    Raises:
-        Failed: it exists already, as a file or as a link.
-        OSError: it can't be made.
-    """
-    if name == "-":
-        yield sys.stdout.buffer
-        return
-    try:
-        # O_EXCL follows no link either.
-        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise Failed(f"{name} exists already", "memtop writes over no file", "name another") from None
-    with open(fd, "wb") as file:
-        try:
-            yield file
-        finally:
-            if os.fstat(fd).st_size == 0:
-                with suppress(OSError):
-                    os.unlink(name)

@@ -37,6 +37,7 @@ class Position:
         recorded: there is no process behind it.
         follows: more arrive as they are taken.
         at_end: the last one is shown, and none will follow.
+        stands: all that was to be shown has been shown, until something is asked for.
     """
 
     at: int
@@ -45,6 +46,7 @@ class Position:
     recorded: bool = False
     follows: bool = False
     at_end: bool = False
+    stands: bool = False
 
 
 class Source(Protocol):

@@ -44,6 +44,7 @@ class ReplaySource:
         self._shown = 0  # entries that have been delivered
         self._due = 0.0
         self._told_end = False
+        self._still = False
         self._wake = recording.changed
         self._requests: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
@@ -71,6 +72,7 @@ class ReplaySource:
             speed=self._speed,
             recorded=True,
             follows=self._recording.follows,
+            stands=self._still,
             at_end=self._recording.closed and shown == len(entries),
         )
 
@@ -138,7 +140,10 @@ class ReplaySource:
         while True:
             with self._wake:
                 while not (self._stopping or self._requests or self._ready()):
-                    self._wake.wait(self._left())
+                    left = self._left()
+                    self._still = left is None and self._shown > 0 and (self._standing() or self._ended())
+                    self._wake.wait(left)
+                self._still = False
                 if self._stopping:
                     return
                 request = self._requests.popleft() if self._requests else None
@@ -157,7 +162,7 @@ class ReplaySource:
 
     def _ready(self) -> bool:
         if self._ended():
-            return not self._told_end
+            return self._stand is None and not self._told_end
         if self._frozen or self._standing() or self._shown >= len(self._recording.entries):
             return False
         return self._stand is not None or self._recording.follows or time.monotonic() >= self._due

@@ -56,6 +56,10 @@ class Broke(Message):
         self.error = error
 
 
+def _unknown() -> None:
+    return None
+
+
 class MemtopApp(App[int]):
     """The screen.
 
@@ -102,6 +106,11 @@ class MemtopApp(App[int]):
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self._arm_at_start = arm_at_start
         self._folder = folder
+        position = source.position
+        if cpu_share is None and position is not None and position.recorded:
+            cpu_share = (
+                _unknown  # what memtop used then is not in the recording, what it uses now is no matter
+            )
         self._cpu_share = cpu_share or CpuMeter()
         self.loop: asyncio.AbstractEventLoop | None = None
 
@@ -167,6 +176,13 @@ class MemtopApp(App[int]):
     def on_noticed(self, message: Noticed) -> None:
         """Shows what the source said."""
         self.live.notify_user(message.notice)
+        self.live.show()  # what it is about may show elsewhere too
+
+    @property
+    def text(self) -> str:
+        """What is on screen, as plain text."""
+        lines = (strip.text.rstrip() for strip in self.screen._compositor.render_strips())
+        return "\n".join(lines) + "\n"
 
     def picture(self, view: ProcessView) -> str:
         """What is on screen, as SVG."""
@@ -177,12 +193,11 @@ class MemtopApp(App[int]):
         if view.sample is None:
             return "there is nothing to save before the first scan", "warning"
         try:
-            path = picture.save(
-                self.picture(view), view.process, view.sample.time, self._folder or Path.cwd()
-            )
+            forms = {".svg": self.picture(view), ".txt": self.text}
+            path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
             return f"the picture was not saved: {error.strerror or error}", "error"
-        return f"saved {path}", "information"
+        return f"saved {path} and .txt", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):

@@ -34,6 +34,7 @@ class Key:
         modes: who must have the keys for it to work.
         acts: changes something in the target, so it is off when memtop is read-only.
         many: only where several processes are shown.
+        scrub: only where samples can be gone back to.
     """
 
     keys: str
@@ -44,6 +45,7 @@ class Key:
     modes: frozenset[Mode] = PAGE
     acts: bool = False
     many: bool = False
+    scrub: bool = False
 
 
 KEYMAP = (
@@ -70,7 +72,15 @@ KEYMAP = (
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
     Key("less_than_sign", "", "sort(-1)"),
     Key("r", "r", "reverse", "reverse the order"),
-    Key("left", "← →", "step(-1)", "an earlier, a later sample; with Shift ten", modes=TABLE),
+    Key(
+        "left",
+        "← →",
+        "step(-1)",
+        "of a recording: an earlier, a later sample; ten with Shift",
+        "step",
+        modes=TABLE,
+        scrub=True,
+    ),
     Key("right", "", "step(1)", modes=TABLE),
     Key("shift+left", "", "step(-10)", modes=TABLE),
     Key("shift+right", "", "step(10)", modes=TABLE),
@@ -82,7 +92,7 @@ KEYMAP = (
         "interval",
     ),
     Key("minus", "", "interval(-1)"),
-    Key("s", "s", "screenshot", "save this picture as SVG in the current directory", "picture"),
+    Key("s", "s", "screenshot", "save this picture as SVG and text in the current directory", "picture"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
     Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),

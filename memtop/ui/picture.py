@@ -1,9 +1,11 @@
-"""Pictures of the screen: ``memtop-COMM-PID-TIME.svg``, never over a file that exists."""
+"""Pictures of the screen: ``memtop-COMM-PID-HOST-TIME.svg`` and ``.txt``, never over a file that exists."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -29,29 +31,43 @@ def portable(svg: str) -> str:
 
 
 def stem(process: Process, when: float) -> str:
-    """A file name without its ending; the process chose its own name, so only plain characters stay."""
-    comm = re.sub(r"[^A-Za-z0-9_.-]+", "_", process.comm).strip("._") or "process"
+    """A file name without its ending; process and host chose their names, so only plain characters stay."""
+    comm, host = _plain(process.comm) or "process", _plain(process.host)
     time = datetime.fromtimestamp(when, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
-    return f"memtop-{comm}-{process.pid}-{time}"
+    return "-".join(part for part in ("memtop", comm, str(process.pid), host, time) if part)
 
 
-def save(svg: str, process: Process, when: float, folder: Path) -> Path:
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name).strip("._-")
+
+
+def save(forms: Mapping[str, str], process: Process, when: float, folder: Path) -> Path:
     """Writes a picture under a name that is free.
 
     Args:
+        forms: its content by the ending of the file; all get the same name.
         when: unix seconds of the sample that it shows.
+
+    Returns:
+        The path of the first.
 
     Raises:
         OSError: it could not be written.
     """
     for n in range(1, MOST_TRIES):
-        path = folder / f"{stem(process, when)}{f'-{n}' if n > 1 else ''}.svg"
-        try:
-            # O_EXCL: neither a file that exists nor a link that somebody laid there is written to.
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        except FileExistsError:
+        base = folder / f"{stem(process, when)}{f'-{n}' if n > 1 else ''}"
+        paths = [base.with_name(base.name + ending) for ending in forms]
+        if any(os.path.lexists(path) for path in paths):
             continue
-        with open(fd, "w", encoding="utf-8") as file:
-            file.write(svg)
-        return path
+        with suppress(FileExistsError):  # somebody was faster
+            for path, content in zip(paths, forms.values(), strict=True):
+                _write_new(path, content)
+            return paths[0]
     raise FileExistsError(f"{MOST_TRIES} pictures of this moment exist already")
+
+
+def _write_new(path: Path, content: str) -> None:
+    # O_EXCL: neither a file that exists nor a link that somebody laid there is written to.
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(content)

@@ -145,6 +145,7 @@ class Page(Screen[None]):
             many=len(self.views) > 1,
             frozen=self.frozen,
             tracking=view.tracking,
+            position=self.source.position,
         )
         self.show_selected()
         self.show_messages()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memtop.model.sample import MappingSample
+from memtop.sampler.source import Position
 from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
 from memtop.ui.widgets.drawn import Drawn
@@ -11,11 +12,25 @@ from memtop.ui.widgets.drawn import Drawn
 class KeyBar(Drawn):
     """Keys and what they do; what can't be used now is faint."""
 
-    def show(self, mode: Mode, *, can_act: bool, many: bool, frozen: bool, tracking: bool) -> None:
+    def show(
+        self,
+        mode: Mode,
+        *,
+        can_act: bool,
+        many: bool,
+        frozen: bool,
+        tracking: bool,
+        position: Position | None = None,
+    ) -> None:
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
         p = self.look.palette
         fields = []
-        keys = [key for key in KEYMAP if key.label and mode in key.modes and (many or not key.many)]
+        scrub = position is not None
+        keys = [
+            key
+            for key in KEYMAP
+            if key.label and mode in key.modes and (many or not key.many) and (scrub or not key.scrub)
+        ]
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
             label = key.label
@@ -23,6 +38,8 @@ class KeyBar(Drawn):
                 label = "go on"
             elif key.action == "arm" and tracking:
                 label = "stop tracking"
+            elif key.action == "interval(1)" and position is not None and position.recorded:
+                label = "speed"
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
