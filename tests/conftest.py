@@ -20,6 +20,11 @@ os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for memtop in ch
 RESERVED = Path("/proc/sys/vm/nr_hugepages")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--update-golden``: what is drawn now becomes what should be drawn (tests/ui/test_golden.py)."""
+    parser.addoption("--update-golden", action="store_true", help="write tests/ui/golden anew")
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Compiles tests/targets/NAME.c once per test run, also when several workers ask at the same time."""

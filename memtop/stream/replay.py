@@ -105,7 +105,7 @@ class ReplaySource:
         """While frozen nothing is played, but what arrives is kept."""
         with self._wake:
             self._frozen = frozen
-            self._stand = None
+            self._stand, self._still = None, False
             self._due = time.monotonic()
             self._wake.notify_all()
 
@@ -113,6 +113,7 @@ class ReplaySource:
         """Goes so many moments on, or back."""
         with self._wake:
             self._requests.append(lambda: self._step(moments, rewind))
+            self._still = False
             self._wake.notify_all()
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
@@ -141,7 +142,7 @@ class ReplaySource:
             with self._wake:
                 while not (self._stopping or self._requests or self._ready()):
                     left = self._left()
-                    self._still = left is None and self._shown > 0 and (self._standing() or self._ended())
+                    self._still = self._shown > 0 and (self._frozen or self._standing() or self._ended())
                     self._wake.wait(left)
                 self._still = False
                 if self._stopping:
@@ -158,7 +159,9 @@ class ReplaySource:
         return self._recording.closed and self._shown >= len(self._recording.entries)
 
     def _standing(self) -> bool:
-        return self._stand is not None and self._shown >= self._behind(self._stand - 1)
+        if self._stand is None or not (self._recording.closed or self._stand < len(self._recording.moments)):
+            return False  # what is to stand has not arrived whole
+        return self._shown >= self._behind(self._stand - 1)
 
     def _ready(self) -> bool:
         if self._ended():

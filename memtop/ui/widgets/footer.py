@@ -25,11 +25,15 @@ class KeyBar(Drawn):
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
         p = self.look.palette
         fields = []
-        scrub = position is not None
+        scrub, recorded = position is not None, position is not None and position.recorded
         keys = [
             key
             for key in KEYMAP
-            if key.label and mode in key.modes and (many or not key.many) and (scrub or not key.scrub)
+            if key.label
+            and mode in key.modes
+            and (many or not key.many)
+            and (scrub or not key.scrub)
+            and not (recorded and key.acts)
         ]
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
@@ -38,7 +42,7 @@ class KeyBar(Drawn):
                 label = "go on"
             elif key.action == "arm" and tracking:
                 label = "stop tracking"
-            elif key.action == "interval(1)" and position is not None and position.recorded:
+            elif key.action == "interval(1)" and recorded:
                 label = "speed"
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
