@@ -168,11 +168,13 @@ class ReplaySource:
             return self._stand is None and not self._told_end
         if self._frozen or self._standing() or self._shown >= len(self._recording.entries):
             return False
-        return self._stand is not None or self._recording.follows or time.monotonic() >= self._due
+        if self._stand is not None:  # a file first tells how many moments it has
+            return self._recording.closed or self._recording.follows
+        return self._recording.follows or time.monotonic() >= self._due
 
     def _left(self) -> float | None:
         pending = self._shown < len(self._recording.entries)
-        if self._frozen or self._standing() or self._ended() or not pending:
+        if self._frozen or self._stand is not None or self._ended() or not pending:
             return None
         return max(self._due - time.monotonic(), 0.0)
 

@@ -193,8 +193,10 @@ async def test_screenshot_is_saved_and_never_over_another_file(tmp_path: Path) -
     async with opened(source, folder=tmp_path) as screen:
         await screen.press("s")
         await screen.pilot.pause()
-        (first,) = tmp_path.iterdir()
-        assert first.name == "memtop-e_vil_x1b-4711-20261120T234109Z.svg"
+        first, text = sorted(tmp_path.iterdir())
+        assert first.name == "memtop-e_vil_x1b-4711-db-07-20261120T234109Z.svg"
+        assert text.name == first.name.replace(".svg", ".txt")
+        assert text.read_text().startswith(" memtop  ../e vil\\x1b 4711")
         assert "saved" in screen.text
         before = first.read_text()
         assert "<svg" in before
@@ -205,7 +207,9 @@ async def test_screenshot_is_saved_and_never_over_another_file(tmp_path: Path) -
         await screen.pilot.pause()
         assert sorted(p.name for p in tmp_path.iterdir()) == [
             first.name.replace(".svg", "-2.svg"),
+            first.name.replace(".svg", "-2.txt"),
             first.name,
+            text.name,
         ]
         assert first.read_text() == before
         assert "saved" not in before  # the message about it is not part of the picture
@@ -219,12 +223,14 @@ async def test_a_picture_that_cannot_be_saved_is_a_sentence(tmp_path: Path) -> N
         assert "the picture was not saved: No such file or directory" in screen.text
 
 
-def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [".svg", ".txt"])
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path, ending: str) -> None:
     from memtop.ui import picture
 
-    os.symlink(tmp_path / "victim", tmp_path / f"{picture.stem(process(), TIME)}.svg")
-    path = picture.save("<svg/>", process(), TIME, tmp_path)
+    os.symlink(tmp_path / "victim", tmp_path / f"{picture.stem(process(), TIME)}{ending}")
+    path = picture.save({".svg": "<svg/>", ".txt": "text"}, process(), TIME, tmp_path)
     assert path.name.endswith("-2.svg")
+    assert path.with_suffix(".txt").read_text() == "text"
     assert not (tmp_path / "victim").exists()
 
 
