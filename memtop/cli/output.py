@@ -35,6 +35,7 @@ def new_file(name: str) -> Iterator[BinaryIO]:
     with open(fd, "wb") as file:
         try:
             yield file
+            file.flush()
         finally:
             if os.fstat(fd).st_size == 0:
                 with suppress(OSError):

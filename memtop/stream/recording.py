@@ -26,6 +26,10 @@ LONGEST_LINE = 1 << 28
 _CHUNK = 1 << 20
 
 
+class NotKept(Exception):
+    """A sample of a pipe that is older than what is kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One sample: its line in the recording, whose it is, and when.
@@ -102,13 +106,14 @@ class Recording:
 
         Raises:
             Damaged: its line contradicts the format.
+            NotKept: it came through a pipe too long ago.
         """
         entry = self.entries[index]
         at, decoder = self._decoders.get(entry.key, (-1, Decoder()))
         todo = [index]
         while not self.entries[todo[-1]].whole and self.entries[todo[-1]].before != at:
             before = self.entries[todo[-1]].before
-            if before < self.oldest:
+            if before < 0:
                 raise Damaged("a delta without a whole sample before it")
             todo.append(before)
         if self.entries[todo[-1]].whole:
@@ -134,7 +139,7 @@ class Recording:
             offset, length = place
             return os.pread(self._fd, length, offset)
         if place is None:
-            raise Damaged("it is no longer kept")
+            raise NotKept
         return zlib.decompress(place)
 
     # ---- on the reading thread ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ from memtop.model.sample import Sample
 from memtop.model.units import count
 from memtop.sampler.source import Key, Position, Rewind
 from memtop.stream.decode import Damaged
-from memtop.stream.recording import Recording
+from memtop.stream.recording import NotKept, Recording
 
 SPEEDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 64.0)
 """How much faster than it was recorded."""
@@ -197,17 +197,24 @@ class ReplaySource:
                 first, then = (recording.entries[recording.moments[m]].time for m in (moment, moment + 1))
                 gap = min(max(then - first, 0.0), LONGEST_GAP) / self._speed
                 # The deadline that was due, so that the pace is kept; what was missed is not made up for.
-                self._due = max(self._due + gap, now)
+                self._due = max((self._due if moment else now) + gap, now)
 
     def _deliver(self, end: int) -> None:
+        lost = 0
         while self._shown < end and not self._stopping:
             try:
                 sample = self._recording.sample(self._shown)
+            except NotKept:
+                self._shown, lost = self._shown + 1, lost + 1
+                continue
             except Damaged as why:
                 self._recording.cut(self._shown, why)
                 return
             self._shown += 1
             self._on_sample(sample)
+        if lost:
+            text = f"{count(lost)} samples came faster than they could be shown and are not kept any more"
+            self._on_notice(Notice(f"{text}: what was written in them is missing here", "warning"))
 
     def _step(self, moments: int, rewind: Rewind) -> None:
         recording = self._recording
