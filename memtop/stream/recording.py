@@ -71,7 +71,7 @@ class Recording:
         """Why the recording ends where it ends, if that is not its end."""
         self.changed = threading.Condition()
         self._fd = fd
-        self._is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        self.is_file = stat.S_ISREG(os.fstat(fd).st_mode)
         self._places: list[tuple[int, int] | bytes | None] = []
         self._kept = 0
         self._processes: dict[Key, Process] = {}
@@ -83,7 +83,7 @@ class Recording:
     @property
     def follows(self) -> bool:
         """It comes through a pipe that is still open: what arrives is now."""
-        return not (self._is_file or self.closed)
+        return not (self.is_file or self.closed)
 
     def processes(self) -> list[Process]:
         """Whose samples these are; waits until the first ones have arrived.
@@ -197,7 +197,7 @@ class Recording:
             self.moments.append(index)
         whole = value["type"] == "sample"
         process = self._processes.get(key) or process_of(value)
-        self._places.append((offset, len(line)) if self._is_file else self._keep(line))
+        self._places.append((offset, len(line)) if self.is_file else self._keep(line))
         self.entries.append(Entry(at, key, time_of(value), moment, whole, before, process))
         self._latest[key] = index
 

@@ -45,6 +45,7 @@ class ReplaySource:
         self._due = 0.0
         self._told_end = False
         self._still = False
+        self._paced = recording.is_file
         self._wake = recording.changed
         self._requests: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
@@ -155,6 +156,11 @@ class ReplaySource:
             else:
                 self._play()
 
+    @property
+    def _follows(self) -> bool:
+        """What came through a pipe is shown at once, until its end has been shown."""
+        return self._recording.follows or not self._paced
+
     def _ended(self) -> bool:
         return self._recording.closed and self._shown >= len(self._recording.entries)
 
@@ -170,7 +176,7 @@ class ReplaySource:
             return False
         if self._stand is not None:  # a file first tells how many moments it has
             return self._recording.closed or self._recording.follows
-        return self._recording.follows or time.monotonic() >= self._due
+        return self._follows or time.monotonic() >= self._due
 
     def _left(self) -> float | None:
         pending = self._shown < len(self._recording.entries)
@@ -188,7 +194,7 @@ class ReplaySource:
         moment = recording.entries[self._shown].moment
         if self._stand is not None:
             self._deliver(self._behind(min(self._stand - 1, len(recording.moments) - 1)))
-        elif recording.follows:
+        elif self._follows:
             self._deliver(len(recording.entries))
         else:
             now = time.monotonic()
@@ -236,7 +242,7 @@ class ReplaySource:
         self._told_end = self._told_end and self._ended()
 
     def _tell_end(self) -> None:
-        self._told_end = True
+        self._told_end = self._paced = True
         recording = self._recording
         text = f"the recording ends here, after {count(len(recording.moments))} samples; ← steps back"
         if recording.problem:

@@ -34,7 +34,6 @@ class Key:
         modes: who must have the keys for it to work.
         acts: changes something in the target, so it is off when memtop is read-only.
         many: only where several processes are shown.
-        scrub: only where samples can be gone back to.
     """
 
     keys: str
@@ -45,7 +44,6 @@ class Key:
     modes: frozenset[Mode] = PAGE
     acts: bool = False
     many: bool = False
-    scrub: bool = False
 
 
 KEYMAP = (
@@ -72,18 +70,6 @@ KEYMAP = (
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
     Key("less_than_sign", "", "sort(-1)"),
     Key("r", "r", "reverse", "reverse the order"),
-    Key(
-        "left",
-        "← →",
-        "step(-1)",
-        "of a recording: an earlier, a later sample; ten with Shift",
-        "step",
-        modes=TABLE,
-        scrub=True,
-    ),
-    Key("right", "", "step(1)", modes=TABLE),
-    Key("shift+left", "", "step(-10)", modes=TABLE),
-    Key("shift+right", "", "step(10)", modes=TABLE),
     Key(
         "plus,equals_sign",
         "+ -",
@@ -119,11 +105,17 @@ KEYMAP = (
         "timeline",
     ),
     Key(
-        "left", "← →", "scrub(1)", "while frozen: earlier and later samples; shift+← → anywhere", modes=TABLE
+        "left",
+        "← →",
+        "scrub(1)",
+        "while frozen: earlier and later samples; shift+← → anywhere; ctrl+← → ten",
+        modes=TABLE,
     ),
     Key("right", "", "scrub(-1)", modes=TABLE),
     Key("shift+left", "", "scrub(1)"),
     Key("shift+right", "", "scrub(-1)"),
+    Key("ctrl+left", "", "scrub(10)"),
+    Key("ctrl+right", "", "scrub(-10)"),
     Key("m", "m", "mark", "mark this moment: what is written from now on is counted apart; M forgets it"),
     Key("M", "", "forget_mark"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),

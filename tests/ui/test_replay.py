@@ -102,7 +102,9 @@ class Viewer:
 
 
 def ages_of(view: ProcessView) -> object:
-    return {key: (age.first, age.cell_pages, list(age.times)) for key, age in view.ages._maps.items()}
+    ages = {key: (age.first, age.cell_pages, list(age.times)) for key, age in view.ages._maps.items()}
+    past = [(kept.sample.time, kept.since, kept.runs, kept.tracked) for kept in view.past.kept]
+    return ages, past, view.sets
 
 
 def rows(sample: Sample | None) -> object:
@@ -219,7 +221,7 @@ async def test_keys_of_a_recording(tmp_path: Path) -> None:
     async with shown(View("", live=False, at=5), (120, 40), DARK, tmp_path) as app:
         pilot: Pilot[int] = Pilot(app)
         assert "▸ replay 5/9" in app.text
-        await pilot.press("shift+left")
+        await pilot.press("ctrl+left")
         wait_for(lambda: app.source.position.at == 1, "the first sample")  # type: ignore[union-attr]
         await pilot.pause()
         assert "‖ frozen 1/9" in app.text
@@ -232,7 +234,7 @@ async def test_keys_of_a_recording(tmp_path: Path) -> None:
 
 async def test_live_has_nothing_to_go_back_to(tmp_path: Path) -> None:
     async with shown(View("", keys=["left"]), (120, 40), DARK, tmp_path) as app:
-        assert "memtop record keeps them" in app.text
+        assert "earlier samples can be looked at while the picture is frozen" in app.text
         assert not app.live.frozen
 
 

@@ -25,15 +25,11 @@ class KeyBar(Drawn):
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
         p = self.look.palette
         fields = []
-        scrub, recorded = position is not None, position is not None and position.recorded
+        recorded = position is not None and position.recorded
         keys = [
             key
             for key in KEYMAP
-            if key.label
-            and mode in key.modes
-            and (many or not key.many)
-            and (scrub or not key.scrub)
-            and not (recorded and key.acts)
+            if key.label and mode in key.modes and (many or not key.many) and not (recorded and key.acts)
         ]
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
