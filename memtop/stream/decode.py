@@ -82,7 +82,8 @@ def process_of(value: dict[str, Any]) -> Process:
     pid, start_time = key_of(value)
     names = ("boot_id", "comm", "cmdline", "user", "host")
     boot_id, comm, cmdline, user, host = (text(value.get(name, "")) for name in names)
-    return Process(pid, start_time, boot_id, comm, cmdline, user or "?", host or "?")
+    started = number(value.get("started", 0))
+    return Process(pid, start_time, boot_id, comm, cmdline, user or "?", host or "?", started=started)
 
 
 def whole(value: object, most: int = 2**64 - 1) -> int:

@@ -37,6 +37,7 @@ def process_object(process: Process) -> dict[str, Any]:
         "cmdline": process.cmdline,
         "user": process.user,
         "host": process.host,
+        "started": round(process.started, 3),
     }
 
 
