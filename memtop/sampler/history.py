@@ -49,6 +49,10 @@ class AgeMap:
     def _cells(self, start: int, end: int) -> int:
         return -(-end // self.cell_bytes) - start // self.cell_bytes
 
+    def covers(self, start: int, end: int) -> bool:
+        """Whether it is fitted to [start, end)."""
+        return start // self.cell_bytes == self.first and self._cells(start, end) == len(self.times)
+
     def resize(self, start: int, end: int) -> None:
         """Follows a mapping that is now [start, end); what it lost is forgotten."""
         while self._cells(start, end) > MOST_CELLS:

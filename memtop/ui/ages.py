@@ -80,10 +80,15 @@ class Ages:
         return age
 
     def of(self, mapping: Mapping) -> AgeMap | None:
-        """The history of a mapping, fitted to its present range; None: never seen written."""
+        """The history of a mapping, fitted to its range in the sample shown; None: never seen written.
+
+        What is kept stays as it is: it may be of a newer sample already, in which the mapping has grown.
+        """
         age = self._maps.get(mapping.id)
-        if age is not None:
-            age.resize(mapping.start, mapping.end)
+        if age is None or age.covers(mapping.start, mapping.end):
+            return age
+        age = age.copy()
+        age.resize(mapping.start, mapping.end)
         return age
 
 

@@ -7,12 +7,12 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtop.model.layout import PAGE, Kind
-from memtop.model.mapping import Mapping
+from memtop.model.layout import MAPPING, PAGE, Kind
+from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRun, PageRuns
 from memtop.model.sample import Watched
 from memtop.sampler.history import NEVER, AgeMap
-from memtop.ui.ages import Age, Grid, classify, grid_cells, row_cells
+from memtop.ui.ages import Age, Ages, Grid, classify, grid_cells, row_cells
 
 START = 0x7F0000003000
 NOW = 1000.0
@@ -115,3 +115,15 @@ def test_row_maps_show_what_is_resident(pages: int, width: int, bits: int) -> No
         under = any(bits >> (page // cell) & 1 for page in range(first, last + 1))
         assert shown >= under
     assert any(row) == bool(bits)
+
+
+def test_drawing_an_older_sample_takes_nothing_from_the_newer_one() -> None:
+    """The screen may still draw a mapping as it was, when it has grown and was written there."""
+    small, grown = (Mapping(1, 0, pages * PAGE, "rw-p", 0, "00:00", 0, "", Kind.ANON) for pages in (4, 8))
+    packed = MAPPING.pack(0, 8 * PAGE, 0, 0, 0, 0, 0, 0, 3, 0)
+    ages = Ages()
+    ages.update(MappingTable(packed, b"", array("Q", [1])), PageRuns.of([PageRun(6 * PAGE, 1)]), 5.0)
+    assert ages.of(small) is not None
+    age = ages.of(grown)
+    assert age is not None
+    assert age.latest(0, 1, 8) == [0, 0, 0, 0, 0, 0, 5.0, 0]
