@@ -1,4 +1,5 @@
-/* What scan.c, pagemap.c and tally.c share: the kernel's scan interface and the count of what it says. */
+/* What the files of the scan share: the kernel's interface (look.c), where to look and how (sweep.c), what the
+ * answers add up to (tally.c), and the fallback (pagemap.c). scan.c and strays.c are what api.h offers of it. */
 #ifndef MEMTOP_SCAN_H
 #define MEMTOP_SCAN_H
 
@@ -54,6 +55,30 @@ struct mt_scan {
     };
 };
 
+/* What one look at a group of mappings matches, returns and does; see scan_arg.
+ * Holes match no look that protects: the kernel calls them written, and page tables would be allocated. */
+typedef struct {
+    uint64_t flags, inverted, mask, anyof, returns;
+} look;
+
+typedef struct {
+    mt_scan *scan;
+    int fd;
+    const mt_mapping *items;
+    size_t first, last; /* the group: neighbours in one mode */
+} area;
+
+/* One ioctl, arg->start to arg->end. Regions in vec, or -errno. */
+int look_call(const area *a, const look *l, scan_arg *arg, page_region *vec, uint64_t room);
+/* Where to go on. walk_end alone does not say it: it stops moving after 512 regions. */
+uint64_t look_resume(const scan_arg *arg, const page_region *last);
+/* A look that changes nothing, from *at towards end: at most max_pages pages, and at most a stride, which
+ * grows while empty space is cheap and shrinks where emptied page tables make it slow. Moves *at. */
+int look_plain(const area *a, const look *l, uint64_t *at, uint64_t end, uint64_t max_pages, page_region *vec,
+               uint64_t room);
+/* Where to look next: address at, or behind the gap that it lies in; *i becomes its mapping. */
+uint64_t skip_gap(const area *a, size_t *i, uint64_t at);
+
 /* Counts regions into the mappings they belong to; one that spans several is split. Regions come in rising
  * order between two calls of tally_begin. */
 typedef struct {
@@ -73,6 +98,9 @@ void tally_begin(tally *t, size_t first, size_t last, bool keep_late);
 /* 0 or -ENOMEM. What is counted follows from the categories alone: PRESENT, SWAPPED, HUGE, PFNZERO, GUARD,
  * and WRITTEN or SOFT_DIRTY for written. */
 int tally_region(tally *t, uint64_t start, uint64_t end, uint64_t categories);
+/* The answer to a look at all but the usual pages of [from, to): what no region holds is present and small.
+ * Pages of an ignored category are not counted. */
+int tally_rest(tally *t, uint64_t from, uint64_t to, const page_region *regions, int count, uint64_t ignored);
 /* A mapping that grew after maps was read (a stack, mremap in place) has pages that a protecting scan clears
  * but that no mapping of its table holds. They are late: the next scan, whose table has the whole mapping,
  * reports them here. 0 or -ENOMEM. */
@@ -83,6 +111,19 @@ int tally_late(mt_scan *scan, const mt_scan_request *request, const mt_mapping *
 static inline bool can_scan(const mt_mapping *m, uint8_t mode) {
     return mode != MT_MODE_SKIP && !(m->start >> 63);
 }
+
+/* One look at a whole group, slice by slice. 0 or -errno. */
+int sweep(const area *a, const look *l, tally *t);
+/* Whole gigantic pages fit into one window only if the window has their size. */
+static inline bool maybe_gigantic(const mt_mapping *m) {
+    return m->kind == MT_KIND_HUGETLB && (m->start | m->end) % GIGANTIC == 0;
+}
+
+static inline bool is_armed(uint8_t mode) {
+    return mode == MT_MODE_ARMED || mode == MT_MODE_ARMED_FILE;
+}
+
+#define SOMETHING (PAGE_PRESENT | PAGE_SWAPPED)
 
 /* pagemap.c: counts one mapping by reading its pagemap entries. 0 or -errno. */
 int pagemap_count(tally *t, const mt_mapping *m, uint8_t mode);

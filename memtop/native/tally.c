@@ -149,6 +149,18 @@ int tally_region(tally *t, uint64_t start, uint64_t end, uint64_t categories) {
     return error;
 }
 
+int tally_rest(tally *t, uint64_t from, uint64_t to, const page_region *regions, int count, uint64_t ignored) {
+    int error = 0;
+    for (int i = 0; i < count && !error; from = regions[i++].end) {
+        const page_region *r = &regions[i];
+        if (from < r->start)
+            error = tally_region(t, from, r->start, PAGE_PRESENT);
+        if (!error && r->categories & SOMETHING && !(r->categories & ignored)) /* a hole may be soft-dirty */
+            error = tally_region(t, r->start, r->end, r->categories);
+    }
+    return error ? error : tally_region(t, from, to, PAGE_PRESENT);
+}
+
 int tally_late(mt_scan *scan, const mt_scan_request *request, const mt_mapping *items, size_t count,
                mt_count *counts) {
     if (!scan->due.count || !count)

@@ -18,8 +18,7 @@ SOURCES = {
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "huge_test": ["huge.c", "runs.c"],
-    "match_test": ["match.c", "scan.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
-    "scan_test": ["scan.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
+    "scan_test": ["scan.c", "look.c", "sweep.c", "strays.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
