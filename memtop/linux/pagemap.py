@@ -114,6 +114,7 @@ class Scanner:
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
         self._guard = int(Category.GUARD) if guard_bit else 0
+        self._counts = bytearray()  # kept: fresh memory costs page faults, and 30 000 mappings take megabytes
         self._fd = -1
         try:
             self._fd = os.open(f"{directory(pid, tid)}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
@@ -148,7 +149,9 @@ class Scanner:
             raise ValueError("one mode per mapping")
         if Mode.ARMED in modes or Mode.ARMED_FILE in modes:
             require_action(f"write-protecting process {self._pid}")
-        counts = bytearray(len(table) * COUNT.size)
+        if len(self._counts) != len(table) * COUNT.size:
+            self._counts = bytearray(len(table) * COUNT.size)
+        counts = self._counts
         cells = watch.cells if watch else 0
         resident, written = bytearray(4 * cells), bytearray(4 * cells)
         request = ffi.new(

@@ -24,7 +24,6 @@ from memtop.native import ffi, lib
 _TICKS = os.sysconf("SC_CLK_TCK")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 _LONGEST_CMDLINE = 1 << 16
-_KSM = re.compile(rb"^ksm_(?:zero|merging)_pages (\d+)", re.MULTILINE)
 _SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^Swap: +(\d+) kB", re.MULTILINE)
 
 
@@ -162,7 +161,15 @@ def read_stat(pid: int) -> Stat:
     Raises:
         ProcessGone: there is none.
     """
-    text = _read(pid, "stat")
+    return parse_stat(pid, _read(pid, "stat"))
+
+
+def parse_stat(pid: int, text: bytes) -> Stat:
+    """The text of /proc/PID/stat.
+
+    Raises:
+        ProcessGone: it is empty.
+    """
     # comm is in parentheses and may hold any byte: spaces, newlines, parentheses. No later field does.
     head, _, tail = text.rpartition(b")")
     fields = tail.split()
@@ -189,39 +196,6 @@ def read_status(pid: int, tid: int | None = None) -> dict[str, str]:
     """
     lines = (line.partition(b":") for line in _read(pid, "status", tid=tid).split(b"\n"))
     return {name.decode("ascii", "replace"): clean(text.strip()) for name, colon, text in lines if colon}
-
-
-def read_memory(pid: int) -> Memory:
-    """Size, residency and swap of a process as the kernel sums them; all 0 where it has no memory.
-
-    Raises:
-        ProcessGone: there is no such process.
-    """
-    status, tid = read_status(pid), None
-    if "VmSize" not in status and (tid := live_thread(pid)) is not None:  # its main thread has ended
-        with contextlib.suppress(ProcessGone):  # and now that one too
-            status = read_status(pid, tid)
-
-    def kilobytes(name: str) -> int | None:
-        number = status.get(name, "").split(" ")[0]
-        return int(number) * 1024 if number.isdigit() else None
-
-    return Memory(
-        kilobytes("VmSize") or 0,
-        kilobytes("VmRSS") or 0,
-        kilobytes("VmSwap"),
-        kilobytes("VmPin") or 0,
-        _merged_pages(pid, tid),
-    )
-
-
-def _merged_pages(pid: int, tid: int | None) -> int:
-    """From ksm_stat (Linux 6.1); 0 where the kernel has no KSM or does not say."""
-    try:
-        with open(f"{directory(pid, tid)}/ksm_stat", "rb") as file:
-            return sum(int(number) for number in _KSM.findall(file.read()))
-    except OSError:
-        return 0
 
 
 def read_cmdline(pid: int) -> str:

@@ -28,8 +28,10 @@ static texture texture_of(uint64_t pages, uint64_t small, uint64_t bytes) {
 }
 
 /* Memory whose every page the kernel tells of, be it there or not: of device memory it tells nothing, and
- * that would pass for present. */
+ * that would pass for present. Small mappings are not worth a call of their own. */
 static bool tells_all(const mt_mapping *m) {
+    if (m->end - m->start < MT_HUGE)
+        return false;
     return m->kind == MT_KIND_ANON || m->kind == MT_KIND_HEAP || m->kind == MT_KIND_STACK ||
            m->kind == MT_KIND_JIT || m->kind == MT_KIND_SHARED || m->kind == MT_KIND_GUARD;
 }

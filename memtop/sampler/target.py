@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 
+from memtop.linux.counters import Counters
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.pagemap import PageCounts, Scanner, count_sum
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import MapsReader, Memory, Stat, read_memory, read_stat, read_swap
+from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
@@ -66,7 +67,12 @@ class Target:
         self._zero_at = float("-inf")
         self._stat: tuple[float, Stat] | None = None
         self._message = ""
-        self._open()
+        self._counters = Counters(self.process.pid)
+        try:
+            self._open()
+        except BaseException:
+            self._counters.close()
+            raise
 
     def _open(self) -> None:
         """Opens maps and pagemap; both stay bound to the address space of this moment."""
@@ -175,7 +181,7 @@ class Target:
     def wait(self) -> float:
         """Seconds until the next sample would stay within ``--max-cost``, as far as that is known; 0: now."""
         try:
-            wait = self._budget.wait(time.monotonic(), read_stat(self.process.pid).minflt)
+            wait = self._budget.wait(time.monotonic(), self._counters.stat().minflt)
         except MemtopError:  # it ended: the last tick says so
             return 0.0
         self._stretched = self._stretched or wait > 0
@@ -204,6 +210,7 @@ class Target:
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
+        self._counters.close()
         self._handle.close()
 
     def _tick(self, life: Life = Life.RUNNING) -> Sample:
@@ -220,7 +227,7 @@ class Target:
         interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
         self._scanned_at = ended
         info, faults = self._tracker.info, self._faults()
-        memory, sums = read_memory(self.process.pid), count_sum(tick.counts)
+        memory, sums = self._counters.memory(), tick.sum
         totals = self._totals(tick, info, interval, memory, sums)
         swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
         stop_s, self._stop_s = self._stop_s, 0.0
@@ -279,7 +286,7 @@ class Target:
         )
 
     def _faults(self) -> Faults:
-        now, stat = time.monotonic(), read_stat(self.process.pid)
+        now, stat = time.monotonic(), self._counters.stat()
         before, self._stat = self._stat, (now, stat)
         if before is None or now <= before[0]:
             return Faults()

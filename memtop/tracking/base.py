@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from memtop.linux.pagemap import PageCounts
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
+
+NOTHING = PageCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Tick:
         counts: ``layout.COUNT`` records, one per mapping of the table.
         coverage: one ``Coverage`` byte per mapping.
         runs: pages written since the tick before; empty in a baseline.
+        sum: of the counts.
         baseline: the first tick after arming.
         target_faults: upper bound of the write faults that being tracked cost the target since then.
         watched_resident, watched_written: pages per cell of the watched range (32-bit unsigned), or empty.
@@ -47,6 +51,7 @@ class Tick:
     counts: bytes
     coverage: bytes
     runs: PageRuns
+    sum: PageCounts = NOTHING
     baseline: bool = False
     target_faults: int = 0
     watched_resident: bytes = b""

@@ -50,6 +50,7 @@ class PassiveTracker:
             counts=result.counts,
             coverage=self._coverage,
             runs=PageRuns(),
+            sum=result.sum,
             watched_resident=result.watched_resident,
             watched_written=result.watched_written,
         )

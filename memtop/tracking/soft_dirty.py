@@ -62,6 +62,7 @@ class SoftDirtyTracker:
             counts=result.counts,
             coverage=bytes(self._coverage),
             runs=PageRuns() if baseline else result.runs,
+            sum=result.sum,
             baseline=baseline,
             target_faults=0 if baseline else result.written,
             watched_resident=result.watched_resident,

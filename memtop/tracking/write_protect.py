@@ -93,6 +93,7 @@ class WriteProtectTracker:
             counts=result.counts,
             coverage=coverage,
             runs=result.runs[:0] if baseline else result.runs,
+            sum=result.sum,
             baseline=baseline,
             target_faults=0 if baseline else result.written - self._written_in(result.counts, self._fresh),
             watched_resident=result.watched_resident,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from harness import PAGE, Writer, spawned, status, wait_for
 
+from memtop.linux.counters import Counters
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.pagemap import Scanner
 from memtop.linux.procfs import (
@@ -18,7 +19,6 @@ from memtop.linux.procfs import (
     boot_id,
     live_thread,
     read_cmdline,
-    read_memory,
     read_stat,
     read_status,
     read_swap,
@@ -113,7 +113,7 @@ def test_thread_that_outlives_the_main_one(writer: Writer) -> None:
 def test_no_such_process() -> None:
     with subprocess.Popen(["true"]) as process:
         pass
-    for look in (MapsReader, read_stat, read_status, read_cmdline, read_memory):
+    for look in (MapsReader, read_stat, read_status, read_cmdline, Counters):
         with pytest.raises(ProcessGone, match=str(process.pid)):
             look(process.pid)
     assert live_thread(process.pid) is None
@@ -230,9 +230,10 @@ time.sleep(600)
 
 
 def test_memory_and_swap(writer: Writer, reader: MapsReader) -> None:
-    before = read_memory(writer.pid)
-    writer.map("area", "anon", 5000).fill()
-    after = read_memory(writer.pid)
+    with Counters(writer.pid) as counters:
+        before = counters.memory()
+        writer.map("area", "anon", 5000).fill()
+        after = counters.memory()
     assert after.size - before.size >= 5000 * PAGE
     assert abs(after.resident - before.resident - 5000 * PAGE) < 256 * PAGE, "the kernel counts in batches"
     table = reader.read()
