@@ -18,7 +18,10 @@ SOURCES = {
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "huge_test": ["huge.c", "runs.c"],
-    "scan_test": ["scan.c", "look.c", "sweep.c", "strays.c", "uffd.c", "tally.c", "pagemap.c", "runs.c"],
+    **dict.fromkeys(
+        ["scan_test", "scan_look_test", "scan_shape_test"],
+        ["scan.c", "look.c", "sweep.c", "strays.c", "tally.c", "pagemap.c", "runs.c", "uffd.c"],
+    ),
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
@@ -64,14 +67,14 @@ def run(compiler: str, capabilities: dict[str, str], tmp_path_factory: pytest.Te
     return build_and_run
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name not in ("scan_test", "match_test")])
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "scan_shape_test"])
 def test_program(run: Run, name: str) -> None:
     run(name)
 
 
-@pytest.mark.parametrize("part", ["looking", "base-pages", "thp"])
-def test_scan(run: Run, part: str) -> None:
-    run("scan_test", part)
+@pytest.mark.parametrize("part", ["small", "thp"])
+def test_scan_of_shapes(run: Run, part: str) -> None:
+    run("scan_shape_test", part)
 
 
 @pytest.mark.parametrize("part", ["looking", "entries", "protecting"])
@@ -84,7 +87,7 @@ def test_match_of_hugetlb(run: Run, hugetlb_pages: int) -> None:
 
 
 def test_scan_of_hugetlb(run: Run, hugetlb_pages: int) -> None:
-    run("scan_test", "hugetlb")
+    run("scan_shape_test", "hugetlb")
 
 
 @pytest.fixture
@@ -106,7 +109,7 @@ def gigantic_page() -> Iterator[None]:
 
 
 def test_scan_of_gigantic_pages(run: Run, gigantic_page: None) -> None:
-    run("scan_test", "gigantic")
+    run("scan_shape_test", "gigantic")
 
 
 def test_match_of_gigantic_pages(run: Run, gigantic_page: None) -> None:
