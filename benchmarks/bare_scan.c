@@ -4,6 +4,9 @@
  *   list      look up the mappings (not timed)
  *   census    PAGEMAP_SCAN of all of them, as memtop does without tracking
  *   armed     the same, getting and clearing written pages
+ *   rest      as census, but asking what is not there or not usual: present is the rest
+ *   armed-rest  written pages are got and cleared, then as rest
+ *   census-huge, armed-huge  in larger steps
  *   maps      read the text of maps            smaps   read the text of smaps, and throw it away
  *   pagemap   read pagemap in chunks of 64 KiB and count what its bits say
  *
@@ -24,6 +27,7 @@
 
 #define PAGE 4096ull
 #define SLICE (64ull << 20)
+#define HUGE_SLICE (256ull << 20)
 #define SPARSE (64ull << 30) /* a larger mapping is scanned in one call, and read in part */
 #define PAGEMAP_SCAN 0xC0606610ul
 #define REGIONS 4096
@@ -88,25 +92,37 @@ static uint64_t window(const struct scan *like, uint64_t start, uint64_t end) {
         int got = ioctl(pagemap, PAGEMAP_SCAN, &s);
         if (got < 0) perror("PAGEMAP_SCAN"), exit(1);
         for (int i = 0; i < got; i++)
-            if (regions[i].categories & PRESENT) pages += (regions[i].end - regions[i].start) / PAGE;
+            if (like->inverted & PRESENT || regions[i].categories & PRESENT) pages += (regions[i].end - regions[i].start) / PAGE;
         if (got < REGIONS) break;
         start = s.walk_end > regions[got - 1].end ? s.walk_end : regions[got - 1].end;
     }
     return pages;
 }
 
-static uint64_t scan(int armed) {
-    struct scan like = {
-        .size = sizeof like, .vec = (uintptr_t)regions, .vec_len = REGIONS, .anyof = PRESENT | SWAPPED};
-    like.returns = PRESENT | SWAPPED | HUGE | (armed ? WRITTEN : PFNZERO);
-    if (armed) like.flags = WP_MATCHING, like.mask = WPALLOWED | PFNZERO, like.inverted = PFNZERO;
+/* All mappings in steps; how large a step may be follows from what is known of the target. */
+static uint64_t scan(int armed, int rest, uint64_t most) {
+    const struct scan like = {.size = sizeof like, .vec = (uintptr_t)regions, .vec_len = REGIONS};
+    struct scan present = like, written = like, absent = like;
+    present.anyof = PRESENT | SWAPPED;
+    present.returns = PRESENT | SWAPPED | HUGE | (armed ? WRITTEN : PFNZERO);
+    if (armed) present.flags = WP_MATCHING, present.mask = WPALLOWED | PFNZERO, present.inverted = PFNZERO;
+    written = present;
+    written.mask |= WRITTEN;
+    written.returns = WRITTEN | HUGE;
+    absent.inverted = PRESENT;
+    absent.anyof = absent.returns = PRESENT | SWAPPED | HUGE | PFNZERO;
     uint64_t pages = 0;
     for (size_t i = 0; i < span_count; i++) {
-        uint64_t step = spans[i].end - spans[i].start > SPARSE ? 1ull << 46 : SLICE;
+        uint64_t step = spans[i].end - spans[i].start > SPARSE ? 1ull << 46 : most;
         for (uint64_t at = spans[i].start; at < spans[i].end;) {
             uint64_t next = (at & ~(step - 1)) + step;
             if (next > spans[i].end) next = spans[i].end;
-            pages += window(&like, at, next);
+            if (rest) {
+                if (armed) window(&written, at, next);
+                pages += (next - at) / PAGE - window(&absent, at, next);
+            } else {
+                pages += window(&present, at, next);
+            }
             at = next;
         }
     }
@@ -157,8 +173,12 @@ int main(int argc, char **argv) {
         word[strcspn(word, "\n")] = 0;
         clock_gettime(CLOCK_MONOTONIC, &a);
         if (!strcmp(word, "list")) list();
-        if (!strcmp(word, "census")) pages = scan(0);
-        if (!strcmp(word, "armed")) pages = scan(1);
+        if (!strcmp(word, "census")) pages = scan(0, 0, SLICE);
+        if (!strcmp(word, "armed")) pages = scan(1, 0, SLICE);
+        if (!strcmp(word, "rest")) pages = scan(0, 1, SLICE);
+        if (!strcmp(word, "armed-rest")) pages = scan(1, 1, SLICE);
+        if (!strcmp(word, "census-huge")) pages = scan(0, 0, HUGE_SLICE);
+        if (!strcmp(word, "armed-huge")) pages = scan(1, 0, HUGE_SLICE);
         if (!strcmp(word, "maps") || !strcmp(word, "smaps")) bytes = swallow(word);
         if (!strcmp(word, "pagemap")) pages = read_pagemap(&bytes);
         clock_gettime(CLOCK_MONOTONIC, &b);
