@@ -22,8 +22,9 @@ static uint64_t pages_in(const page_region *regions, int count, uint64_t without
     return bytes / MT_PAGE;
 }
 
+/* A single page tells nothing of its neighbours: less than a huge page's room is no sample. */
 static texture texture_of(uint64_t pages, uint64_t small, uint64_t bytes) {
-    uint64_t room = bytes / MT_PAGE;
+    uint64_t room = (bytes > MT_HUGE ? bytes : MT_HUGE) / MT_PAGE;
     return pages * SPARSE < room ? EMPTY : small * 2 > room ? DENSE : (pages - small) * 2 > room ? HUGE : MIXED;
 }
 
