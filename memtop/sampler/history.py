@@ -1,12 +1,15 @@
 """When each part of a mapping was last written: the ageing cells of the write map.
 
 Cells are aligned to absolute addresses and hold a power of two of pages, so that a mapping that
-grows or shrinks at either end keeps its history; when it outgrows the room, cells merge in pairs.
+grows or shrinks at either end keeps its history; when it outgrows the room, cells merge in pairs. All
+histories of a process together are bounded too: those of the mappings that were not written for longest
+become coarser first.
 """
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection
 
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
@@ -14,6 +17,13 @@ from memtop.native import ffi, lib
 
 MOST_CELLS = 8192
 """Cells kept for one mapping at most: 64 KiB of history each."""
+
+LEAST_CELLS = 64
+"""Cells that a mapping keeps however many there are: as many as a table row has."""
+
+MOST_TOTAL = 4 << 20
+"""Cells of all mappings of a process together: 32 MiB. ``LEAST_CELLS`` for each of the 65 530 mappings that a
+process may have by default fit."""
 
 NEVER = 0.0
 """The time of a cell that was never seen written."""
@@ -24,13 +34,14 @@ class AgeMap:
 
     Args:
         start, end: byte addresses of the mapping.
+        most: cells to begin with.
     """
 
     __slots__ = ("cell_pages", "first", "times")
 
-    def __init__(self, start: int, end: int) -> None:
+    def __init__(self, start: int, end: int, most: int = MOST_CELLS) -> None:
         self.cell_pages = 1
-        while self._cells(start, end) > MOST_CELLS:
+        while self._cells(start, end) > most:
             self.cell_pages *= 2
         self.first = start // self.cell_bytes
         self.times = array("d", bytes(8 * self._cells(start, end)))
@@ -56,7 +67,7 @@ class AgeMap:
     def resize(self, start: int, end: int) -> None:
         """Follows a mapping that is now [start, end); what it lost is forgotten."""
         while self._cells(start, end) > MOST_CELLS:
-            self._halve()
+            self._merge(2)
         first, count = start // self.cell_bytes, self._cells(start, end)
         if first == self.first and count == len(self.times):
             return
@@ -66,16 +77,20 @@ class AgeMap:
             times[low - first : high - first] = self.times[low - self.first : high - self.first]
         self.first, self.times = first, times
 
-    def _halve(self) -> None:
-        old, first = self.times, self.first
-        self.cell_pages *= 2
-        self.first = first // 2
-        merged = array("d", bytes(8 * (-(-(first + len(old)) // 2) - self.first)))
-        for i, time in enumerate(old):
-            cell = (first + i) // 2 - self.first
-            if time > merged[cell]:
-                merged[cell] = time
-        self.times = merged
+    def coarsen(self, most: int = LEAST_CELLS) -> None:
+        """Merges cells until there are at most so many."""
+        factor = 1
+        while -(-(self.first + len(self.times)) // factor) - self.first // factor > most:
+            factor *= 2
+        if factor > 1:
+            self._merge(factor)
+
+    def _merge(self, factor: int) -> None:
+        before = self.first % factor
+        old = array("d", bytes(8 * before)) + self.times
+        self.times = array("d", (max(old[i : i + factor]) for i in range(0, len(old), factor)))
+        self.cell_pages *= factor
+        self.first //= factor
 
     def update(self, runs: PageRuns, time: float) -> None:
         """Marks the cells of these runs as written at this time (unix seconds)."""
@@ -99,3 +114,25 @@ class AgeMap:
             low, high = max(low, 0), min(high, len(have))
             answer.append(max(have[low:high]) if low < high else NEVER)
         return answer
+
+
+def room(ages: Collection[AgeMap]) -> int:
+    """Cells that are left for the histories of further mappings; 0 or less: none."""
+    return MOST_TOTAL - sum(len(age.times) for age in ages)
+
+
+def bound(ages: Collection[AgeMap]) -> None:
+    """Where all together have more than ``MOST_TOTAL`` cells, makes some coarser until a quarter is free.
+
+    Args:
+        ages: those of all mappings of a process; the first ones become coarser first.
+    """
+    left = room(ages)
+    if left >= 0:
+        return
+    for age in ages:
+        before = len(age.times)
+        age.coarsen()
+        left += before - len(age.times)
+        if left >= MOST_TOTAL // 4:
+            return

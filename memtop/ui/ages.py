@@ -14,7 +14,7 @@ from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Watched
-from memtop.sampler.history import NEVER, AgeMap
+from memtop.sampler.history import LEAST_CELLS, MOST_CELLS, NEVER, AgeMap, bound, room
 
 SECONDS, MINUTE = 10.0, 60.0
 """Bounds of the ages, seconds."""
@@ -37,11 +37,12 @@ class Age(IntEnum):
 class Ages:
     """When the parts of every mapping of one process were last written.
 
-    A mapping that was never seen written has no history here, so memory grows with what is written.
+    A mapping that was never seen written has no history here, so memory grows with what is written, up to
+    ``history.MOST_TOTAL``.
     """
 
     def __init__(self) -> None:
-        self._maps: dict[int, AgeMap] = {}
+        self._maps: dict[int, AgeMap] = {}  # that which was not written for longest comes first
         self._ids: array[int] = array("Q")
 
     def update(self, table: MappingTable, runs: PageRuns, time: float) -> None:
@@ -54,10 +55,19 @@ class Ages:
                     del self._maps[mapping_id]
         if not runs:
             return
+        left = room(self._maps.values())
         for index, pages in enumerate(runs_count(runs, table)):
             if pages:
                 start, end = table.range_of(index)
-                self._at(self._ids[index], start, end).update(runs_within(runs, start, end), time)
+                age = self._maps.pop(self._ids[index], None)
+                if age is None:
+                    age = AgeMap(start, end, MOST_CELLS if left > 0 else LEAST_CELLS)
+                    left -= len(age.times)
+                else:
+                    age.resize(start, end)
+                self._maps[self._ids[index]] = age
+                age.update(runs_within(runs, start, end), time)
+        bound(self._maps.values())
 
     def copy(self) -> Ages:
         """The same history, on its own from now on."""
@@ -70,14 +80,6 @@ class Ages:
     def bytes(self) -> int:
         """About how much memory it takes."""
         return sum(8 * len(age.times) + 200 for age in self._maps.values())
-
-    def _at(self, mapping_id: int, start: int, end: int) -> AgeMap:
-        age = self._maps.get(mapping_id)
-        if age is None:
-            age = self._maps[mapping_id] = AgeMap(start, end)
-        else:
-            age.resize(start, end)
-        return age
 
     def of(self, mapping: Mapping) -> AgeMap | None:
         """The history of a mapping, fitted to its range in the sample shown; None: never seen written.

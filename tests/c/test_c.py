@@ -13,15 +13,15 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parent.parent / "memtop" / "native"
+SCAN = ["scan.c", "look.c", "sweep.c", "strays.c", "tally.c", "pagemap.c", "runs.c", "uffd.c"]
 SOURCES = {
     "maps_test": ["maps.c"],
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "huge_test": ["huge.c", "runs.c"],
-    **dict.fromkeys(
-        ["scan_test", "scan_look_test", "scan_shape_test"],
-        ["scan.c", "look.c", "sweep.c", "strays.c", "tally.c", "pagemap.c", "runs.c", "uffd.c"],
-    ),
+    "scan_test": SCAN,
+    "scan_look_test": SCAN,
+    "scan_shape_test": SCAN,
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

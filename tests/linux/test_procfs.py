@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import PAGE, Writer, spawned, status, wait_for
+from harness import PAGE, Writer, descriptors, spawned, status, wait_for
 
 from memtop.linux.counters import Counters
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted, ProcessGone
@@ -117,6 +117,39 @@ def test_no_such_process() -> None:
         with pytest.raises(ProcessGone, match=str(process.pid)):
             look(process.pid)
     assert live_thread(process.pid) is None
+
+
+def test_counters_are_those_of_the_files(writer: Writer) -> None:
+    with Counters(writer.pid) as counters:
+        now, files = counters.stat(), read_stat(writer.pid)
+        assert (now.start_time, now.comm, now.minflt) == (files.start_time, files.comm, files.minflt)
+        text, memory = read_status(writer.pid), counters.memory()
+        assert memory.size == int(text["VmSize"].split()[0]) * 1024
+        assert memory.resident == int(text["VmRSS"].split()[0]) * 1024
+        assert (memory.pinned, memory.merged) == (0, 0)
+        before = descriptors(os.getpid())
+        for _ in range(10):
+            counters.stat()
+            counters.memory()
+        assert descriptors(os.getpid()) == before
+
+
+def test_counters_of_a_process_whose_main_thread_has_ended(writer: Writer) -> None:
+    with Counters(writer.pid) as counters:
+        size = counters.memory().size
+        writer.ask("vanish")
+        wait_for(lambda: status(writer.pid, "State").startswith("Z"), "a zombie main thread")
+        assert counters.memory().size >= size
+        assert counters.stat().state == "Z"
+
+
+def test_counters_never_become_those_of_another_process(writer: Writer) -> None:
+    with Counters(writer.pid) as counters:
+        counters.stat()
+        writer.kill()
+        for look in (counters.stat, counters.memory):
+            with pytest.raises(ProcessGone):
+                look()
 
 
 def test_kernel_thread() -> None:

@@ -229,6 +229,34 @@ def test_written_pages_are_those_that_were_written(
     assert looked.runs(area) == []
 
 
+@pytest.mark.parametrize("kind", ["anon", "shared", "memfd"])
+def test_dense_memory(
+    writer: Writer, looked: Looked, protect: Callable[[Looked, list[Area]], None], kind: str
+) -> None:
+    """Where nearly all is there the scan asks for what is not: the same numbers must come out."""
+    area = writer.map("area", kind, 50_000)
+    area.fill()
+    area.do("discard", 20_000, 333)
+
+    def check(mode: Mode) -> None:
+        looked.scan(looked.modes(mode, [area]))
+        count, present = looked.count(area), [bool(e & PRESENT) for e in entries(writer.pid, area)]
+        assert count.resident == sum(present)
+        cell = -(-area.pages // 64)
+        assert count.resident_map == sum(any(present[i * cell : (i + 1) * cell]) << i for i in range(64))
+        assert count.huge == 0
+
+    check(Mode.CENSUS)
+    protect(looked, [area])
+    check(Mode.ARMED)
+    for seed in range(3):
+        area.do("discard", 30_000 + 4000 * seed, 3000)
+        written = area.write("random", 2000, threads=2, seed=seed)
+        check(Mode.ARMED)
+        assert looked.runs(area) == merged(written)
+    check(Mode.CENSUS)
+
+
 def test_pages_that_come_and_go(
     writer: Writer, looked: Looked, protect: Callable[[Looked, list[Area]], None]
 ) -> None:

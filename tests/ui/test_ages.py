@@ -7,11 +7,12 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtop.model.layout import MAPPING, PAGE, Kind
+from memtop.model.coverage import Coverage, Exactness
+from memtop.model.layout import COUNT, MAPPING, PAGE, Kind
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRun, PageRuns
-from memtop.model.sample import Watched
-from memtop.sampler.history import NEVER, AgeMap
+from memtop.model.sample import Process, Sample, Totals, TrackerInfo, Watched
+from memtop.sampler.history import MOST_CELLS, MOST_TOTAL, NEVER, AgeMap, room
 from memtop.ui.ages import Age, Ages, Grid, classify, grid_cells, row_cells
 
 START = 0x7F0000003000
@@ -127,3 +128,45 @@ def test_drawing_an_older_sample_takes_nothing_from_the_newer_one() -> None:
     age = ages.of(grown)
     assert age is not None
     assert age.latest(0, 1, 8) == [0, 0, 0, 0, 0, 0, 5.0, 0]
+
+
+def all_written(count: int, time: float, written: range) -> Sample:
+    """So many mappings of as many pages as a history has cells; one page of some of them was written."""
+    size = MOST_CELLS * PAGE
+    runs = {i: k for k, i in enumerate(written)}
+    return Sample(
+        time=time,
+        interval=1.0,
+        process=Process(1, 2, "boot", "comm", "cmd", "user", "host"),
+        tracker=TrackerInfo("write-protect", Exactness.EXACT),
+        table=MappingTable(
+            b"".join(
+                MAPPING.pack(START + 2 * i * size, START + (2 * i + 1) * size, 0, 0, 0, 0, 0, 0, 3, 0)
+                for i in range(count)
+            ),
+            b"",
+            array("Q", range(1, count + 1)),
+        ),
+        counts=b"".join(
+            COUNT.pack(1, 0, 0, 0, 0, i in runs, 0, 0, runs.get(i, 0), i in runs, 1, 0) for i in range(count)
+        ),
+        coverage=bytes([Coverage.EXACT]) * count,
+        runs=PageRuns.of([PageRun(START + 2 * i * size, 1) for i in written]),
+        totals=Totals(),
+    )
+
+
+def test_the_memory_of_writes_is_bounded_and_what_is_written_now_stays_fine() -> None:
+    count = MOST_TOTAL // MOST_CELLS + 100
+    ages = Ages()
+    first = all_written(count, 1.0, range(count))
+    ages.update(first.table, first.runs, first.time)
+    sample = all_written(count, 2.0, range(400, 420))
+    ages.update(sample.table, sample.runs, sample.time)
+    maps = [ages.of(mapping) for mapping in sample.table]
+    assert all(age is not None for age in maps), "none is forgotten"
+    found = [age for age in maps if age is not None]
+    assert room(found) >= 0
+    assert all(max(age.times) == (2.0 if 400 <= i < 420 else 1.0) for i, age in enumerate(found))
+    assert all(len(age.times) == MOST_CELLS for age in found[400:420])
+    assert any(len(age.times) < MOST_CELLS for age in found)

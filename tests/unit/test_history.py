@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRun, PageRuns
-from memtop.sampler.history import MOST_CELLS, NEVER, AgeMap
+from memtop.sampler.history import LEAST_CELLS, MOST_CELLS, MOST_TOTAL, NEVER, AgeMap, bound, room
 
 BASE = 0x7F00_0000_0000
 
@@ -52,3 +52,31 @@ def test_a_terabyte_has_a_bounded_history() -> None:
     assert len(ages.times) <= MOST_CELLS
     ages.update(PageRuns.of([PageRun(BASE + 2**39, 1)]), 1.0)
     assert sum(t > NEVER for t in ages.times) == 1
+
+
+@given(st.sets(st.integers(0, 999), max_size=20), st.integers(0, 30), st.integers(2, 200))
+def test_coarser_is_the_same_history_in_fewer_cells(pages: set[int], shift: int, most: int) -> None:
+    start = BASE + shift * PAGE
+    ages = AgeMap(start, start + 1000 * PAGE)
+    ages.update(PageRuns.of([PageRun(start + p * PAGE, 1) for p in sorted(pages)]), 3.0)
+    ages.coarsen(most)
+    assert len(ages.times) <= most
+    size, first = ages.cell_bytes, ages.first
+    assert {first + i for i, t in enumerate(ages.times) if t} == {(start + p * PAGE) // size for p in pages}
+    ages.update(PageRuns.of([PageRun(start + 999 * PAGE, 1)]), 4.0)
+    assert ages.times[-1] == 4.0
+
+
+def test_the_histories_of_all_mappings_are_bounded() -> None:
+    size = MOST_CELLS * PAGE
+    ages = {i: AgeMap(BASE + i * size, BASE + (i + 1) * size) for i in range(MOST_TOTAL // MOST_CELLS)}
+    bound(ages.values())
+    assert room(ages.values()) == 0
+    assert all(age.cell_pages == 1 for age in ages.values()), "what fits stays as it is"
+    more = len(ages)
+    ages[more] = AgeMap(BASE + more * size, BASE + (more + 1) * size)
+    last = list(ages)[-1]
+    bound(ages.values())
+    assert room(ages.values()) >= MOST_TOTAL // 4
+    assert len(ages[0].times) == LEAST_CELLS
+    assert len(ages[last].times) == MOST_CELLS
