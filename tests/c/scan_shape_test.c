@@ -120,6 +120,26 @@ static void test_holes(void) {
     free(written);
 }
 
+/* As test_late of scan_test.c, in a window that is got and cleared first and counted second. */
+static void test_late_in_dense_memory(void) {
+    char *p = map(32 * MIB, MAP_PRIVATE);
+    memset(p, 1, 32 * MIB);
+    arm(p, 32 * MIB);
+    mt_mapping before[] = {mapping(p, 10 * MIB), mapping(p + 20 * MIB, 12 * MIB)}, after = mapping(p, 32 * MIB);
+    mt_scan_request r = request();
+    mt_count counts[2];
+    for (int i = 0; i < 2; i++)
+        run(&r, before, MT_MODE_ARMED, 2, counts);
+    p[15 * MIB] = p[25 * MIB] = 2;
+    run(&r, before, MT_MODE_ARMED, 2, counts);
+    CHECK(counts[0].written == 0 && counts[1].written == 1);
+    CHECK(counts[0].resident == 10 * 256 && counts[1].resident == 12 * 256);
+    mt_count count = run_one(&after, MT_MODE_ARMED);
+    CHECK(count.written == 1 && mt_scan_runs(scan)[0].start == after.start + 15 * MIB);
+    CHECK_EQ(count.resident, 32 * 256);
+    munmap(p, 32 * MIB);
+}
+
 /* Of device memory the kernel says nothing, as of what is not mapped: it must not pass for present because what
  * lies before it is. */
 static void test_untold(void) {
@@ -315,6 +335,7 @@ int main(int argc, char **argv) {
     } else {
         test_patchwork();
         test_holes();
+        test_late_in_dense_memory();
         test_untold();
         test_sparse(TIB / 4, 300);
         test_sparse(GIB, 2000);
