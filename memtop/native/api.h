@@ -70,7 +70,7 @@ int64_t mt_identify(const mt_mapping *before, const char *before_names, const ui
 size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_t before_count,
                     const mt_mapping *now, const uint8_t *modes, size_t now_count, uint32_t *found);
 
-/* ---- scan.c, pagemap.c: what the pages of these mappings are ------------------------------ */
+/* ---- scan.c, strays.c, pagemap.c: what the pages of these mappings are ----------------------- */
 
 #define MT_MODE_SKIP 0       /* do not look (vsyscall, device memory) */
 #define MT_MODE_CENSUS 1     /* look only: nothing in the target changes */
@@ -122,8 +122,9 @@ typedef struct mt_scan mt_scan; /* buffers kept from tick to tick */
 
 mt_scan *mt_scan_new(void);
 void mt_scan_free(mt_scan *scan);
-/* Scans all mappings once, each in its mode (modes[i]); fills counts[i].  Slices of 64 MiB, so that the
- * target's mmap lock is never held long.  0, or -errno: -ESRCH the mm is gone (exec, exit). What had been
+/* Scans all mappings once, each in its mode (modes[i]); fills counts[i].  Slices of 64 MiB (of huge pages
+ * 256), so that the target's mmap lock is never held long.  Of memory that was unmapped since maps was read,
+ * resident may still count what was dense.  0, or -errno: -ESRCH the mm is gone (exec, exit). What had been
  * cleared before an error is lost, so the caller must treat the tick as one that reports everything. */
 int mt_scan_run(mt_scan *scan, const mt_scan_request *request, const mt_mapping *items, const uint8_t *modes,
                 size_t count, mt_count *counts);
