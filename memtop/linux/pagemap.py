@@ -370,17 +370,9 @@ def count_kinds(table: MappingTable, counts: bytes) -> tuple[int, ...]:
 
 def count_sum(counts: bytes | bytearray) -> PageCounts:
     """Sum of ``layout.COUNT`` records."""
-    total = ffi.new("mt_count *")
-    lib.mt_count_sum(ffi.from_buffer("mt_count[]", counts), len(counts) // COUNT.size, total)
-    return PageCounts(
-        total.resident,
-        total.huge,
-        total.zero,
-        total.swapped,
-        total.guard,
-        total.written,
-        CountFlag(total.flags),
-    )
+    t = ffi.new("mt_count *")
+    lib.mt_count_sum(ffi.from_buffer("mt_count[]", counts), len(counts) // COUNT.size, t)
+    return PageCounts(t.resident, t.huge, t.zero, t.swapped, t.guard, t.written, CountFlag(t.flags))
 
 
 def uncovered(before: MappingTable, before_modes: bytes, now: MappingTable, modes: bytes) -> list[int]:
