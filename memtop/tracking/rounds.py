@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from memtop.linux.counters import read_memory
 from memtop.linux.errors import Failed
 from memtop.linux.features import KernelFeatures
 from memtop.linux.match import HIGHEST, Matcher, PageMatch, plan
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import MapsReader, read_memory
+from memtop.linux.procfs import MapsReader
 from memtop.linux.scan_masks import usable
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.coverage import Coverage, Exactness
