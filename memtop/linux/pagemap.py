@@ -29,7 +29,6 @@ SPARSE_LIMIT = 4 << 20
 """Pages: larger mappings are left out where the ioctl is missing. Reading the entries of 16 GiB of
 address space takes about 70 ms, whether there is anything in it or not."""
 
-
 NO_FLAGS = CountFlag(0)
 
 
@@ -106,10 +105,13 @@ class Scanner:
         ProcessGone: there is no such process.
         NotPermitted: another user's process, a non-dumpable one, or a sandbox.
         KernelCannot: there is no pagemap here.
+
+    Attributes:
+        pid: whose pages.
     """
 
     def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
-        self._pid = pid
+        self.pid = pid
         self._what = f"reading /proc/{pid}/pagemap"
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
@@ -130,7 +132,13 @@ class Scanner:
         self.close()
 
     def scan(
-        self, table: MappingTable, modes: bytes, *, count_zero: bool = False, watch: CellRange | None = None
+        self,
+        table: MappingTable,
+        modes: bytes,
+        *,
+        count_zero: bool = False,
+        watch: CellRange | None = None,
+        apart: bool = False,
     ) -> ScanResult:
         """One look at all mappings, each in its mode.
 
@@ -139,6 +147,7 @@ class Scanner:
             modes: one ``layout.Mode`` byte per mapping.
             count_zero: count zero and guard pages in armed mappings too; a second look.
             watch: a range to count in fine cells.
+            apart: a look beside the ticks: what an earlier scan has kept for the next one stays.
 
         Raises:
             ProcessGone: the address space ended.
@@ -148,10 +157,11 @@ class Scanner:
         if len(modes) != len(table):
             raise ValueError("one mode per mapping")
         if Mode.ARMED in modes or Mode.ARMED_FILE in modes:
-            require_action(f"write-protecting process {self._pid}")
+            require_action(f"write-protecting process {self.pid}")
+        scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free) if apart else self._scan
         if len(self._counts) != len(table) * COUNT.size:
             self._counts = bytearray(len(table) * COUNT.size)
-        counts = self._counts
+        counts = bytearray(len(table) * COUNT.size) if apart else self._counts
         cells = watch.cells if watch else 0
         resident, written = bytearray(4 * cells), bytearray(4 * cells)
         request = ffi.new(
@@ -171,15 +181,10 @@ class Scanner:
         )
         self._check(
             lib.mt_scan_run(
-                self._scan,
-                request,
-                _mappings(table),
-                modes,
-                len(table),
-                ffi.from_buffer("mt_count[]", counts),
+                scan, request, _mappings(table), modes, len(table), ffi.from_buffer("mt_count[]", counts)
             )
         )
-        runs = PageRuns(_packed_runs(lib.mt_scan_runs(self._scan), lib.mt_scan_run_count(self._scan)))
+        runs = PageRuns(_packed_runs(lib.mt_scan_runs(scan), lib.mt_scan_run_count(scan)))
         return ScanResult(bytes(counts), runs, count_sum(counts), bytes(resident), bytes(written))
 
     def strays(self, table: MappingTable, modes: bytes) -> list[int]:
@@ -256,7 +261,7 @@ class Scanner:
         if result >= 0:
             return result
         if -result == errno.ESRCH:
-            raise ProcessGone(f"the address space of process {self._pid} has ended")
+            raise ProcessGone(f"the address space of process {self.pid} has ended")
         if -result in (errno.ENOTTY, errno.EOPNOTSUPP):
             raise KernelCannot(
                 f"{self._what} in this way is not possible", "PAGEMAP_SCAN came with Linux 6.7"

@@ -80,7 +80,10 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
         Exactness.NONE,
         "shared mapping of a file opened read-only: it can't be written",
     ),
-    Coverage.LOST: (Exactness.NONE, "moved or mapped anew: untracked until it is registered again"),
+    Coverage.LOST: (
+        Exactness.NONE,
+        "moved, joined or mapped anew while it was looked at: what was written is told in the next tick",
+    ),
     Coverage.OTHER_WRITERS: (
         Exactness.APPROXIMATE,
         "shared memory: writes through another process's mapping are not seen",

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from dataclasses import replace
 
 from memtop.linux import access
-from memtop.linux.pagemap import Scanner, ScanResult, uncovered
+from memtop.linux.pagemap import Scanner, ScanResult, count_sum, uncovered
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.actions import KeepHuge
 from memtop.model.coverage import Coverage, Exactness
@@ -86,6 +87,10 @@ class WriteProtectTracker:
         self.follow(table)
         modes, coverage = bytes(self._modes), bytes(self._coverage)
         result = self._scanner.scan(table, modes, count_zero=count_zero, watch=watch)
+        # One that the process took from us in between was passed over: not clean, but not known yet.
+        if lost := self._scanner.strays(table, modes):
+            result = self._recount(table, lost, result, watch)
+            coverage = _with(coverage, lost, Coverage.LOST)
         if result.sum.huge or len(self._splits.huge):
             self._follow_huge(result)
         baseline, self._started = not self._started, True
@@ -120,6 +125,27 @@ class WriteProtectTracker:
         """Closes the userfaultfd: the kernel unprotects and unregisters everything."""
         self._protector.close()
 
+    def _recount(
+        self, table: MappingTable, indices: list[int], result: ScanResult, watch: WatchRange | None
+    ) -> ScanResult:
+        """The result with what is resident in these mappings counted anew, by a look that changes nothing: the
+        scan passed over them, as if they were empty."""
+        modes = bytearray(len(table))
+        for index in indices:
+            modes[index] = Mode.CENSUS
+        looked = self._scanner.scan(table, bytes(modes), watch=watch, apart=True)
+        counts = bytearray(result.counts)
+        for index in indices:
+            at = index * COUNT.size
+            then, now = COUNT.unpack_from(counts, at), COUNT.unpack_from(looked.counts, at)
+            COUNT.pack_into(counts, at, *now[:5], then[5], now[6], *then[7:])
+        watched = result.watched_resident
+        if watch is not None and any(
+            table.range_of(index)[0] <= watch.start < table.range_of(index)[1] for index in indices
+        ):
+            watched = looked.watched_resident
+        return replace(result, counts=bytes(counts), sum=count_sum(counts), watched_resident=watched)
+
     def _settle(self) -> None:
         """What was fresh in the tick before is tracked like the rest from now on."""
         for index in self._fresh:
@@ -137,10 +163,11 @@ class WriteProtectTracker:
         return missing
 
     def _busy(self, table: MappingTable) -> list[int]:
-        """What another userfaultfd had may be free by now; nothing in maps would tell."""
-        if Coverage.BUSY not in self._coverage:
+        """What another userfaultfd had, or what was on the move, may be free by now; maps would not tell."""
+        if Coverage.BUSY not in self._coverage and Coverage.LOST not in self._coverage:
             return []
-        busy = [index for index, cover in enumerate(self._coverage) if cover == Coverage.BUSY]
+        waiting = (Coverage.BUSY, Coverage.LOST)
+        busy = [index for index, cover in enumerate(self._coverage) if cover in waiting]
         modes, _ = self._policy.decide(table)
         for index in busy:
             self._modes[index] = modes[index]
@@ -178,3 +205,10 @@ class WriteProtectTracker:
     @staticmethod
     def _written_in(counts: bytes, indices: Iterable[int]) -> int:
         return sum(COUNT.unpack_from(counts, index * COUNT.size)[5] for index in indices)
+
+
+def _with(coverage: bytes, indices: Iterable[int], value: Coverage) -> bytes:
+    changed = bytearray(coverage)
+    for index in indices:
+        changed[index] = value
+    return bytes(changed)
