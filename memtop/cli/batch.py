@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 
+from memtop.cli.log import logged
 from memtop.cli.options import add_number, add_pids, add_sampling, care_of
 from memtop.cli.rounds import sample_all
 from memtop.cli.targets import opened
@@ -36,6 +37,11 @@ def run(argv: Sequence[str]) -> int:
     if options.pages and not options.json:
         p.error("--pages goes with --json")
     access.set_readonly(options.readonly)
+    with logged(options.log, ["batch", *argv]):
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     access.drop_capabilities()
     write = _json_writer(options.pages) if options.json else _table_writer()
     with opened(options.pid, options.track, swap=options.swap, care=care_of(options)) as targets:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from memtop.cli.log import logged
 from memtop.cli.options import add_pids, add_sampling, care_of
 from memtop.cli.targets import open_targets
 from memtop.linux import access
@@ -37,6 +38,11 @@ def run(argv: Sequence[str]) -> int:
 def show(pids: Sequence[int], options: argparse.Namespace) -> int:
     """Opens the processes and the screen on them."""
     access.set_readonly(options.readonly)
+    with logged(options.log, ["-p", ",".join(map(str, pids))]):
+        return _show(pids, options)
+
+
+def _show(pids: Sequence[int], options: argparse.Namespace) -> int:
     access.drop_capabilities()
     targets = open_targets(pids, swap=options.swap, care=care_of(options))
     # Only now: importing Textual costs ten times what all before it does.

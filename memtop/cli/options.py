@@ -67,7 +67,7 @@ def add_number(parser: argparse.ArgumentParser) -> None:
 
 
 def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF) -> None:
-    """``-d``, ``--track``, ``--arm``, ``--keep-huge``, ``--max-cost``, ``--swap``, ``--readonly``."""
+    """What live, demo and batch share: from ``-d`` to ``--readonly``."""
     parser.add_argument(
         "-d",
         "--delay",
@@ -115,6 +115,11 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
         "--swap",
         action="store_true",
         help="read swap per mapping from smaps at every sample: expensive, and the process's mmap calls wait",
+    )
+    parser.add_argument(
+        "--log",
+        metavar="FILE",
+        help="append what is done to processes, and what was verified after it, to a file",
     )
     parser.add_argument(
         "--readonly", action="store_true", help="make every action on a process impossible: only look"

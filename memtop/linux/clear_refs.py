@@ -5,11 +5,14 @@ The kernel checks nothing but the mode of the file: whoever may open it may clea
 
 from __future__ import annotations
 
+import logging
 import os
 
 from memtop.linux.access import require_action
 from memtop.linux.procfs import directory, explain, explain_memory, live_thread, read_stat
 from memtop.model.actions import ClearRefs
+
+_log = logging.getLogger(__name__)
 
 
 def clear(pid: int, what: ClearRefs) -> None:
@@ -34,6 +37,7 @@ def clear(pid: int, what: ClearRefs) -> None:
         raise explain(error, pid, doing) from error
     try:
         os.write(descriptor, str(int(what)).encode())
+        _log.info("%d: wrote %d to clear_refs: cleared %s", pid, what, what.title)
     except OSError as error:
         raise explain_memory(error, pid, doing) from error
     finally:

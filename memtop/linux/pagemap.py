@@ -123,6 +123,11 @@ class Scanner:
         except OSError as error:
             raise explain_memory(error, pid, self._what) from error
 
+    @property
+    def pid(self) -> int:
+        """Whose address space."""
+        return self._pid
+
     def __enter__(self) -> Scanner:
         return self
 

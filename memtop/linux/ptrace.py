@@ -51,11 +51,13 @@ class Injection:
         fd: open, close-on-exec, not yet asked for its features; the caller's to close.
         stop_s: seconds that one thread of the target stood still.
         tid: which one.
+        verified: its registers and signal mask were read back before it was let go, and were as before.
     """
 
     fd: int
     stop_s: float
     tid: int
+    verified: bool = False
 
 
 def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Injection:
@@ -84,7 +86,7 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
         stage = Stage.FETCH
     if stage is not Stage.OK:
         _explain(process, tid, stage, out.error, timeout_s)
-    return Injection(out.uffd, out.stop_ns / 1e9, tid)
+    return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
 
 
 def choose_thread(pid: int) -> int:

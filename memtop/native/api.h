@@ -228,6 +228,7 @@ typedef struct {
     int32_t error;    /* errno of that stage, or 0 */
     int32_t tid;      /* the thread that was stopped, or 0 */
     int64_t stop_ns;  /* from seize to detach */
+    int32_t verified; /* 1: registers and signal mask, read back before the detach, were as they are to be */
 } mt_injection;
 
 /* Runs the whole injection in a forked helper with all signals blocked.  A thread in state D gets timeout_ms to

@@ -287,11 +287,21 @@ static int make_uffd(mt_job *j, int *uffd) {
     return fetched ? mt_fail(j, MT_INJECT_FETCH, fetched) : MT_INJECT_OK;
 }
 
+/* Has the thread got what it is to go on with?  What can only be seen as long as it stands still. */
+static int verify(mt_job *j) {
+    mt_regs regs;
+    size_t size;
+    uint64_t mask;
+    return read_regs(j, &regs, &size) == 0 && memcmp(&regs, &j->regs, sizeof regs) == 0 &&
+           ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MASK_SIZE, &mask) == 0 && mask == j->mask;
+}
+
 static int release(mt_job *j) {
     if (j->masked)
         ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MASK_SIZE, &j->mask);
     if (j->touched)
         write_regs(j, &j->regs);
+    j->shared->result.verified = verify(j);
     return trace(j, PTRACE_DETACH, 0) == 0 ? 0 : errno;
 }
 

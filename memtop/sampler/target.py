@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 
@@ -24,6 +25,8 @@ from memtop.tracking.consumers import FanOut
 from memtop.tracking.doubts import Doubts
 from memtop.tracking.passive import BlindTracker, PassiveTracker
 from memtop.tracking.policy import BY_ARM, PASSIVE, cost_of
+
+_log = logging.getLogger(__name__)
 
 EXECS = 50
 """How many in a row are met with patience: a process that is being taken down has no address space either."""
@@ -60,7 +63,7 @@ class Target:
         self._swap = swap
         self._care = care
         self._budget = Budget(care.max_cost)
-        self._stretched = self._said_stretched = False
+        self._stretched = self._was_stretched = self._said_stretched = False
         self._doubts = Doubts()
         self._stop_s = 0.0
         self._scanned_at: float | None = None
@@ -73,6 +76,7 @@ class Target:
         except BaseException:
             self._counters.close()
             raise
+        _log.info("%d: looks at %s of user %s", self.process.pid, self.process.comm, self.process.user)
 
     def _open(self) -> None:
         """Opens maps and pagemap; both stay bound to the address space of this moment."""
@@ -127,13 +131,20 @@ class Target:
             raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
         care = self._care if choice is None else replace(self._care, arm=choice)
         huge = self._huge() if method is Method.AUTO else NONE
-        armed = arm(method, self._handle, self._scanner, self._kernel, care, huge)
+        _log.info("%d: tracking of writes by %s is asked for", self.process.pid, method.value)
+        try:
+            armed = arm(method, self._handle, self._scanner, self._kernel, care, huge)
+        except MemtopError as error:
+            _log.info("%d: refused: %s", self.process.pid, error.sentence)
+            raise
         if armed.tracker.info.name != "off":
             self._budget.fault_s = fault_seconds() or FAULT_S
         self._tracker.close()
         self._tracker = armed.tracker
         self._stop_s += armed.stop_s
         self._said_stretched = False
+        info = armed.tracker.info
+        _log.info("%d: tracker in charge: %s%s", self.process.pid, info.name, info.note and f" ({info.note})")
 
     def arm_cost(self, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """What arming would touch, from the last sample; None before the first."""
@@ -234,10 +245,16 @@ class Target:
         cpu_s = time.thread_time() - cpu
         target_s = self._book(tick, info, cpu_s, sums)
         stretched, self._stretched = self._stretched, False
+        if stretched is not self._was_stretched:
+            self._was_stretched = stretched
+            text = self._why_stretched(interval) if stretched else "samples keep their interval again"
+            _log.info("%d: %s", self.process.pid, text)
         if stretched and not self._said_stretched and not self._message:
             self._said_stretched = True
             self._message = self._why_stretched(interval)
         message, self._message = self._message, ""
+        if life is Life.EXECED:
+            _log.info("%d: %s", self.process.pid, message)
         return Sample(
             time=time.time(),
             interval=interval,
@@ -322,6 +339,7 @@ class Target:
                 pass  # it ended right after, or ran exec once more
         if self.last is None:
             raise ProcessGone(f"process {self.process.pid} ended before it could be looked at")
+        _log.info("%d: %s ended", self.process.pid, name)
         return replace(
             self.last,
             time=time.time(),

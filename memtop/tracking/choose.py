@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
+from memtop.linux.footprint import injected
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
-from memtop.linux.ptrace import create_userfaultfd
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.actions import Care, Method
 from memtop.model.units import size
@@ -96,7 +96,7 @@ def _write_protect(
     for feature in (kernel.pagemap_scan, kernel.wp_async):
         if feature.works is False:
             raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
-    injection = create_userfaultfd(process)
+    injection = injected(process)
     protector = WriteProtector(injection.fd)
     tracker = WriteProtectTracker(scanner, protector, note, BY_ARM[care.arm], care.keep_huge)
     return Armed(tracker, injection.stop_s)

@@ -8,6 +8,8 @@ kernel removes every protection.
 from __future__ import annotations
 
 import errno
+import logging
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -24,7 +26,9 @@ from memtop.tracking.base import Tick, WatchRange
 from memtop.tracking.huge import HugeKeeper, SplitCount
 from memtop.tracking.policy import WRITE_PROTECT, Policy
 
+_log = logging.getLogger(__name__)
 _REFUSAL = {errno.EBUSY: Coverage.BUSY, errno.EPERM: Coverage.READ_ONLY_FILE, errno.EINVAL: Coverage.REFUSED}
+_WAITING = (Coverage.BUSY, Coverage.LOST)
 _ARMED = (Mode.ARMED, Mode.ARMED_FILE)
 _TAKEN = "another memtop, or another tracker, has {} of {} mappings: once it ends they are tracked here"
 
@@ -80,6 +84,9 @@ class WriteProtectTracker:
         modes, _ = self._policy.decide(table)
         new = uncovered(self._table, bytes(self._modes), table, bytes(modes))
         cut = [self._keeper.cut(table, index) for index in new if modes[index] == Mode.ARMED]
+        if any(cut):
+            what = "%d: cut %d mappings in maps, to leave their huge pages out of it (--keep-huge)"
+            _log.info(what, self._scanner.pid, sum(cut))
         return any(cut)
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
@@ -124,6 +131,7 @@ class WriteProtectTracker:
     def close(self) -> None:
         """Closes the userfaultfd: the kernel unprotects and unregisters everything."""
         self._protector.close()
+        _log.info("%d: closed its userfaultfd: the kernel takes all protection back", self._scanner.pid)
 
     def _recount(
         self, table: MappingTable, indices: list[int], result: ScanResult, watch: WatchRange | None
@@ -166,8 +174,7 @@ class WriteProtectTracker:
         """What another userfaultfd had, or what was on the move, may be free by now; maps would not tell."""
         if Coverage.BUSY not in self._coverage and Coverage.LOST not in self._coverage:
             return []
-        waiting = (Coverage.BUSY, Coverage.LOST)
-        busy = [index for index, cover in enumerate(self._coverage) if cover in waiting]
+        busy = [index for index, cover in enumerate(self._coverage) if cover in _WAITING]
         modes, _ = self._policy.decide(table)
         for index in busy:
             self._modes[index] = modes[index]
@@ -184,6 +191,7 @@ class WriteProtectTracker:
         indices = list(indices)
         self._splits.forget([table.range_of(index) for index in indices])
         refused = self._protector.register(table, indices)
+        self._tell(table, indices, refused)
         for index in indices:
             code = refused.get(index)
             if code is None:
@@ -193,6 +201,19 @@ class WriteProtectTracker:
             else:
                 self._modes[index] = Mode.CENSUS
                 self._coverage[index] = _REFUSAL.get(code, otherwise)
+
+    def _tell(self, table: MappingTable, indices: list[int], refused: dict[int, int]) -> None:
+        """Into the log: how many mappings were registered, and which the kernel refused."""
+        if not indices or not _log.isEnabledFor(logging.INFO):
+            return
+        if done := len(indices) - len(refused):
+            _log.info("%d: write-protects %d mappings from now on", self._scanner.pid, done)
+        for index, code in refused.items():
+            if self._coverage[index] in _WAITING:  # told when it was refused first
+                continue
+            start, end = table.range_of(index)
+            why = os.strerror(code)
+            _log.info("%d: the kernel refused the mapping %x-%x: %s", self._scanner.pid, start, end, why)
 
     def _follow_huge(self, result: ScanResult) -> None:
         self._splits.follow(self._table, bytes(self._modes), result.counts, result.runs)
