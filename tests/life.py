@@ -6,7 +6,7 @@ import contextlib
 import os
 import select
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,9 @@ class Span:
 class Life:
     """tests/targets/life.c as a child process; leave its ``with`` and it is gone."""
 
-    def __init__(self, program: Path, **options: Any) -> None:
+    def __init__(self, program: Path, words: Sequence[str | Path] = (), **options: Any) -> None:
         self.process = subprocess.Popen(
-            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
+            [program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **options
         )
         self.pid = self.answer()
 

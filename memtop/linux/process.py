@@ -37,10 +37,11 @@ class ProcessHandle:
         Raises:
             ProcessGone: there is none, or only its exit status is left.
             KernelCannot: a kernel thread.
-            Failed: no process id, or that of a thread.
+            Failed: no process id, or that of a thread, or /proc is that of another pid namespace.
         """
         if pid <= 0:
             raise Failed(f"{pid} is no process id")
+        _check_numbers()
         stat = read_stat(pid)
         leader = read_status(pid).get("Tgid", str(pid))
         if leader != str(pid):
@@ -122,6 +123,20 @@ class ProcessHandle:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_numbers() -> None:
+    """In a /proc of another pid namespace a number means another process than it does to pidfd and ptrace."""
+    try:
+        same = os.readlink("/proc/self") == str(os.getpid())
+    except OSError:
+        same = False
+    if not same:
+        raise Failed(
+            "processes can't be told apart",
+            "/proc is missing, or is that of another pid namespace, where they have other numbers",
+            "run memtop outside, or mount a proc of its own there (unshare --mount-proc)",
+        )
 
 
 def _pidfd(pid: int) -> int | None:
