@@ -83,6 +83,8 @@ def _thread(tid: int) -> str:
     try:
         tracer, state = read_status(tid).get("TracerPid", "?"), read_stat(tid).state
     except MemtopError:
+        tracer, state = "", "Z"
+    if state in "ZX":
         return f"not verified: thread {tid} has ended since"
     if tracer != "0" or state == "t":
         return f"NOT AS BEFORE: thread {tid} is traced by {tracer}, state {state}"

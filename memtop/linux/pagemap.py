@@ -123,11 +123,6 @@ class Scanner:
         except OSError as error:
             raise explain_memory(error, pid, self._what) from error
 
-    @property
-    def pid(self) -> int:
-        """Whose address space."""
-        return self._pid
-
     def __enter__(self) -> Scanner:
         return self
 
@@ -137,14 +132,9 @@ class Scanner:
         self.close()
 
     def scan(
-        self,
-        table: MappingTable,
-        modes: bytes,
-        *,
-        count_zero: bool = False,
-        watch: CellRange | None = None,
-        apart: bool = False,
-    ) -> ScanResult:
+        self, table: MappingTable, modes: bytes, *,
+        count_zero: bool = False, watch: CellRange | None = None, apart: bool = False,
+    ) -> ScanResult:  # fmt: skip
         """One look at all mappings, each in its mode.
 
         Args:

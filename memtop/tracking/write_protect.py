@@ -136,8 +136,10 @@ class WriteProtectTracker:
     def _recount(
         self, table: MappingTable, indices: list[int], result: ScanResult, watch: WatchRange | None
     ) -> ScanResult:
-        """The result with what is resident in these mappings counted anew, by a look that changes nothing: the
-        scan passed over them, as if they were empty."""
+        """The result with what is resident in these mappings counted anew, by a look that changes nothing.
+
+        The scan passed over them, as if they were empty.
+        """
         modes = bytearray(len(table))
         for index in indices:
             modes[index] = Mode.CENSUS

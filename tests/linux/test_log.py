@@ -159,13 +159,14 @@ def test_clear_refs(writer: Writer, caplog: pytest.LogCaptureFixture) -> None:
     [
         (lambda life: life.sys(sys.USERFAULTFD, 1), "NOT AS BEFORE: it has a userfaultfd more"),
         (lambda life: life.memfd(1), "no userfaultfd is left in it; other descriptors have changed (new "),
-        (lambda life: life.sys(sys.CLOSE, 0), "have changed (closed 0)"),
+        (lambda life: life.sys(sys.CLOSE, 3), "have changed (closed 3)"),
         (lambda life: life.map(1), "lines of maps are new"),
         (lambda life: None, None),
     ],
     ids=["userfaultfd", "descriptor", "closed", "mapping", "nothing"],
 )
 def test_what_has_changed_is_said(change: Callable[[Life], object], word: str | None, life: Life) -> None:
+    assert life.memfd(1) == 3
     before = take_footprint(life.pid, life.pid)
     change(life)
     said = list(verify(life.pid, life.pid, before))
