@@ -87,6 +87,16 @@ def descriptors(pid: int) -> dict[str, str]:
     return table
 
 
+def memtops_on(pid: int) -> list[int]:
+    """Living processes, helpers among them, that were started with this pid as an argument."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and f"\0{pid}\0".encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
 @dataclass
 class Area:
     """A mapping that a Writer made."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Batch, Writer, armed_mappings, memtop, run, spawned, wait_for
+from harness import Batch, Writer, armed_mappings, memtop, memtops_on, run, spawned, wait_for
 
 QUICK = 10.0
 """Seconds that anything may take, start of the interpreter included, on a busy machine."""
@@ -27,7 +29,69 @@ def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
     assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
     assert "Traceback" not in outcome.err
     wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+    assert memtops_on(writer.pid) == []
     writer.map("area", "anon", 10).fill()
+
+
+EATS = """
+import sys, threading
+from memtop.cli import main
+
+def eat():
+    sys.stdin.readline()
+    eaten = bytearray(1 << 30)
+
+threading.Thread(target=eat, daemon=True).start()
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def small(needs_root: None) -> Iterator[Path]:
+    """A memory control group of 256 MiB."""
+    parent = Path("/sys/fs/cgroup")
+    first = (parent / "memory", "memory.limit_in_bytes"), (parent, "memory.max")
+    base, limit = next(((b, f) for b, f in first if (b / "cgroup.procs").exists()), (None, ""))
+    if base is None:
+        pytest.skip("missing capability: memory control groups")
+    group = base / f"memtop-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(256 << 20))
+    except OSError as error:
+        if group.exists():
+            group.rmdir()
+        pytest.skip(f"missing capability: a memory control group ({error.strerror})")
+    yield group
+    wait_for(lambda: not (group / "cgroup.procs").read_text(), "an empty group")
+    group.rmdir()
+
+
+def oom_kills(group: Path) -> int:
+    names = [group / "memory.oom_control", group / "memory.events"]
+    text = next(name for name in names if name.exists()).read_text()
+    return int(dict(line.split() for line in text.splitlines())["oom_kill"])
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_out_of_memory(small: Path, writer: Writer) -> None:
+    """The kernel's OOM killer takes memtop, not the target."""
+    area = writer.map("area", "anon", 1000)
+    area.fill()
+    words = ["batch", "-p", str(writer.pid), "-d", "0.1", "--json", *TRACK]
+    with spawned(
+        [sys.executable, "-c", EATS, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        (small / "cgroup.procs").write_text(str(process.pid))
+        process.stdout.readline()
+        wait_for(lambda: armed_mappings(writer.pid), "armed mappings")
+        process.stdin.write(b"eat\n")
+        process.stdin.flush()
+        assert process.wait(QUICK) == -signal.SIGKILL
+        assert oom_kills(small) == 1
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+    assert memtops_on(writer.pid) == []
+    area.fill()
 
 
 @pytest.mark.usefixtures("needs_pagemap")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import resource
@@ -18,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import descriptors, spawned, status, wait_for
+from harness import descriptors, memtops_on, spawned, status, wait_for
 from injectee import Injectee
 
 from memtop.linux import access
@@ -217,20 +216,10 @@ def test_memtop_is_killed_while_it_injects(mode: str, start: Start) -> None:
             memtop.kill()
             memtop.wait()
         wait_for(lambda: status(target.pid, "TracerPid") == "0", "no tracer")
-        wait_for(lambda: not _helpers(target.pid), "no helper left")
+        wait_for(lambda: not memtops_on(target.pid), "no helper left")
     assert target.trace() == before
     target.goes_on()
     target.finish()
-
-
-def _helpers(pid: int) -> list[str]:
-    """Processes, but not zombies, that were forked from the loop above for this target."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        with contextlib.suppress(OSError):
-            if entry.name.isdigit() and f"\0{pid}\0".encode() in (entry / "cmdline").read_bytes():
-                found.append(entry.name)
-    return found
 
 
 # ---- refusals ---------------------------------------------------------------------------------------

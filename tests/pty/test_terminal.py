@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Writer, armed_mappings, memtop, spawned, wait_for
+from harness import Writer, armed_mappings, memtop, memtops_on, spawned, wait_for
 from terminal import Terminal
 
 MIB = 1 << 20
@@ -77,6 +77,7 @@ def test_signals_give_all_back(number: signal.Signals, writer: Writer) -> None:
         assert terminal.end(5) == 128 + number
         terminal.assert_restored()
     assert armed_mappings(writer.pid) == 0
+    assert memtops_on(writer.pid) == []
     area.fill()
 
 
@@ -91,6 +92,7 @@ def test_lost_connection_ends_it(writer: Writer) -> None:
         assert terminal.end(5) == 128 + signal.SIGHUP
         assert time.monotonic() - began < 2
     assert armed_mappings(writer.pid) == 0
+    assert memtops_on(writer.pid) == []
     area.fill()
 
 
@@ -111,7 +113,8 @@ def test_kill_9_leaves_the_target_as_it_was(writer: Writer) -> None:
         wait_for(lambda: armed_mappings(writer.pid), "armed mappings")
         terminal.process.kill()
         terminal.end()
-    wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more")
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more", 1.0)
+    assert memtops_on(writer.pid) == []
     assert len(area.write("random", 1000, 4)) > 0
     area.fill()
 
