@@ -9,11 +9,13 @@ import ctypes
 import os
 import random
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from harness import PAGE, Area, Batch, Seen, Writer, armed_mappings, clipped, page_count, run
+from harness import PAGE, Area, Batch, Seen, Writer, armed_mappings, clipped, page_count, run, spawned
 
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Care, KeepHuge, Method
@@ -374,3 +376,32 @@ def test_what_is_kept_may_be_unmapped_and_used_anew(huge: Area, opened: Open) ->
     wrote = area.poke(2)
     assert Seen(target.tick()).runs(area) == wrote
     assert end - start == 8 * HUGE * PAGE
+
+
+@pytest.mark.parametrize("library", ["glibc", "musl"])
+def test_realloc_of_a_cut_mapping(
+    library: str, build: Callable[[str], Path], tmp_path: Path, opened: Open
+) -> None:
+    """mremap of it fails, so the C libraries copy: docs/safety.md stands on that."""
+    program = build("regrow")
+    if library == "musl":
+        compiler = shutil.which("musl-gcc")
+        if compiler is None:
+            pytest.skip("missing capability: musl-gcc")
+        source = Path(__file__).parent.parent / "targets" / "regrow.c"
+        program = tmp_path / "regrow"
+        subprocess.run([compiler, "-std=gnu11", "-O2", "-static", source, "-o", program], check=True)
+    with spawned([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        pages = int(process.stdout.readline())
+        if huge_pages(process.pid) < 8:
+            pytest.skip("missing capability: transparent huge pages (off, or none free)")
+        before = len(maps(process.pid).splitlines())
+        target = opened(process.pid, keep_huge=KeepHuge.PARTS)
+        target.tick()
+        assert len(maps(process.pid).splitlines()) > before + 8, "cut"
+        for _ in range(3):
+            process.stdin.write("grow\n")
+            process.stdin.flush()
+            pages *= 2
+            assert int(process.stdout.readline()) == pages, "all there"
+            target.tick()
