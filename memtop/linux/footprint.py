@@ -67,7 +67,7 @@ def injected(process: ProcessHandle) -> Injection:
 def _registers(injection: Injection) -> str:
     what = f"the registers and the signal mask of thread {injection.tid}"
     if not injection.verified:
-        return f"not verified: {what} could not be read back, or were not as before, when it was let go"
+        return f"not verified: {what} could not be read back before it was let go"
     return f"verified: {what} were as before when it was let go; vector registers are not looked at"
 
 

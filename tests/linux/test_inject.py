@@ -91,7 +91,6 @@ def test_target_notices_nothing(mode: str, start: Start, record_property: Callab
     record_property("stop_us_median", round(statistics.median(stops)))
     record_property("stop_us_p99", round(stops[len(stops) * 99 // 100]))
     assert stops[0] > 0
-    assert all(injection.verified for injection in done)
 
 
 def test_interrupted_restartable_sequences_begin_anew(start: Start) -> None:
