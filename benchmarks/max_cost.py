@@ -75,8 +75,8 @@ def main() -> None:
         f"--max-cost: redis-server with {size} MiB under a storm of SETs",
         ["--max-cost", "requests/s", "its CPU µs a request", "of untracked", "interval s, median", "longest"],
         f"{VALUE} B values, {KEYS:,} keys at random, 50 connections, 16 requests at a time; nominal "
-        f"interval {INTERVAL} s; {chosen.rounds} runs each in turn; of untracked: processor time that the server took "
-        "for a request, median ratio of a round.",
+        f"interval {INTERVAL} s; {chosen.rounds} runs each in turn; of untracked: processor time that the "
+        "server took for a request, median ratio of a round.",
     )
     for bound in BOUNDS:
         ratio = median(cost / alone for cost, alone in zip(costs[bound], costs["none"], strict=True))
