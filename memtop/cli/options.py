@@ -116,13 +116,18 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
         action="store_true",
         help="read swap per mapping from smaps at every sample: expensive, and the process's mmap calls wait",
     )
+    add_log(parser)
+    parser.add_argument(
+        "--readonly", action="store_true", help="make every action on a process impossible: only look"
+    )
+
+
+def add_log(parser: argparse.ArgumentParser) -> None:
+    """``--log``; see ``cli.log``."""
     parser.add_argument(
         "--log",
         metavar="FILE",
         help="append what is done to processes, and what was verified after it, to a file",
-    )
-    parser.add_argument(
-        "--readonly", action="store_true", help="make every action on a process impossible: only look"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from memtop.cli.log import logged
 from memtop.cli.options import add_number, add_pids, add_sampling, care_of
 from memtop.cli.output import new_file
 from memtop.cli.rounds import sample_all
@@ -34,6 +35,7 @@ def run(argv: Sequence[str]) -> int:
     from memtop.stream.delta import DeltaWriter
 
     with (
+        logged(options.log, ["record", *argv]),
         new_file(options.output) as file,  # first: what can't be written is not worth tracking
         opened(options.pid, options.track, swap=options.swap, care=care_of(options)) as targets,
     ):

@@ -12,7 +12,8 @@ from itertools import count
 
 from memtop.cli.exits import ExitCode, complain
 from memtop.cli.explain import explain
-from memtop.cli.options import interval, percent, positive
+from memtop.cli.log import logged
+from memtop.cli.options import add_log, interval, percent, positive
 from memtop.linux import access
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel
@@ -68,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
         help="of a processor, for write faults; rounds wait to stay below it (default: 2; 0: no bound)",
     )
     p.add_argument("--json", action="store_true", help="one JSON object a line: docs/filter.md")
+    add_log(p)
     p.add_argument("--readonly", action="store_true", help="make --protect impossible")
     return p
 
@@ -102,7 +104,11 @@ def run(argv: Sequence[str]) -> int:
     access.drop_capabilities()
     if options.protect:
         access.require_action(f"write-protecting process {options.pid}")
-    with ProcessHandle.open(options.pid) as handle, _opened(handle, options, tree) as rounds:
+    with (
+        logged(options.log, ["scan", *argv]),
+        ProcessHandle.open(options.pid) as handle,
+        _opened(handle, options, tree) as rounds,
+    ):
         _say(rounds, options)
         process = handle.describe()
         if not options.protect:

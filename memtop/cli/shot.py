@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import PurePath
 
+from memtop.cli.log import logged
 from memtop.cli.options import add_pids, add_sampling, care_of, positive
 from memtop.cli.output import new_file
 from memtop.cli.targets import open_targets
@@ -80,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     access.set_readonly(options.readonly)
     access.drop_capabilities()
     # First: what can't be written is not worth looking at a process for.
-    with new_file(options.output) as file:
+    with logged(options.log, ["shot", *argv]), new_file(options.output) as file:
         picture = _replayed(options) if options.replay is not None else _live(options)
         file.write((picture[0] if form == ".svg" else picture[1]).encode())
     return 0
