@@ -76,7 +76,8 @@ def main() -> None:
         ["--max-cost", "requests/s", "its CPU µs a request", "of untracked", "interval s, median", "longest"],
         f"{VALUE} B values, {KEYS:,} keys at random, 50 connections, 16 requests at a time; nominal "
         f"interval {INTERVAL} s; {chosen.rounds} runs each in turn; of untracked: processor time that the "
-        "server took for a request, median ratio of a round.",
+        "server took for a request, median ratio of a round. Runs of some seconds, so that the faults that "
+        "follow the baseline weigh more than they do later.",
     )
     for bound in BOUNDS:
         ratio = median(cost / alone for cost, alone in zip(costs[bound], costs["none"], strict=True))
