@@ -25,6 +25,11 @@ def add_screen(p: argparse.ArgumentParser) -> None:
     """Options of the screen itself, shared with ``demo``."""
     p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
     p.add_argument(
+        "--peek",
+        action="store_true",
+        help="with --readonly: allow the map's hex view, which reads contents of memory",
+    )
+    p.add_argument(
         "--no-mouse", action="store_true", help="leave the mouse to the terminal (its own copy works)"
     )
 
@@ -37,7 +42,7 @@ def run(argv: Sequence[str]) -> int:
 
 def show(pids: Sequence[int], options: argparse.Namespace) -> int:
     """Opens the processes and the screen on them."""
-    access.set_readonly(options.readonly)
+    access.set_readonly(options.readonly, peek=options.peek)
     with logged(options.log, ["-p", ",".join(map(str, pids))]):
         return _show(pids, options)
 

@@ -9,6 +9,7 @@ from memtop.linux.errors import NotPermitted
 from memtop.native import lib
 
 _readonly = False
+_peek = True
 
 
 class Capability(IntEnum):
@@ -45,10 +46,15 @@ def _keep(capabilities: Iterable[Capability]) -> None:
     lib.mt_caps_keep(sum(1 << capability for capability in capabilities))
 
 
-def set_readonly(readonly: bool) -> None:
-    """From now on every action on a target is refused, in this whole process."""
-    global _readonly
-    _readonly = readonly
+def set_readonly(readonly: bool, *, peek: bool = False) -> None:
+    """From now on every action on a target is refused, in this whole process.
+
+    Args:
+        readonly: refuse.
+        peek: contents of memory may be read all the same (``--peek``).
+    """
+    global _readonly, _peek
+    _readonly, _peek = readonly, peek or not readonly
 
 
 def readonly() -> bool:
@@ -67,6 +73,19 @@ def require_action(what: str) -> None:
     """
     if _readonly:
         raise NotPermitted(f"{what} is not possible", "memtop runs with --readonly", "start it without")
+
+
+def require_peek(what: str) -> None:
+    """Called by whatever is about to read contents of a target's memory.
+
+    Args:
+        what: as of ``require_action``.
+
+    Raises:
+        NotPermitted: memtop runs with ``--readonly`` and without ``--peek``.
+    """
+    if not _peek:
+        raise NotPermitted(f"{what} is not possible", "memtop runs with --readonly", "add --peek to allow it")
 
 
 def _own_status() -> dict[str, str]:

@@ -18,10 +18,12 @@ from typing import Any, Protocol
 
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
+from memtop.linux.looks import look_at_entries, page_flags
 from memtop.linux.procfs import directory, explain, explain_memory
 from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Kind, Mode
 from memtop.model.layout import Category as Category
 from memtop.model.mapping import MappingTable
+from memtop.model.peek import PageFlags
 from memtop.model.runs import PageRun, PageRuns
 from memtop.native import ffi, lib
 
@@ -245,6 +247,14 @@ class Scanner:
                 len(wanted),
             )
         )
+
+    def look(self, start: int, end: int) -> PageFlags:
+        """What the pages of [start, end) are (bytes, whole pages); changes nothing. Raises as ``scan``."""
+        if not self._use_ioctl:
+            return look_at_entries(self._fd, start, end)
+        said = ffi.new("mt_looked *")
+        self._check(lib.mt_look(self._fd, start, end, self._guard, said))
+        return page_flags(list(said.pages), said.first_present, start, end, guard=bool(self._guard))
 
     def close(self) -> None:
         """Lets go of the address space. Idempotent."""

@@ -264,6 +264,44 @@ int64_t mt_huge_find(int pagemap_fd, int huge, uint64_t *at, uint64_t end, mt_ru
 int64_t mt_huge_follow(const mt_run *huge, size_t huge_count, const mt_run *written, size_t written_count,
                        mt_run *now, size_t *now_count);
 
+/* ---- peek.c: one look that somebody asked for -------------------------------------------------- */
+
+typedef struct {
+    uint64_t pages[9];      /* how many have category bit i of PAGEMAP_SCAN (written: only where tracked) */
+    uint64_t first_present; /* byte address, 0: none is */
+} mt_looked;
+
+/* What the pages of [start, end) are; changes nothing. 0 or -errno. */
+int mt_look(int pagemap_fd, uint64_t start, uint64_t end, uint32_t guard_bit, mt_looked *out);
+/* process_vm_readv of one range: bytes that were read, or -errno. Brings in whatever is not present, so look
+ * first. */
+int64_t mt_read_memory(int pid, uint64_t address, void *buffer, size_t length);
+
+/* ---- space.c: the whole address space on a screen ------------------------------------------------ */
+
+#define MT_BLOCK_FAR 6 /* cells that the mark of a gap takes whose size is shown */
+
+typedef struct {
+    uint64_t start;        /* byte address, a multiple of the cell */
+    uint64_t gap;          /* bytes that were folded in front of it */
+    uint32_t first, count; /* mappings that lie in it, wholly or partly */
+    uint32_t main;         /* the one with the most bytes in it */
+    uint16_t column, row;  /* where it stands; its marks stand in front of it */
+    uint8_t kind;          /* MT_KIND_* with the most bytes in it; FILE for TEXT and DATA too */
+    uint8_t lettered;      /* 1: a letter for the kind stands in front of it */
+    uint8_t resident;      /* 1: something in it is */
+    uint8_t reserved[5];
+} mt_block;                /* 40 bytes */
+
+/* Lays out all blocks that hold any part of a mapping, in order, each a cell of the finest size (a power of two,
+ * bytes) with which they fit with their marks: a gap takes 1 cell or MT_BLOCK_FAR, a new kind takes 1. blocks
+ * has room for columns * rows. Returns how many there are; 0 where nothing fits. */
+size_t mt_space_lay(const mt_mapping *items, const mt_count *counts, size_t count, size_t columns, size_t rows,
+                    uint64_t *cell, mt_block *blocks);
+/* Sets times[i] = time where a run touches blocks[i]. */
+void mt_space_age(const mt_block *blocks, size_t count, uint64_t cell, const mt_run *runs, size_t run_count,
+                  double time, double *times);
+
 /* ---- faults.c ------------------------------------------------------------------------------------ */
 
 /* Nanoseconds of one write fault on a protected page, measured on memory of its own within about a

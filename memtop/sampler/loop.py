@@ -17,6 +17,7 @@ from memtop.linux.clear_refs import clear
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
@@ -42,6 +43,7 @@ class Sampler:
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
         self._told: set[Key] = set()
+        self._peeks = 0
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._on_sample: Callable[[Sample], None] = lambda sample: None
@@ -93,6 +95,20 @@ class Sampler:
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         """The next tick counts this range in fine cells, and so do the following ones."""
         self._targets[key].watch = WatchRange(mapping_id, start, cell_pages, cells)
+
+    def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
+        """On the sampling thread; one that a newer one has overtaken is never made."""
+        self._peeks += 1
+        number = self._peeks
+
+        def answer() -> None:
+            if number == self._peeks:
+                try:
+                    then(self._targets[key].peek(address, pages, contents))
+                except MemtopError as error:
+                    then(Peek(address, time.time(), why=error.sentence))
+
+        self._request(answer)
 
     def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """From the last sample."""

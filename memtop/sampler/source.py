@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 
 Key = tuple[int, int]
@@ -91,6 +92,17 @@ class Source(Protocol):
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         """Which range the following Samples show in fine cells (``Sample.watched``); a tick follows soon."""
+        ...
+
+    def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
+        """Looks at pages from a byte address on; of requests that come faster than answers, the last counts.
+
+        Args:
+            key: which process.
+            address, pages: the range.
+            contents: read the first page of it that is present (``Peek.contents``), too.
+            then: takes the answer, on the sampling thread; what went wrong is its ``why``.
+        """
         ...
 
     def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:

@@ -10,6 +10,7 @@ from memtop.linux.counters import Counters
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.pagemap import PageCounts, Scanner, count_sum
+from memtop.linux.peek import look, peek
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
@@ -17,6 +18,7 @@ from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable
+from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.tracking.base import Tick, Tracker, WatchRange
@@ -180,6 +182,18 @@ class Target:
         table = self._maps.read()
         modes, _ = PASSIVE.decide(table)
         return table, self._scanner.scan(table, bytes(modes)).counts
+
+    def peek(self, address: int, pages: int, contents: bool) -> Peek:
+        """As ``Source.peek``.
+
+        Raises:
+            MemtopError: why it can't be looked at.
+        """
+        if self._scanner is None:
+            raise NotPermitted("page tables can't be read", self._tracker.info.note)
+        if contents:
+            return peek(self._handle.maps_tid() or self.process.pid, self._scanner, address, pages)
+        return look(self._scanner, address, pages)
 
     def share_processor(self, targets: int) -> None:
         """So many targets together may take of memtop's own processor time what one may."""

@@ -15,6 +15,7 @@ from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
+from memtop.model.peek import PageFlags, Peek
 from memtop.model.runs import PageRun, PageRuns
 from memtop.model.sample import Cost, Faults, Life, Process, Sample, Totals, TrackerInfo, Watched
 from memtop.sampler.source import Key, Position, Rewind
@@ -398,6 +399,24 @@ class FakeSource:
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         self.targets[key].watch = mapping_id, start, cell_pages, cells
         self.asked.append(("watch", key, mapping_id, start, cell_pages, cells))
+
+    def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
+        self.asked.append(("peek", key, address, pages, contents))
+        target = self.targets[key]
+        m = next((m for m in target.mappings if m.start <= address < m.start + m.pages * PAGE), None)
+        if m is None:
+            then(Peek(address, target.time, why="nothing is mapped there any more"))
+            return
+        first = (address - m.start) // PAGE
+        there = [p for p in range(first, min(first + pages, m.pages)) if m.resident(p)]
+        if not contents:
+            then(Peek(address, target.time, PageFlags(pages, len(there), 0, 0, pages, 0, 0, 0, 0)))
+        elif not there:
+            then(Peek(address, target.time, PageFlags(1, 0, 0), None, "not resident: not read"))
+        else:
+            text = b"\x1b]52;c;AAAA\x07 page %d of %s " % (there[0], m.name)
+            page = (text + bytes(range(256)) * 15).ljust(PAGE, b"\0")[:PAGE]
+            then(Peek(m.start + there[0] * PAGE, target.time, PageFlags(1, 1, 0, 1, 1, 0, 0, 0, 0), page))
 
     def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
         t = self.targets[key]
