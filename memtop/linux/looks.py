@@ -18,9 +18,7 @@ MOST = 1 << 18
 """Pages that one look reads at most: 1 GiB of address space."""
 
 
-def page_flags(
-    counted: Sequence[int], first_present: int, start: int, end: int, *, guard: bool
-) -> PageFlags:
+def page_flags(counted: Sequence[int], first_present: int, start: int, end: int, *, guard: bool) -> PageFlags:
     """From how many pages of [start, end) have each category of PAGEMAP_SCAN.
 
     Args:

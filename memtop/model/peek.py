@@ -12,7 +12,7 @@ class PageFlags:
     Attributes:
         pages: in the range.
         present: mapped to memory now; zero pages are among them.
-        swapped: not in memory; where ``tracked`` is not 0 a tracker's mark on a page given back looks the same.
+        swapped: not in memory; a page given back looks the same where ``tracked`` is not 0.
         written: since the last sample, where writes are tracked.
         tracked: known to a write-protecting tracker.
         huge: mapped by a huge page.

@@ -279,11 +279,12 @@ int64_t mt_read_memory(int pid, uint64_t address, void *buffer, size_t length);
 
 /* ---- space.c: the whole address space on a screen ------------------------------------------------ */
 
-#define MT_BLOCK_FAR 6 /* cells that the mark of a gap takes whose size is shown */
+#define MT_FAR_GAP 0x1000000000 /* bytes: a gap from which on its size is shown */
+#define MT_FAR_WIDTH 6          /* cells that its mark takes */
 
 typedef struct {
     uint64_t start;        /* byte address, a multiple of the cell */
-    uint64_t gap;          /* bytes that were folded in front of it */
+    uint64_t gap;          /* bytes that were folded in front of it: no mapping, or nothing resident */
     uint32_t first, count; /* mappings that lie in it, wholly or partly */
     uint32_t main;         /* the one with the most bytes in it */
     uint16_t column, row;  /* where it stands; its marks stand in front of it */
@@ -293,14 +294,18 @@ typedef struct {
     uint8_t reserved[5];
 } mt_block;                /* 40 bytes */
 
-/* Lays out all blocks that hold any part of a mapping, in order, each a cell of the finest size (a power of two,
- * bytes) with which they fit with their marks: a gap takes 1 cell or MT_BLOCK_FAR, a new kind takes 1. blocks
- * has room for columns * rows. Returns how many there are; 0 where nothing fits. */
+/* Lays out the blocks that hold any part of a mapping, in order, but for long stretches of a mapping (not its
+ * first block) in which nothing is resident. Each is a cell of the finest size (a power of two, bytes) with which
+ * they fit with their marks: a gap takes 1 cell or MT_FAR_WIDTH, a new kind takes 1. Where rows are left, what lies
+ * far from the others begins one. blocks has room for columns * rows. Returns how many; 0 where nothing fits. */
 size_t mt_space_lay(const mt_mapping *items, const mt_count *counts, size_t count, size_t columns, size_t rows,
                     uint64_t *cell, mt_block *blocks);
 /* Sets times[i] = time where a run touches blocks[i]. */
 void mt_space_age(const mt_block *blocks, size_t count, uint64_t cell, const mt_run *runs, size_t run_count,
                   double time, double *times);
+/* Raises times[i] to the latest of from[k], the times of cells of size bytes from start on, that touch blocks[i]. */
+void mt_space_mark(const mt_block *blocks, size_t count, uint64_t cell, uint64_t start, uint64_t size,
+                   const double *from, size_t from_count, double *times);
 
 /* ---- faults.c ------------------------------------------------------------------------------------ */
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -93,6 +93,11 @@ class Ages:
         age.resize(mapping.start, mapping.end)
         return age
 
+    def cells(self) -> Iterator[tuple[int, int, array[float]]]:
+        """Of every mapping with a history: byte address of its first cell, bytes a cell, and their times."""
+        for age in self._maps.values():
+            yield age.first * age.cell_bytes, age.cell_bytes, age.times
+
 
 def classify(times: Sequence[float], resident: Sequence[int], now: float, mark: float | None = None) -> bytes:
     """One ``Age`` a cell.
@@ -162,14 +167,14 @@ def row_cells(
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The cells of the large map of one mapping.
+    """The cells of the large map of one mapping, or of a window of it.
 
     Cells hold a power of two of pages and are aligned to absolute addresses, so that they nest with
     those of ``AgeMap``, match huge pages, and stand still when the mapping grows.
 
     Attributes:
         start, end: of the mapping.
-        first: byte address of cell 0, at or before ``start``.
+        first: byte address of cell 0; where the window begins with the mapping, at or before ``start``.
         cell_pages: pages in a cell.
         columns, rows: room on the screen.
     """
@@ -198,8 +203,13 @@ class Grid:
 
     @property
     def cells(self) -> int:
-        """How many cells the mapping takes."""
-        return -(-(self.end - self.first) // self.cell_bytes)
+        """How many cells show a part of the mapping."""
+        return min(-(-(self.end - self.first) // self.cell_bytes), self.room)
+
+    @property
+    def last(self) -> bool:
+        """The mapping ends in it."""
+        return self.first + self.room * self.cell_bytes >= self.end
 
     @property
     def room(self) -> int:

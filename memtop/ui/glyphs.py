@@ -25,6 +25,9 @@ BAR = "━"
 END = "▏"
 """Behind the last cell of a mapping."""
 
+FOLD = "┊"
+"""Address space without a mapping, folded."""
+
 _ASCII = {
     **dict(zip(CELLS[1:], ".-=x#", strict=True)),
     **dict(zip(SPARK[:-1], "..::==*", strict=True)),
@@ -33,6 +36,7 @@ _ASCII = {
     "─": "-",
     "━": "=",
     "▏": "|",
+    "┊": ":",
     "●": "*",
     "○": "o",
     "‖": "=",

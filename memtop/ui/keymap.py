@@ -69,7 +69,7 @@ KEYMAP = (
     ),
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
     Key("less_than_sign", "", "sort(-1)"),
-    Key("r", "r", "reverse", "reverse the order"),
+    Key("r", "r", "reverse", "reverse the order", modes=TABLE),
     Key(
         "plus,equals_sign",
         "+ -",
@@ -88,14 +88,28 @@ KEYMAP = (
     Key("home", "", "edge(-1)", modes=TABLE),
     Key("end", "", "edge(1)", modes=TABLE),
     Key("enter", "Enter", "enter_pane", "go into the map: the arrows move its cursor", modes=TABLE),
+    Key(
+        "enter", "Enter", "peek", "in the map: what is in that page; ← → the pages beside", "page", modes=PANE
+    ),
+    Key("r", "r", "read_again", "in the map: look, in a page: read once more", "read again", modes=PANE),
     Key("up", "", "cursor(0, -1)", modes=PANE),
     Key("down", "", "cursor(0, 1)", modes=PANE),
     Key("left", "", "cursor(-1, 0)", modes=PANE),
     Key("right", "", "cursor(1, 0)", modes=PANE),
     Key("pageup", "", "cursor_page(-1)", modes=PANE),
     Key("pagedown", "", "cursor_page(1)", modes=PANE),
+    Key("home", "", "cursor_edge(-1)", modes=PANE),
+    Key("end", "", "cursor_edge(1)", modes=PANE),
     Key("escape", "Esc", "leave_pane", "back to the table", "back", modes=PANE),
-    Key("right_square_bracket,z", "[ ]", "zoom(1)", "coarser, finer cells in the map; also Z z", "zoom"),
+    Key(
+        "right_square_bracket,z",
+        "[ ]",
+        "zoom(1)",
+        "coarser cells in the map, up to the whole address space; finer ones; also Z z",
+        "zoom",
+        modes=TABLE,
+    ),
+    Key("right_square_bracket,z", "[ ]", "zoom(1)", "", "zoom", modes=PANE),
     Key("left_square_bracket,Z", "", "zoom(-1)"),
     Key(
         "t",

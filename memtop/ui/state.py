@@ -19,6 +19,8 @@ from memtop.sampler.source import Key
 from memtop.sampler.working_set import SetSize, WorkingSet
 from memtop.ui.ages import Ages
 from memtop.ui.checkpoints import Checkpoint, Checkpoints
+from memtop.ui.lens import Lens
+from memtop.ui.space import Space
 
 HISTORY = 64
 """Samples that a sparkline can show."""
@@ -52,7 +54,8 @@ class ProcessView:
         mark: what was written since a moment; None: nothing is marked.
         past: the last minutes.
         checkpoints: states to go back to, where the source can step back; else None.
-        lock: held while ``ages``, ``past`` or ``mark`` are read or changed.
+        lens, space: of the map, while it shows finer or coarser cells than ``ages`` has.
+        lock: held while ``ages``, ``past``, ``mark``, ``lens`` or ``space`` are read or changed.
     """
 
     process: Process
@@ -62,6 +65,8 @@ class ProcessView:
     selected: int | None = None
     mark: Mark | None = None
     past: Past = field(default_factory=Past)
+    lens: Lens | None = None
+    space: Space | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
     checkpoints: Checkpoints | None = None
     _newest: Sample | None = None
@@ -122,6 +127,11 @@ class ProcessView:
         """The kept sample that is shown instead of the newest."""
         return self._back
 
+    @property
+    def newest_time(self) -> float:
+        """Unix seconds of the last sample that ``ages`` has taken in; 0 before the first."""
+        return self._newest.time if self._newest is not None else 0.0
+
     def absorb(self, sample: Sample) -> None:
         """Takes in a sample (sampling thread)."""
         if self._going_back is not None and not self._came_back(sample):
@@ -137,6 +147,10 @@ class ProcessView:
             self.past.add(sample)
             if sample is not self._newest:
                 self._set_sizes = self._sets[0].add(sample), self._sets[1].add(sample)
+            if self.lens is not None:
+                self.lens.update(sample)
+            if self.space is not None:
+                self.space.update(sample, self._ages)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
             self._newest = sample
             if self.mark is not None and sample.time > self.mark.time:

@@ -23,6 +23,7 @@ SOURCES = {
     "scan_test": SCAN,
     "scan_look_test": SCAN,
     "scan_shape_test": SCAN,
+    "space_test": ["space.c"],
 }
 STRICT = ["-std=c11", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]

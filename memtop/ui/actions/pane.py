@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from memtop.ui.screens.page import Page
+from textual import on
+
+from memtop.ui.actions.peek import PeekActions
+from memtop.ui.widgets.hex import HexPane
+from memtop.ui.widgets.pane import Pane
 
 
-class PaneActions(Page):
+class PaneActions(PeekActions):
     """``Enter`` gives the keys to the pane, ``Esc`` takes them back."""
 
     def action_enter_pane(self) -> None:
@@ -13,23 +17,52 @@ class PaneActions(Page):
         if self.pane.takes_keys():
             self.pane.has_keys = True
             self.show()
+            self.look_at_cell()
 
     def action_leave_pane(self) -> None:
-        """The arrows select mappings again."""
-        self.pane.has_keys = False
-        self.show()
+        """Back to the pane of before; from the first one, the arrows select mappings again."""
+        over = self.pane.over
+        if over is None:
+            self.pane.has_keys = False
+            self.show()
+        else:
+            self.open_pane(over)
+            self.pane.has_keys = True
 
     def action_cursor(self, columns: int, rows: int) -> None:
         """Moves the cursor in the pane."""
-        self.pane.move_cursor(columns, rows)
-        self.show_selected()
+        if columns and isinstance(self.pane, HexPane):
+            self.beside(columns)
+        else:
+            self.pane.move_cursor(columns, rows)
+        self._moved()
 
     def action_cursor_page(self, pages: int) -> None:
         """Moves the cursor by whole pages."""
         self.pane.page_cursor(pages)
-        self.show_selected()
+        self._moved()
+
+    def action_cursor_edge(self, which: int) -> None:
+        """Moves the cursor to the beginning or the end."""
+        self.pane.edge_cursor(which)
+        self._moved()
 
     def action_zoom(self, step: int) -> None:
         """Finer or coarser cells."""
         self.pane.zoom(step)
+        self._moved()
+
+    def _moved(self) -> None:
+        """Draws; the pane may have chosen another mapping."""
+        self.table.follow(self.view)
         self.show_selected()
+        self.look_at_cell()
+
+    @on(Pane.Touched)
+    def _touched(self, message: Pane.Touched) -> None:
+        if self.prompt.question is not None:
+            return
+        if message.enter and not self.pane.has_keys:
+            self.pane.has_keys = True
+            self.show()
+        self._moved()

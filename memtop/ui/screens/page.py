@@ -19,6 +19,7 @@ from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.confirm import Prompt
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
+from memtop.ui.widgets.hex import HexPane
 from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable
 from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.strip import ProcessStrip
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 8.0
 """How long a message of no consequence stays; warnings and errors stay until a key is pressed."""
 
-PANES: tuple[type[Pane], ...] = (WriteMap, Timeline)
+PANES: tuple[type[Pane], ...] = (WriteMap, Timeline, HexPane)
 """What can stand below the table; the first one does at the start."""
 
 
@@ -115,7 +116,7 @@ class Page(Screen[None]):
         body = height - head - 3 - (len(self.views) > 1)
         self.header.styles.height = head
         for pane in self.panes.values():
-            pane.styles.height = max(round(body * 0.42), 3)
+            pane.styles.height = max(round(body * pane.share), 3)
 
     def open_pane(self, kind: type[Pane]) -> None:
         """Puts another pane below the table; the keys go back to the table."""
@@ -153,7 +154,7 @@ class Page(Screen[None]):
     def show_selected(self) -> None:
         """Draws what is about the selected mapping."""
         view, wanted = self.view, self.pane.show(self.view) if self.pane.size else None
-        self.detail.show(selected(view))
+        self.detail.show(selected(view), self.pane.about(view))
         if wanted is not None and wanted != self._watched and not view.ended:
             self._watched = wanted
             self.source.watch(*wanted)

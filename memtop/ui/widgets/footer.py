@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from memtop.model.sample import MappingSample
 from memtop.sampler.source import Position
 from memtop.ui.keymap import KEYMAP, Mode
@@ -31,6 +33,7 @@ class KeyBar(Drawn):
             for key in KEYMAP
             if key.label and mode in key.modes and (many or not key.many) and not (recorded and key.acts)
         ]
+        keys.sort(key=lambda key: key.modes != {mode})  # what works only here comes first
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
             label = key.label
@@ -55,9 +58,12 @@ class KeyBar(Drawn):
 class DetailLine(Drawn):
     """The selected mapping in one line: where, what, and how far its numbers can be trusted."""
 
-    def show(self, m: MappingSample | None) -> None:
-        """Draws it; nothing is selected before the first sample."""
+    def show(self, m: MappingSample | None, instead: Sequence[Run] = ()) -> None:
+        """Draws it, or what stands ``instead``; nothing is selected before the first sample."""
         p, width = self.look.palette, self.size.width
+        if instead:
+            self.draw_runs([instead])
+            return
         if m is None:
             self.draw_runs([])
             return

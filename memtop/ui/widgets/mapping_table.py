@@ -101,6 +101,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._sample: Sample | None = None
         self._order: list[int] = []
         self._cache: dict[int, tuple[object, Strip]] = {}
+        self._drawn: int | None = None
 
     # ---- what is shown ---------------------------------------------------------------------------
 
@@ -175,6 +176,12 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         if changed:
             self.post_message(self.Selected())
 
+    def follow(self, view: ProcessView) -> None:
+        """Shows the selection that something else has changed."""
+        if view is self._view and view.selected != self._drawn:
+            self._scroll_into_sight()
+            self._draw()
+
     @property
     def rows_shown(self) -> int:
         """Rows that fit."""
@@ -212,6 +219,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         if view is None or sample is None:
             self.draw([])
             return
+        self._drawn = view.selected
         layout, top, rows = self.layout_now, self.scroll_offset.y, self.rows_shown
         before, self._cache = self._cache, {}
         width = self.scrollable_content_region.width

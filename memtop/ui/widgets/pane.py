@@ -6,9 +6,14 @@ the keys (``Enter`` gives them to it, ``Esc`` takes them back) it also has a cur
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
+from textual.message import Message
+
+from memtop.model.peek import Peek
 from memtop.sampler.source import Key
+from memtop.ui.lines import Run
 from memtop.ui.state import ProcessView
 from memtop.ui.widgets.drawn import Drawn
 
@@ -22,8 +27,21 @@ class Pane(Drawn):
     title: ClassVar[str]
     """One or two words, for sentences."""
 
+    share: ClassVar[float] = 0.42
+    """Of the lines below the header, how many it takes."""
+
+    over: ClassVar[type[Pane] | None] = None
+    """The pane that ``Esc`` goes back to; None: to the table."""
+
     has_keys = False
     """The cursor is shown and the arrows move it."""
+
+    class Touched(Message):
+        """The mouse has moved the cursor or the scale; the pane gets the keys if ``enter``."""
+
+        def __init__(self, enter: bool) -> None:
+            super().__init__()
+            self.enter = enter
 
     def show(self, view: ProcessView) -> Wanted | None:
         """Draws; returns the cells that the next samples should count, None: no wish."""
@@ -34,6 +52,20 @@ class Pane(Drawn):
 
     def page_cursor(self, pages: int) -> None:
         """Moves the cursor by whole pages."""
+
+    def edge_cursor(self, which: int) -> None:
+        """Moves the cursor to the beginning (below 0) or the end."""
+
+    def about(self, view: ProcessView) -> Sequence[Run]:
+        """What the cursor stands on, in place of the line about the selected mapping; empty: nothing."""
+        return ()
+
+    def cell(self) -> tuple[int, int] | None:
+        """Byte address and pages of what is to be looked at when the cursor comes to it; None: nothing."""
+        return None
+
+    def take(self, answer: Peek) -> None:
+        """The answer to a look or a peek."""
 
     def zoom(self, step: int) -> None:
         """Finer cells with a step above 0, coarser ones below; stops at both ends."""
