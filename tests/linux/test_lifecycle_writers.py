@@ -7,8 +7,6 @@ import ctypes
 import fcntl
 import mmap
 import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from struct import Struct, pack
@@ -160,25 +158,6 @@ def test_io_uring_registered_buffers(life: Life, area: Span, tmp_path: Path, wat
 
 
 # ---- what the kernel does with the pages ----------------------------------------------------------------
-
-
-@pytest.fixture
-def swap(tmp_path: Path, needs_root: None) -> Iterator[None]:
-    """Some swap space of the test's own, off again afterwards."""
-    path = tmp_path / "swap"
-    mkswap = shutil.which("mkswap", path="/sbin:/usr/sbin:" + os.environ.get("PATH", ""))
-    if mkswap is None:
-        pytest.skip("missing capability: mkswap")
-    path.touch(0o600)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, 16 << 20)
-    subprocess.run([mkswap, path], check=True, capture_output=True)
-    if LIBC.swapon(str(path).encode(), 0):
-        pytest.skip(f"missing capability: swapon ({os.strerror(ctypes.get_errno())})")
-    try:
-        yield
-    finally:
-        assert LIBC.swapoff(str(path).encode()) == 0
 
 
 def swapped_out(life: Life, span: Span) -> int:
