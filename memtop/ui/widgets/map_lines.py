@@ -19,7 +19,7 @@ from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette, over
 from memtop.ui.widgets.mapping_table import cell_runs
 
-LEAST_NAME = 12
+LEAST_NAME = 6
 """Cells of a mapping's name that the title keeps as long as it can."""
 
 CURSOR = Style(reverse=True)
