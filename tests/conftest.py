@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 from harness import Tracked, Writer
+from hypothesis import settings
+
+# How long an example takes on a loaded machine says nothing about it.
+settings.register_profile("memtop", deadline=None)
+settings.load_profile("memtop")
 
 TARGETS = Path(__file__).parent / "targets"
 WRITE_PROTECT = (
