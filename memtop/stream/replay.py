@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 from memtop.model.units import count
 from memtop.sampler.source import Key, Position, Rewind
@@ -119,6 +120,10 @@ class ReplaySource:
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         """A recording has 64 cells of residency a mapping and no finer ones."""
+
+    def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
+        """There is nothing to look at."""
+        then(Peek(address, time.time(), why="a recording holds no contents of memory"))
 
     def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """There is nothing to arm."""

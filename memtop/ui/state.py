@@ -183,6 +183,7 @@ class ProcessView:
         with self.lock:
             self._ages, self.past, self._sets = then._ages, then.past, then._sets
             self._set_sizes, self._history, self._going_back = then._set_sizes, then._history, None
+            self.lens = self.space = None  # they know what has not happened yet
         return True
 
     def take(self) -> None:
