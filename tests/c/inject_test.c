@@ -73,9 +73,12 @@ static void test_refusals(int pid, int pidfd) {
 
 static void test_find_code(int pid) {
     uint64_t found = 0;
-    CHECK_EQ(mt_find_code(pid, pid, "\x0f\x05", 2, &found), 1);
+    mt_maps *maps = mt_maps_new();
+    CHECK_EQ(mt_read_layout(pid, pid, maps), 0);
+    CHECK_EQ(mt_find_code(maps, pid, "\x0f\x05", 2, &found), 1);
     CHECK(found != 0);
-    CHECK_EQ(mt_find_code(pid, pid, "no program text says this", 25, &found), 0);
+    CHECK_EQ(mt_find_code(maps, pid, "no program text says this", 25, &found), 0);
+    mt_maps_free(maps);
 }
 
 static void test_probes(void) {

@@ -283,10 +283,18 @@ def test_vfork_parent_costs_a_moment_and_a_sentence(start: Start) -> None:
     target.finish()
 
 
-def test_seccomp_filter_is_suspended_for_the_call(needs_root: None, start: Start) -> None:
-    target = start("filtered")
+def test_seccomp_filter_that_only_says_no_is_suspended(needs_root: None, start: Start) -> None:
+    target = start("denied")
     inject(target, 20)
     assert status(target.pid, "Seccomp") == "2"
+    target.goes_on()
+    target.finish()
+
+
+def test_seccomp_filter_that_kills(needs_root: None, start: Start) -> None:
+    """Suspended only as long as the injector lives: killed at the wrong moment, it would take the target along."""
+    target = start("filtered")
+    assert "pain of death" in refused(target).sentence
     target.goes_on()
     target.finish()
 

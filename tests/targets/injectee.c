@@ -328,21 +328,39 @@ static void round_threads(void) {
     round_futex();
 }
 
-/* Killed for a userfaultfd() of its own, unless the filter is suspended. */
-static void round_filtered(void) {
-    static int started;
+/* A userfaultfd() of its own is answered by the filter with this, unless the filter is suspended. */
+static void filter(uint32_t answer) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, answer),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};
-    if (!started++) {
-        MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-        MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    }
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void round_filtered(void) {
+    static int started;
+    if (!started++)
+        filter(SECCOMP_RET_KILL_PROCESS);
     round_nanosleep();
+}
+
+/* Two of them, as in a container. */
+static void round_denied(void) {
+    static int started;
+    if (!started++) {
+        filter(SECCOMP_RET_ERRNO | EPERM);
+        filter(SECCOMP_RET_ALLOW);
+    }
+    if (started % 2)
+        round_nanosleep();
+    else
+        round_registers();
+    started = started == 1 ? 2 : 1;
+    MUST(syscall(SYS_userfaultfd, 0) == -1 && errno == EPERM);
 }
 
 /* Its system calls may go to its own handler instead of the kernel (Wine). */
@@ -389,7 +407,7 @@ static const struct {
     {"pipe", round_pipe}, {"semtimedop", round_semtimedop}, {"sigtimedwait", round_sigtimedwait},
     {"receive", round_receive}, {"accept", round_accept}, {"wait4", round_wait4},
     {"registers", round_registers}, {"alarm", round_alarm}, {"rseq", round_rseq}, {"traps", round_traps},
-    {"filtered", round_filtered}, {"dispatched", round_dispatched},
+    {"filtered", round_filtered}, {"denied", round_denied}, {"dispatched", round_dispatched},
     {"threads", round_threads}, {"leaderless", round_leaderless}, {"vfork", round_vfork},
 };
 

@@ -1,0 +1,170 @@
+/*
+ * A signal frame that a stopped thread can give itself back with, without us.
+ *
+ * From the first changed register on, all that the thread can run ends in rt_sigreturn(2) with this frame.  A
+ * tracer that dies only lets it go; then the kernel puts back its registers, vector state and signal mask, as
+ * it does when a signal handler returns.
+ *
+ * The frame is one page at the far end of the thread's own stack that was never touched.  Right below the stack
+ * pointer would not do: a handler's alternate stack, or a coroutine's, may be a few bytes carved out of something
+ * else.  A page that has never been there holds nothing of the program's, whatever the stack pointer is.
+ */
+#include "inject.h"
+
+#if MT_CAN_INJECT
+
+#include <elf.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define NT_SHADOW_STACK 0x204
+/* Below the frame in a stack that does not grow: a signal can come while the thread is on its way there. */
+#define ROOM 4
+#define GAP (256 * MT_PAGE) /* that the kernel keeps below a growing stack (stack_guard_gap) */
+#define PRESENT_OR_SWAPPED (3ull << 62) /* Documentation/admin-guide/mm/pagemap.rst */
+#define MARK 0x656d617266706f74ull
+#define FRAME_AT ((2 * sizeof(uint64_t) + sizeof(mt_frame) + MT_VECTORS_ALIGN - 1) / MT_VECTORS_ALIGN * \
+                  MT_VECTORS_ALIGN - sizeof(mt_frame))
+#define VECTORS_AT (FRAME_AT + sizeof(mt_frame))
+
+/* What is written.  The mark and the sum say that it is a frame of ours, which nobody changed since. */
+typedef struct {
+    uint64_t mark, sum, rest[MT_PAGE / 8 - 2];
+} page_image;
+
+static page_image image __attribute__((aligned(MT_VECTORS_ALIGN)));
+
+static uint64_t sum_of(const page_image *page) {
+    uint64_t sum = page->mark;
+    for (size_t i = 0; i < sizeof page->rest / 8; i++)
+        sum = (sum ^ page->rest[i]) * 0x9e3779b97f4a7c15ull, sum ^= sum >> 29;
+    return sum;
+}
+
+/* ---- where ------------------------------------------------------------------------------------------ */
+
+static const mt_mapping *mapping_of(const mt_maps *maps, uint64_t address) {
+    const mt_mapping *items = mt_maps_items(maps);
+    size_t low = 0, high = mt_maps_count(maps);
+    while (low < high) { /* the first that ends above it */
+        size_t middle = (low + high) / 2;
+        if (items[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < mt_maps_count(maps) && items[low].start <= address ? items + low : 0;
+}
+
+const mt_mapping *mt_main_stack(const mt_maps *maps) {
+    const mt_mapping *items = mt_maps_items(maps);
+    for (size_t i = mt_maps_count(maps); i-- > 0;)
+        if (items[i].kind == MT_KIND_STACK)
+            return items + i;
+    return 0;
+}
+
+/* What pthread_create makes: a guard, the stack, and on top of it the thread's own data, to which the thread
+ * pointer points, and so does the word that is there. */
+static const mt_mapping *thread_stack(const mt_job *j) {
+    const int accessible = MT_PERM_READ | MT_PERM_WRITE | MT_PERM_EXEC;
+    const mt_mapping *stack = mapping_of(j->maps, mt_arch_thread(&j->regs)), *below = stack - 1;
+    uint64_t self;
+    if (!stack || stack == mt_maps_items(j->maps) || stack->inode || below->inode || below->end != stack->start ||
+        (stack->perms & (MT_PERM_READ | MT_PERM_WRITE | MT_PERM_SHARED)) != (MT_PERM_READ | MT_PERM_WRITE) ||
+        (below->perms & accessible))
+        return 0;
+    if (mt_read_memory(j, mt_arch_thread(&j->regs), &self, sizeof self) != 0 || self != mt_arch_thread(&j->regs))
+        return 0;
+    return stack;
+}
+
+/* Is there nothing in count pages from start on?  last may be a frame that an earlier injection left. */
+static int is_free(const mt_job *j, uint64_t start, size_t count) {
+    uint64_t entries[ROOM + 1];
+    size_t size = count * sizeof *entries;
+    if (pread(j->pagemap, entries, size, (off_t)(start / MT_PAGE * sizeof *entries)) != (ssize_t)size)
+        return 0;
+    for (size_t i = 0; i + 1 < count; i++)
+        if (entries[i] & PRESENT_OR_SWAPPED)
+            return 0;
+    if (!(entries[count - 1] & PRESENT_OR_SWAPPED))
+        return 1;
+    uint64_t last = start + (count - 1) * MT_PAGE;
+    return mt_read_memory(j, last, &image, sizeof image) == 0 && image.mark == MARK && image.sum == sum_of(&image);
+}
+
+/* A page for the frame, or 0. */
+static uint64_t find_page(const mt_job *j) {
+    if (j->tid == j->pid && j->stack) {
+        uint64_t lowest = j->stack->start;
+        if (is_free(j, lowest, 1))
+            return lowest;
+        /* All of it was in use once.  The kernel lets it grow by a page, as it does for the thread itself. */
+        lowest -= MT_PAGE;
+        if (j->stack > mt_maps_items(j->maps) && j->stack[-1].end + GAP > lowest)
+            return 0;
+        if (!is_free(j, lowest, 1) || ptrace(PTRACE_POKEDATA, j->tid, (void *)(uintptr_t)lowest, (void *)0) != 0)
+            return 0;
+        return lowest;
+    }
+    const mt_mapping *stack = thread_stack(j);
+    if (!stack || stack->end - stack->start <= (ROOM + 1) * MT_PAGE || !is_free(j, stack->start, ROOM + 1))
+        return 0;
+    return stack->start + ROOM * MT_PAGE;
+}
+
+/* ---- what ------------------------------------------------------------------------------------------- */
+
+static int read_set(const mt_job *j, long set, void *to, size_t size) {
+    struct iovec io = {to, size};
+    if (ptrace(PTRACE_GETREGSET, j->tid, (void *)set, &io) != 0)
+        return -errno;
+    return io.iov_len == size ? 0 : -EINVAL;
+}
+
+/* The thread's vector state, as a signal frame holds it.  0 or -errno. */
+static int vector_state(const mt_job *j, char *state) {
+    const mt_vectors *layout = &j->vectors; /* asked for beforehand: CPUID may take long */
+    if (VECTORS_AT + layout->size + sizeof(uint32_t) > sizeof image)
+        return -E2BIG;
+    int error = read_set(j, layout->features ? NT_X86_XSTATE : NT_PRFPREG, state, layout->size);
+    if (error == 0 && layout->features && (mt_arch_in_use(state) & ~layout->features))
+        error = -E2BIG; /* matrix registers (AMX), which a program must ask for */
+    if (error == 0)
+        mt_arch_seal(state, layout);
+    return error;
+}
+
+int mt_frame_write(mt_job *j, const mt_regs *regs) {
+    char *bytes = (char *)&image;
+    uint64_t ignored, page;
+    struct iovec shadow = {&ignored, sizeof ignored};
+    if (ptrace(PTRACE_GETREGSET, j->tid, (void *)NT_SHADOW_STACK, &shadow) == 0)
+        return mt_fail(j, MT_INJECT_SHADOW, 0); /* a `ret` to where no `call` came from would be its end */
+    page = find_page(j);
+    if (page == 0)
+        return mt_fail(j, MT_INJECT_STACK, 0);
+    memset(&image, 0, sizeof image);
+    int error = vector_state(j, bytes + VECTORS_AT);
+    if (error == -E2BIG)
+        return mt_fail(j, MT_INJECT_VECTORS, 0);
+    if (error)
+        return mt_fail(j, error == -ESRCH ? MT_INJECT_GONE : MT_INJECT_REGISTERS, -error);
+    mt_frame *frame = (mt_frame *)(void *)(bytes + FRAME_AT);
+    mt_arch_frame(frame, regs, j->mask, page + VECTORS_AT, j->vectors.features != 0);
+    frame->load = j->load;
+    frame->call = j->code;
+    image.mark = MARK;
+    image.sum = sum_of(&image);
+    j->frame = page + FRAME_AT;
+    struct iovec here = {&image, sizeof image}, there = {(void *)(uintptr_t)page, sizeof image};
+    if (process_vm_writev(j->tid, &here, 1, &there, 1, 0) != (ssize_t)sizeof image)
+        return mt_fail(j, MT_INJECT_STACK, EFAULT);
+    return MT_INJECT_OK;
+}
+
+#endif
