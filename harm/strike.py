@@ -58,8 +58,8 @@ class Outcome:
     points: list[str] = field(default_factory=list)
 
 
-def strike(pid: int, tid: int | None, blow: Blow) -> Outcome:
-    """Injects once into a process, by its thread ``tid`` (None: as memtop chooses)."""
+def strike(pid: int, tid: int, blow: Blow) -> Outcome:
+    """Injects once into a process, by its thread ``tid`` or, if that has no room for it, another."""
     go, report = os.pipe(), os.pipe()
     memtop = os.fork()
     if memtop == 0:
@@ -90,13 +90,12 @@ def strike(pid: int, tid: int | None, blow: Blow) -> Outcome:
     return outcome
 
 
-def _be_memtop(pid: int, tid: int | None, go: int, report: int) -> None:
+def _be_memtop(pid: int, tid: int, go: int, report: int) -> None:
     """In the child: never returns."""
     try:
         signal.alarm(0)
         os.read(go, 1)
-        if tid is not None:
-            injection.choose_thread = lambda pid: tid
+        injection.choose_thread = lambda pid: tid
         try:
             with ProcessHandle.open(pid) as process:
                 answer = {"words": "", "stop_s": injection.create_userfaultfd(process).stop_s}

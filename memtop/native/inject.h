@@ -46,6 +46,7 @@ typedef struct {
     mt_regs regs;        /* where the thread is stopped in its own program */
     uint64_t mask;       /* its signal mask */
     int suspends;        /* its filters are put aside until we let go */
+    int interrupted;     /* our stop made its system call say EINTR */
     int in_call;         /* it is at the entry of a system call of its own */
     mt_shared *shared;
 } mt_job;

@@ -208,7 +208,8 @@ static int save(mt_job *j) {
         return lost(j, MT_INJECT_REGISTERS);
     if (mt_arch_compat(&j->regs, size))
         return mt_fail(j, MT_INJECT_COMPAT, 0);
-    if (mt_arch_interrupted(&j->regs) && by_syscall(j)) {
+    j->interrupted = mt_arch_interrupted(&j->regs) && by_syscall(j);
+    if (j->interrupted) {
         mt_arch_restart(&j->regs);
         if (write_regs(j, &j->regs) != 0)
             return lost(j, MT_INJECT_REGISTERS);
@@ -281,9 +282,12 @@ static int borrow_in_call(mt_job *j) {
     return write_regs(j, &regs) == 0 && write_mask(j, ~0ull) == 0 ? MT_INJECT_OK : lost(j, MT_INJECT_REGISTERS);
 }
 
-/* From anywhere else in its program. */
+/* From anywhere else in its program, and from a call that says EINTR: a tracer's end at its entry would make it. */
 static int borrow_in_program(mt_job *j) {
-    abort_rseq(j);
+    if (j->interrupted)
+        mt_arch_rewind(&j->regs, mt_arch_number(&j->regs));
+    else
+        abort_rseq(j);
     int stage = mt_frame_write(j, &j->regs);
     if (stage != MT_INJECT_OK)
         return stage;
@@ -369,7 +373,8 @@ static int let_go(const mt_job *j) {
  * asked about all three calls.
  */
 static int borrow(mt_job *j, int *uffd) {
-    int stage = mt_arch_restarts(&j->regs) || !j->pivot ? borrow_in_call(j) : borrow_in_program(j);
+    int in_call = !j->pivot || (mt_arch_restarts(&j->regs) && !j->interrupted);
+    int stage = in_call ? borrow_in_call(j) : borrow_in_program(j);
     if (stage != MT_INJECT_OK)
         return stage;
     stage = make_uffd(j, uffd);
