@@ -84,7 +84,7 @@ static inline int mt_arch_interrupted(const mt_regs *regs) {
 /* Makes it go on like the others, unless a handler of the program's comes first: then it says EINTR. */
 static inline void mt_arch_restart(mt_regs *regs) { regs->rax = (unsigned long long)-KERNEL_ERESTARTNOHAND; }
 
-/* Of a thread at the entry of a call: back to just before it, as number. */
+/* Of a thread in a call, or at its entry: back to just before it, as number. */
 static inline void mt_arch_rewind(mt_regs *regs, int64_t number) {
     regs->rip -= MT_SYSCALL_SIZE;
     regs->rax = (unsigned long long)number;
@@ -145,6 +145,13 @@ static inline void mt_arch_call(mt_regs *regs, uint64_t code, uint64_t frame, lo
     regs->rsp = frame + MT_FRAME_RETURN;
     regs->orig_rax = (unsigned long long)number;
     regs->rdi = argument;
+}
+
+/* Stopped anywhere else: as above, but it has yet to begin. */
+static inline void mt_arch_begin(mt_regs *regs) {
+    regs->rip -= MT_SYSCALL_SIZE;
+    regs->rax = regs->orig_rax;
+    regs->orig_rax = ~0ull;
 }
 
 /* ---- vector state ------------------------------------------------------------------------------ */

@@ -22,6 +22,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -31,6 +32,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 
 #include "child.h"
 
+#define MOST_LOOKS 200
 #define GRACE_MS 1000 /* what the helper gets beyond its own limits before memtop calls it off */
 
 static int send_fd(int socket, int fd) {
@@ -112,6 +114,18 @@ static void run(mt_job *j, int timeout_ms) {
     }
 }
 
+/* Waits a moment for the thread, on its own by now, to close its descriptor. */
+static void await_close(const mt_job *j) {
+    static const char wanted[] = "anon_inode:[userfaultfd]";
+    char path[64], found[sizeof wanted];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/fd/%d", j->pid, j->tid, j->shared->remote);
+    for (int i = 0; i < MOST_LOOKS; i++) {
+        if (readlink(path, found, sizeof found) != sizeof wanted - 1 || memcmp(found, wanted, sizeof wanted - 1) != 0)
+            return;
+        nanosleep(&(struct timespec){0, 50000}, 0);
+    }
+}
+
 /* Everything that can be looked up before the target is touched.  MT_INJECT_OK, or what is missing. */
 static int prepare(mt_job *j, mt_maps *maps, int *error) {
     int found = maps ? mt_read_layout(j->pid, j->tid, maps) : -ENOMEM;
@@ -144,9 +158,12 @@ static int inject(mt_job *j, int timeout_ms, mt_injection *out) {
     }
     /* Until the helper says otherwise: it was killed. */
     j->shared->result = (mt_injection){.stage = MT_INJECT_TIMEOUT};
+    j->shared->remote = -1;
     j->socket = sockets[1];
     j->limit_ns = timeout_ms * 1000000ll;
     run(j, timeout_ms);
+    if (j->shared->remote >= 0)
+        await_close(j);
     *out = j->shared->result;
     out->tid = j->tid;
     out->uffd = out->stage == MT_INJECT_OK ? receive_fd(sockets[0]) : -1;

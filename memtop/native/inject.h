@@ -30,6 +30,7 @@ enum { MT_UNTOUCHED, MT_CHANGED, MT_CALLED_OFF };
 /* The page that memtop and the helper share. */
 typedef struct {
     _Atomic int phase;
+    int remote; /* the descriptor that the thread closes by itself, when it comes to run */
     mt_injection result;
 } mt_shared;
 
@@ -46,8 +47,8 @@ typedef struct {
     mt_regs regs;        /* where the thread is stopped in its own program */
     uint64_t mask;       /* its signal mask */
     int suspends;        /* its filters are put aside until we let go */
-    int interrupted;     /* our stop made its system call say EINTR */
-    int in_call;         /* it is at the entry of a system call of its own */
+    int stopped;         /* by a signal (SIGSTOP), not by us */
+    int remote;          /* the userfaultfd in the target, or -errno */
     mt_shared *shared;
 } mt_job;
 

@@ -5,174 +5,32 @@
  * step forces a SIGTRAP on the thread, and forcing a signal that is blocked or ignored resets its handler to
  * SIG_DFL and unblocks it: a lasting change to the target.
  */
-#include "inject.h"
+#include "stops.h"
 
 #if MT_CAN_INJECT
 
-#include <elf.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "child.h"
 #include "uffd.h"
 
 /* Names that the C library of an old distribution lacks. */
 #define GET_RSEQ_CONFIGURATION 0x420f
 #define GET_SYSCALL_USER_DISPATCH 0x4211
-#define OPTION_SUSPEND_SECCOMP (1 << 21)
 #define NR_PIDFD_SEND_SIGNAL 424
 #define NR_PIDFD_OPEN 434
 #define NR_PIDFD_GETFD 438
 #define PIDFD_OF_THREAD O_EXCL
 
-#define MASK_SIZE 8 /* bytes of a kernel sigset_t */
-
-int mt_fail(mt_job *j, int stage, int error) {
-    j->shared->result.error = error;
-    return stage;
-}
-
-/* A failed ptrace request: ESRCH means that the thread is no more. */
-static int lost(mt_job *j, int stage) { return mt_fail(j, errno == ESRCH ? MT_INJECT_GONE : stage, errno); }
-
-static long trace(const mt_job *j, int request, void *data) {
-    return ptrace(request, j->tid, (void *)0, data);
-}
-
-static int read_regs(const mt_job *j, mt_regs *regs, size_t *size) {
-    struct iovec io = {regs, sizeof *regs};
-    if (ptrace(PTRACE_GETREGSET, j->tid, (void *)NT_PRSTATUS, &io) != 0)
-        return -1;
-    *size = io.iov_len;
-    return 0;
-}
-
-static int write_regs(const mt_job *j, const mt_regs *regs) {
-    struct iovec io = {(void *)regs, sizeof *regs};
-    return (int)ptrace(PTRACE_SETREGSET, j->tid, (void *)NT_PRSTATUS, &io);
-}
-
-int mt_read_memory(const mt_job *j, uint64_t at, void *to, size_t size) {
-    struct iovec here = {to, size}, there = {(void *)(uintptr_t)at, size};
-    return process_vm_readv(j->tid, &here, 1, &there, 1, 0) == (ssize_t)size ? 0 : -1;
-}
-
-/* ---- stops -------------------------------------------------------------------------------- */
-
-/* Can the thread not be stopped, however long we wait?  Otherwise it is only short of a processor. */
-static int is_uninterruptible(const mt_job *j) {
-    char text[1024];
-    mt_read_task(j->pid, j->tid, "stat", text, sizeof text);
-    const char *name_end = strrchr(text, ')'); /* the name may hold anything */
-    return !name_end || strncmp(name_end, ") D", 3) == 0;
-}
-
-/*
- * Waits for the thread to stop; limit_ns 0: for as long as it takes.  It sleeps rather than spins: on one
- * processor the thread could not run, on two it would be woken on another one, which takes longer.
- *
- * WNOWAIT: a signal that is reported to a tracer is lost if that one takes the report and then ends.
- */
-static int wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
-    const uint64_t child_signal = 1ull << (SIGCHLD - 1);
-    int64_t begin = limit_ns ? mt_now_ns() : 0;
-    for (;;) {
-        siginfo_t found = {0};
-        int options = WSTOPPED | WEXITED | WNOWAIT | __WALL | (limit_ns ? WNOHANG : 0);
-        if (waitid(P_PID, (id_t)j->tid, &found, options) != 0) {
-            if (errno != EINTR)
-                return -ESRCH;
-        } else if (found.si_pid) {
-            *status = found.si_status;
-            return found.si_code == CLD_TRAPPED || found.si_code == CLD_STOPPED ? 0 : -ESRCH;
-        }
-        if (limit_ns) {
-            int64_t passed = mt_now_ns() - begin, left = limit_ns - passed % limit_ns;
-            if (passed >= MT_PATIENCE * limit_ns || (passed >= limit_ns && is_uninterruptible(j)))
-                return -ETIMEDOUT;
-            /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
-            struct timespec limit = {left / 1000000000, left % 1000000000};
-            syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
-        }
-    }
-}
-
-static int is_trap(int status) { return status >> 8 == PTRACE_EVENT_STOP; } /* our interrupt, or a group stop */
-static int is_syscall(int status) { return status == (SIGTRAP | 0x80); }
-/* The signal that a thread is about to receive at this stop, 0 at any other stop. */
-static int signal_of(int status) { return is_trap(status) || is_syscall(status) ? 0 : status & 0x7f; }
-
-static int seize(mt_job *j) {
-    /* Where we may, filters are suspended even if there is none: another thread could set one right now. */
-    uintptr_t options = PTRACE_O_TRACESYSGOOD;
-    j->suspends = trace(j, PTRACE_SEIZE, (void *)(options | OPTION_SUSPEND_SECCOMP)) == 0;
-    if (j->suspends)
-        return MT_INJECT_OK;
-    if (errno == ESRCH || trace(j, PTRACE_SEIZE, (void *)options) != 0)
-        return lost(j, MT_INJECT_SEIZE);
-    return j->filtered ? mt_fail(j, MT_INJECT_SECCOMP, EPERM) : MT_INJECT_OK;
-}
-
 /* Numbers are reused: is this still a thread of the process that the pidfd holds? */
 static int is_same(const mt_job *j) {
     return !(syscall(NR_PIDFD_SEND_SIGNAL, j->pidfd, 0, 0, 0) != 0 && errno == ESRCH) &&
            !(syscall(SYS_tgkill, j->pid, j->tid, 0) != 0 && errno == ESRCH);
-}
-
-/* Stops the thread where the kernel is about to return it to its program. */
-static int stop(mt_job *j) {
-    int64_t deadline = mt_now_ns() + j->limit_ns;
-    if (trace(j, PTRACE_INTERRUPT, 0) != 0)
-        return lost(j, MT_INJECT_STOP);
-    for (;;) {
-        int status, error = wait_stop(j, j->limit_ns, &status);
-        if (error)
-            return mt_fail(j, error == -ESRCH ? MT_INJECT_GONE : MT_INJECT_STOP, -error);
-        if (is_trap(status))
-            return MT_INJECT_OK;
-        /* A signal was already on its way: it goes on to its handler.  This stop took our interrupt with it,
-         * so we ask again, but in a storm of signals not for ever. */
-        int late = mt_now_ns() >= deadline;
-        if (!late && trace(j, PTRACE_INTERRUPT, 0) != 0)
-            return lost(j, MT_INJECT_STOP);
-        if (trace(j, PTRACE_CONT, (void *)(uintptr_t)signal_of(status)) != 0)
-            return lost(j, MT_INJECT_STOP);
-        if (late)
-            return mt_fail(j, MT_INJECT_STOP, ETIMEDOUT);
-    }
-}
-
-/* Goes on until a stop of the wanted kind.  0, or the errno of what came instead; ETIMEDOUT: the thread had
- * not run in all that time (a frozen or starved cgroup), and was stopped where it was. */
-static int resume(mt_job *j, int free) {
-    int signal = 0;
-    for (;;) {
-        int status, late;
-        if (trace(j, PTRACE_SYSCALL, (void *)(uintptr_t)signal) != 0)
-            return errno;
-        late = wait_stop(j, j->limit_ns, &status);
-        if (late == -ETIMEDOUT) {
-            if (trace(j, PTRACE_INTERRUPT, 0) != 0)
-                return errno;
-            late = wait_stop(j, 0, &status) == 0 ? 1 : -ESRCH;
-        }
-        if (late < 0)
-            return ESRCH;
-        if (is_syscall(status))
-            return 0;
-        signal = signal_of(status);
-        if (late && !signal)
-            return ETIMEDOUT;
-        if (!free && signal != 0 && signal != SIGSTOP) /* all others are blocked: a fault in borrowed code */
-            return EFAULT;
-    }
 }
 
 /* ---- where the thread is in its own program ------------------------------------------------------ */
@@ -204,18 +62,17 @@ static int by_syscall(const mt_job *j) {
  * thread goes on with. */
 static int save(mt_job *j) {
     size_t size;
-    if (read_regs(j, &j->regs, &size) != 0)
-        return lost(j, MT_INJECT_REGISTERS);
+    if (mt_read_regs(j, &j->regs, &size) != 0)
+        return mt_lost(j, MT_INJECT_REGISTERS);
     if (mt_arch_compat(&j->regs, size))
         return mt_fail(j, MT_INJECT_COMPAT, 0);
-    j->interrupted = mt_arch_interrupted(&j->regs) && by_syscall(j);
-    if (j->interrupted) {
+    if (mt_arch_interrupted(&j->regs) && by_syscall(j)) {
         mt_arch_restart(&j->regs);
-        if (write_regs(j, &j->regs) != 0)
-            return lost(j, MT_INJECT_REGISTERS);
+        if (mt_write_regs(j, &j->regs) != 0)
+            return mt_lost(j, MT_INJECT_REGISTERS);
     }
-    if (ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MASK_SIZE, &j->mask) != 0)
-        return lost(j, MT_INJECT_REGISTERS);
+    if (mt_read_mask(j, &j->mask) != 0)
+        return mt_lost(j, MT_INJECT_REGISTERS);
     return MT_INJECT_OK;
 }
 
@@ -245,25 +102,40 @@ static int check(mt_job *j) {
 
 /* ---- borrowing it -------------------------------------------------------------------------------- */
 
-static int write_mask(const mt_job *j, uint64_t mask) {
-    return (int)ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MASK_SIZE, &mask);
-}
-
 static int resume_failed(mt_job *j, int error) {
     int stage = error == ESRCH ? MT_INJECT_GONE : error == ETIMEDOUT ? MT_INJECT_STOP : MT_INJECT_GADGET;
     return mt_fail(j, stage, error);
 }
 
-/* From a call that restarts: lets the thread make it again, and stops it at the entry. */
+/* From where it is. */
+static int borrow_here(mt_job *j) {
+    if (!mt_arch_restarts(&j->regs))
+        abort_rseq(j);
+    mt_regs regs = j->regs;
+    /* What the kernel knows of how much of a timeout is left, rt_sigreturn makes it forget: it would begin anew. */
+    if (mt_arch_restarts(&regs))
+        mt_arch_rewind(&regs, mt_arch_number(&regs));
+    int stage = mt_frame_write(j, &regs);
+    if (stage != MT_INJECT_OK)
+        return stage;
+    regs = j->regs;
+    mt_arch_pivot(&regs, j->pivot, j->frame);
+    if (mt_write_regs(j, &regs) != 0 || mt_write_mask(j, ~0ull) != 0)
+        return mt_lost(j, MT_INJECT_REGISTERS);
+    int error = mt_resume(j, 0);
+    return error ? resume_failed(j, error) : MT_INJECT_OK;
+}
+
+/* From the entry of the next system call that it makes. */
 static int borrow_in_call(mt_job *j) {
     size_t size;
     int64_t number = mt_arch_number(&j->regs);
-    int restarts = mt_arch_restarts(&j->regs), error = resume(j, 1);
+    int restarts = mt_arch_restarts(&j->regs), error = j->stopped ? EAGAIN : mt_resume(j, 1);
     if (error)
-        return error == ESRCH ? lost(j, MT_INJECT_GONE) : mt_fail(j, MT_INJECT_STOP, error);
-    if (read_regs(j, &j->regs, &size) != 0 ||
-        ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MASK_SIZE, &j->mask) != 0)
-        return lost(j, MT_INJECT_REGISTERS);
+        return error == ESRCH ? mt_lost(j, MT_INJECT_GONE) : mt_fail(j, MT_INJECT_STOP, error);
+    if (mt_read_regs(j, &j->regs, &size) != 0 ||
+        mt_read_mask(j, &j->mask) != 0)
+        return mt_lost(j, MT_INJECT_REGISTERS);
     if (mt_arch_compat(&j->regs, size) || !by_syscall(j))
         return mt_fail(j, MT_INJECT_COMPAT, 0);
     if (mt_arch_number(&j->regs) != MT_NR_RESTART_SYSCALL)
@@ -271,32 +143,13 @@ static int borrow_in_call(mt_job *j) {
     else if (!restarts)
         return mt_fail(j, MT_INJECT_STOP, EAGAIN); /* of which call is not known */
     mt_regs regs = j->regs;
-    /* What the kernel knows of how much of a timeout is left, rt_sigreturn makes it forget: it would begin anew. */
     mt_arch_rewind(&regs, number);
     int stage = mt_frame_write(j, &regs);
     if (stage != MT_INJECT_OK)
         return stage;
     regs = j->regs;
     mt_arch_heal(&regs, j->frame);
-    j->in_call = 1;
-    return write_regs(j, &regs) == 0 && write_mask(j, ~0ull) == 0 ? MT_INJECT_OK : lost(j, MT_INJECT_REGISTERS);
-}
-
-/* From anywhere else in its program, and from a call that says EINTR: a tracer's end at its entry would make it. */
-static int borrow_in_program(mt_job *j) {
-    if (j->interrupted)
-        mt_arch_rewind(&j->regs, mt_arch_number(&j->regs));
-    else
-        abort_rseq(j);
-    int stage = mt_frame_write(j, &j->regs);
-    if (stage != MT_INJECT_OK)
-        return stage;
-    mt_regs regs = j->regs;
-    mt_arch_pivot(&regs, j->pivot, j->frame);
-    if (write_regs(j, &regs) != 0 || write_mask(j, ~0ull) != 0)
-        return lost(j, MT_INJECT_REGISTERS);
-    int error = resume(j, 0);
-    return error ? resume_failed(j, error) : MT_INJECT_OK;
+    return mt_write_regs(j, &regs) == 0 && mt_write_mask(j, ~0ull) == 0 ? MT_INJECT_OK : mt_lost(j, MT_INJECT_REGISTERS);
 }
 
 /* Runs number(argument) in the thread, from the entry of rt_sigreturn to its end. */
@@ -304,10 +157,10 @@ static int call(mt_job *j, long number, uint64_t argument, int64_t *answer) {
     mt_regs regs = j->regs;
     size_t size;
     mt_arch_call(&regs, j->code, j->frame, number, argument);
-    if (write_regs(j, &regs) != 0)
+    if (mt_write_regs(j, &regs) != 0)
         return errno;
-    int error = resume(j, 0);
-    if (error == 0 && read_regs(j, &regs, &size) != 0)
+    int error = mt_resume(j, 0);
+    if (error == 0 && mt_read_regs(j, &regs, &size) != 0)
         error = errno;
     if (error == 0 && mt_arch_ip(&regs) != j->code + MT_SYSCALL_SIZE)
         error = EFAULT;
@@ -316,72 +169,90 @@ static int call(mt_job *j, long number, uint64_t argument, int64_t *answer) {
 }
 
 /* The thread's own pidfd where the kernel has such (6.9): a leader that has ended has no descriptors left. */
-static int fetch(mt_job *j, int remote) {
-    int pidfd = j->tid == j->pid ? -1 : (int)syscall(NR_PIDFD_OPEN, j->tid, PIDFD_OF_THREAD);
-    return (int)syscall(NR_PIDFD_GETFD, pidfd < 0 ? j->pidfd : pidfd, remote, 0);
+static int fetch(const mt_job *j, int remote) {
+    int own = j->tid == j->pid ? -1 : (int)syscall(NR_PIDFD_OPEN, j->tid, PIDFD_OF_THREAD);
+    int fd = (int)syscall(NR_PIDFD_GETFD, own < 0 ? j->pidfd : own, remote, 0), error = errno;
+    if (own >= 0)
+        close(own);
+    errno = error;
+    return fd;
 }
 
-/* From the entry of rt_sigreturn to its next one. */
+/* From the entry of rt_sigreturn to the end of userfaultfd(). */
 static int make_uffd(mt_job *j, int *uffd) {
-    int64_t remote = -1, closed;
+    int64_t remote = -1;
     int error = call(j, SYS_userfaultfd, UFFD_FLAGS, &remote);
     if (error)
         return resume_failed(j, error);
-    if (remote >= 0)
-        *uffd = fetch(j, (int)remote);
-    int fetched = remote < 0 ? 0 : *uffd < 0 ? errno : 0;
-    error = resume(j, 0);
-    if (error == 0 && remote >= 0)
-        error = call(j, SYS_close, (uint64_t)remote, &closed);
-    if (error == 0 && remote >= 0)
-        error = resume(j, 0);
-    if (error)
-        return resume_failed(j, error);
+    j->remote = (int)remote;
     if (remote < 0)
         return mt_fail(j, MT_INJECT_CALL, (int)-remote);
-    return fetched ? mt_fail(j, MT_INJECT_FETCH, fetched) : MT_INJECT_OK;
+    *uffd = fetch(j, (int)remote);
+    return *uffd < 0 ? mt_fail(j, MT_INJECT_FETCH, errno) : MT_INJECT_OK;
 }
 
-/* At the entry of rt_sigreturn: the thread makes its own call instead, as it was about to do. */
-static int give_call_back(mt_job *j) {
-    return write_mask(j, j->mask) == 0 && write_regs(j, &j->regs) == 0 ? MT_INJECT_OK : lost(j, MT_INJECT_REGISTERS);
+/* From there: the thread closes its descriptor, and gives itself back, all on its own. */
+static int leave_to_itself(mt_job *j) {
+    mt_regs regs = j->regs;
+    if (j->remote < 0)
+        return 0;
+    mt_arch_call(&regs, j->code, j->frame, SYS_close, (uint64_t)j->remote);
+    mt_arch_begin(&regs);
+    j->shared->remote = j->remote;
+    return mt_write_regs(j, &regs);
 }
 
-/* Lets go of it, wherever it stopped.  Not PTRACE_DETACH, which leaves a thread with the mark that a signal is
- * there: epoll_wait, about to begin, would say EINTR.  The end of this process detaches it without. */
-static int let_go(const mt_job *j) {
-    if (j->suspends && trace(j, PTRACE_SETOPTIONS, (void *)(uintptr_t)PTRACE_O_TRACESYSGOOD) != 0)
+/* From there to the end of close(). */
+static int close_remote(mt_job *j) {
+    int64_t closed;
+    int error = j->remote >= 0 ? mt_resume(j, 0) : 0;
+    return error == 0 && j->remote >= 0 ? call(j, SYS_close, (uint64_t)j->remote, &closed) : error;
+}
+
+/* From there: with a stop where the kernel restarts a call, as the first one was. */
+static int give_back_here(mt_job *j) {
+    int status;
+    mt_regs regs = j->regs;
+    if (close_remote(j) != 0 || mt_trace(j, PTRACE_INTERRUPT, 0) != 0 || mt_trace(j, PTRACE_CONT, 0) != 0 ||
+        mt_wait_stop(j, 0, &status) != 0 || !mt_is_trap(status))
         return -1;
-    return (int)trace(j, PTRACE_CONT, 0);
+    mt_arch_pivot(&regs, j->pivot, j->frame);
+    return mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0 || mt_write_regs(j, &j->regs) != 0 ? -1 : 0;
+}
+
+/* From there: with a stop at the entry of rt_sigreturn, which becomes the call that it was about to make. */
+static int give_back_in_call(mt_job *j) {
+    return close_remote(j) != 0 || mt_resume(j, 0) != 0 || mt_write_mask(j, j->mask) != 0 || mt_write_regs(j, &j->regs) != 0
+               ? -1 : 0;
 }
 
 /*
  * At every moment of this we may be killed, and then the thread runs on with what it has got so far.
  *
- *   at the entry of a call of its own              at any other place
- *   nothing: it makes that call                    nothing
- *   rt_sigreturn in its place                      `leave; ret` to rt_sigreturn.  A signal that comes first is
- *                                                  handled where it would have been, and returns to here
- *   all signals blocked: rt_sigreturn brings the mask, too, here and from now on
- *                                                  and stopped at the entry of rt_sigreturn
- *   userfaultfd in its place: that, then `ret` to `pop rax; ret` and rt_sigreturn
- *   close likewise
- *   (giving back) its mask: rt_sigreturn           nothing: rt_sigreturn it is
- *   its registers: it makes the call
+ *   where it is                                      at the entry of a call of its own
+ *   nothing: the kernel restarts its call            nothing: it makes that call
+ *   `leave; ret` to rt_sigreturn.  A signal that     rt_sigreturn in its place
+ *   comes first is handled where it would have
+ *   been, and returns to here
+ *   all signals blocked: rt_sigreturn brings the mask, too, from now on
+ *   stopped at the entry of rt_sigreturn
+ *   userfaultfd in its place, then `ret` to `pop rax; ret` and rt_sigreturn
+ *   close likewise; from its own code, that is the way it goes, whether we live or not
+ *   `leave; ret` again, then its mask
+ *   its registers: the kernel restarts its call      its mask, then its call in place of rt_sigreturn
  *
  * At an entry no signal is handled before the call was made.  A seccomp filter, suspended as long as we live, was
  * asked about all three calls.
  */
 static int borrow(mt_job *j, int *uffd) {
-    int in_call = !j->pivot || (mt_arch_restarts(&j->regs) && !j->interrupted);
-    int stage = in_call ? borrow_in_call(j) : borrow_in_program(j);
-    if (stage != MT_INJECT_OK)
+    int exactly = mt_arch_restarts(&j->regs) || j->stopped; /* rt_sigreturn is not quite the same as a restart */
+    int stage = j->pivot ? borrow_here(j) : borrow_in_call(j);
+    if (stage == MT_INJECT_OK)
+        stage = make_uffd(j, uffd);
+    if (stage != MT_INJECT_OK && stage != MT_INJECT_CALL && stage != MT_INJECT_FETCH)
         return stage;
-    stage = make_uffd(j, uffd);
-    int error = j->shared->result.error, ready = stage == MT_INJECT_OK || stage == MT_INJECT_CALL || stage == MT_INJECT_FETCH;
-    if (ready && j->in_call && give_call_back(j) != MT_INJECT_OK)
-        return MT_INJECT_GONE;
-    return mt_fail(j, stage, error);
+    int error = !j->pivot ? give_back_in_call(j) : exactly ? give_back_here(j) : leave_to_itself(j);
+    return error ? mt_lost(j, MT_INJECT_GONE) : stage;
 }
 
 /* The first use of a library function looks it up, the first touch of a page after a fork copies it: neither
@@ -392,10 +263,10 @@ static void rehearse(const mt_job *j) {
     size_t size;
     int status;
     nobody.tid = 0;
-    read_regs(&nobody, &nobody.regs, &size);
-    write_regs(&nobody, &nobody.regs);
+    mt_read_regs(&nobody, &nobody.regs, &size);
+    mt_write_regs(&nobody, &nobody.regs);
     mt_read_memory(j, j->code, code, sizeof code);
-    wait_stop(&nobody, 1, &status);
+    mt_wait_stop(&nobody, 1, &status);
     syscall(SYS_tgkill, 0, 0, 0);
 }
 
@@ -406,9 +277,9 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     rehearse(j);
     mt_await_moment(j->pid, j->tid);
     int64_t begin = mt_now_ns();
-    int stage = seize(j);
+    int stage = mt_seize(j);
     if (stage == MT_INJECT_OK)
-        stage = stop(j);
+        stage = mt_stop(j);
     if (stage != MT_INJECT_OK)
         return stage; /* it runs: our exit lets go of it */
     stage = save(j);
@@ -417,7 +288,7 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     if (stage == MT_INJECT_OK)
         stage = borrow(j, uffd);
     /* Wherever it stopped, if something went wrong: it goes on, or gives itself back. */
-    if (let_go(j) != 0 && stage == MT_INJECT_OK)
+    if (mt_let_go(j) != 0 && stage == MT_INJECT_OK)
         stage = mt_fail(j, MT_INJECT_GONE, ESRCH);
     j->shared->result.stop_ns = mt_now_ns() - begin;
     return stage;
