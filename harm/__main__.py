@@ -47,6 +47,7 @@ class Bench:
         self._scratch: Path | None = None
         self._points: list[str] = []
         self._life = self._stop = 0.001
+        self._late = False  # the thread of the last one may come to run, and make its descriptor, only now
 
     def open(self) -> None:
         """Starts it, and measures an injection, once. Raises Missing."""
@@ -83,7 +84,7 @@ class Bench:
         except (ProcessLookupError, TimeoutError) as error:
             outcome = Outcome(point=f"random in {blow.when}", words=f"harness: {error}")
         killed = outcome.fell and blow.who in ("injector", "both")
-        harm = target.aftermath(1 if killed else 0, masks)
+        harm = target.aftermath(killed + self._late, masks)
         if outcome.left:
             harm = harm or "the injector did not end"
         eintr = target.interrupted() - interrupted
@@ -93,6 +94,7 @@ class Bench:
             point=outcome.point, fell=outcome.fell, words=outcome.words, stop_s=outcome.stop_s, harm=harm
         )
         record["left"], record["eintr"] = target.left - before, eintr
+        self._late = killed and record["left"] == 0
         if harm is not None or target.left > MOST_LEFT:
             self.close()
         return record

@@ -23,22 +23,23 @@
 #define NT_SHADOW_STACK 0x204
 /* Below the frame in a stack that does not grow: a signal can come while the thread is on its way there. */
 #define ROOM 4
+#define MOST_PAGES 8
 #define GAP (256 * MT_PAGE) /* that the kernel keeps below a growing stack (stack_guard_gap) */
 #define PRESENT_OR_SWAPPED (3ull << 62) /* Documentation/admin-guide/mm/pagemap.rst */
 #define MARK 0x656d617266706f74ull
-#define FRAME_AT ((2 * sizeof(uint64_t) + sizeof(mt_frame) + MT_VECTORS_ALIGN - 1) / MT_VECTORS_ALIGN * \
+#define FRAME_AT ((4 * sizeof(uint64_t) + sizeof(mt_frame) + MT_VECTORS_ALIGN - 1) / MT_VECTORS_ALIGN * \
                   MT_VECTORS_ALIGN - sizeof(mt_frame))
 #define VECTORS_AT (FRAME_AT + sizeof(mt_frame))
 
 /* What is written.  The mark and the sum say that it is a frame of ours, which nobody changed since. */
 typedef struct {
-    uint64_t mark, sum, rest[MT_PAGE / 8 - 2];
+    uint64_t mark, sum, state, pivot, rest[MT_PAGE / 8 - 4];
 } page_image;
 
 static page_image image __attribute__((aligned(MT_VECTORS_ALIGN)));
 
 static uint64_t sum_of(const page_image *page) {
-    uint64_t sum = page->mark;
+    uint64_t sum = page->mark + page->pivot;
     for (size_t i = 0; i < sizeof page->rest / 8; i++)
         sum = (sum ^ page->rest[i]) * 0x9e3779b97f4a7c15ull, sum ^= sum >> 29;
     return sum;
@@ -82,39 +83,47 @@ static const mt_mapping *thread_stack(const mt_job *j) {
     return stack;
 }
 
-/* Is there nothing in count pages from start on?  last may be a frame that an earlier injection left. */
-static int is_free(const mt_job *j, uint64_t start, size_t count) {
-    uint64_t entries[ROOM + 1];
-    size_t size = count * sizeof *entries;
+/* Is this page a frame of an earlier injection, and the thread done with it?  If that one was killed, the thread may
+ * be on the way still: stopped before it came to run, or in a handler that returns to that way. */
+static int is_over(const mt_job *j, uint64_t page) {
+    if (mt_read_memory(j, page, &image, sizeof image) != 0 || image.mark != MARK || image.sum != sum_of(&image))
+        return 0;
+    int on_the_way = mt_arch_sp(&j->regs) - page < MT_PAGE || mt_arch_ip(&j->regs) == image.pivot;
+    return image.state == MT_FRAME_OVER || (image.state == MT_FRAME_ALONE && !on_the_way);
+}
+
+/* The first of some pages from start on that is free, after room others that were never touched; or 0. */
+static uint64_t first_free(const mt_job *j, uint64_t start, size_t room, size_t pages) {
+    uint64_t entries[ROOM + MOST_PAGES], size = (room + pages) * sizeof *entries;
     if (pread(j->pagemap, entries, size, (off_t)(start / MT_PAGE * sizeof *entries)) != (ssize_t)size)
         return 0;
-    for (size_t i = 0; i + 1 < count; i++)
-        if (entries[i] & PRESENT_OR_SWAPPED)
+    for (size_t i = 0; i < room + pages; i++) {
+        uint64_t page = start + i * MT_PAGE;
+        int touched = (entries[i] & PRESENT_OR_SWAPPED) != 0;
+        if (i < room && touched)
             return 0;
-    if (!(entries[count - 1] & PRESENT_OR_SWAPPED))
-        return 1;
-    uint64_t last = start + (count - 1) * MT_PAGE;
-    return mt_read_memory(j, last, &image, sizeof image) == 0 && image.mark == MARK && image.sum == sum_of(&image);
+        if (i >= room && (!touched || is_over(j, page)))
+            return page;
+    }
+    return 0;
 }
 
 /* A page for the frame, or 0. */
 static uint64_t find_page(const mt_job *j) {
-    if (j->tid == j->pid && j->stack) {
-        uint64_t lowest = j->stack->start;
-        if (is_free(j, lowest, 1))
-            return lowest;
-        /* All of it was in use once.  The kernel lets it grow by a page, as it does for the thread itself. */
-        lowest -= MT_PAGE;
-        if (j->stack > mt_maps_items(j->maps) && j->stack[-1].end + GAP > lowest)
-            return 0;
-        if (!is_free(j, lowest, 1) || ptrace(PTRACE_POKEDATA, j->tid, (void *)(uintptr_t)lowest, (void *)0) != 0)
-            return 0;
-        return lowest;
-    }
-    const mt_mapping *stack = thread_stack(j);
-    if (!stack || stack->end - stack->start <= (ROOM + 1) * MT_PAGE || !is_free(j, stack->start, ROOM + 1))
+    const mt_mapping *stack = j->tid == j->pid && j->stack ? j->stack : thread_stack(j);
+    if (!stack)
         return 0;
-    return stack->start + ROOM * MT_PAGE;
+    size_t room = stack == j->stack ? 0 : ROOM, pages = (stack->end - stack->start) / MT_PAGE;
+    if (pages <= room)
+        return 0;
+    uint64_t page = first_free(j, stack->start, room, pages - room < MOST_PAGES ? pages - room : MOST_PAGES);
+    if (page || stack != j->stack)
+        return page;
+    /* All of it was in use once.  The kernel lets it grow by a page, as it does for the thread itself. */
+    page = stack->start - MT_PAGE;
+    if ((stack > mt_maps_items(j->maps) && stack[-1].end + GAP > page) || first_free(j, page, 0, 1) == 0)
+        return 0;
+    return ptrace(PTRACE_POKEDATA, j->tid, (void *)(uintptr_t)page, (void *)0) == 0 ? page : 0;
 }
 
 /* ---- what ------------------------------------------------------------------------------------------- */
@@ -159,12 +168,20 @@ int mt_frame_write(mt_job *j, const mt_regs *regs) {
     frame->load = j->load;
     frame->call = j->code;
     image.mark = MARK;
+    image.pivot = j->pivot;
+    image.state = j->pivot ? MT_FRAME_SHARED : MT_FRAME_ALONE;
     image.sum = sum_of(&image);
     j->frame = page + FRAME_AT;
     struct iovec here = {&image, sizeof image}, there = {(void *)(uintptr_t)page, sizeof image};
     if (process_vm_writev(j->tid, &here, 1, &there, 1, 0) != (ssize_t)sizeof image)
         return mt_fail(j, MT_INJECT_STACK, EFAULT);
     return MT_INJECT_OK;
+}
+
+int mt_frame_set(const mt_job *j, uint64_t state) {
+    struct iovec here = {&state, sizeof state};
+    struct iovec there = {(void *)(uintptr_t)(j->frame - FRAME_AT + offsetof(page_image, state)), sizeof state};
+    return process_vm_writev(j->tid, &here, 1, &there, 1, 0) == (ssize_t)sizeof state ? 0 : -1;
 }
 
 #endif

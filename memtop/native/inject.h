@@ -66,6 +66,11 @@ const mt_mapping *mt_main_stack(const mt_maps *maps);
 /* Writes the frame that gives the stopped thread back with regs and job->mask.  Returns MT_INJECT_*. */
 int mt_frame_write(mt_job *job, const mt_regs *regs);
 
+/* Who may need the frame: a handler that returns to the way there, too; the thread, only while it is on that way;
+ * nobody. */
+enum { MT_FRAME_SHARED = 1, MT_FRAME_ALONE, MT_FRAME_OVER };
+int mt_frame_set(const mt_job *job, uint64_t state);
+
 /* filter.c: would the stopped thread survive the calls if its filters were not suspended? */
 int mt_filters_harmless(int tid);
 struct sock_filter;

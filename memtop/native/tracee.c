@@ -120,7 +120,7 @@ static int borrow_here(mt_job *j) {
         return stage;
     regs = j->regs;
     mt_arch_pivot(&regs, j->pivot, j->frame);
-    if (mt_write_regs(j, &regs) != 0 || mt_write_mask(j, ~0ull) != 0)
+    if (mt_write_regs(j, &regs) != 0 || mt_write_mask(j, ~0ull) != 0 || mt_frame_set(j, MT_FRAME_ALONE) != 0)
         return mt_lost(j, MT_INJECT_REGISTERS);
     int error = mt_resume(j, 0);
     return error ? resume_failed(j, error) : MT_INJECT_OK;
@@ -217,7 +217,9 @@ static int give_back_here(mt_job *j) {
         mt_wait_stop(j, 0, &status) != 0 || !mt_is_trap(status))
         return -1;
     mt_arch_pivot(&regs, j->pivot, j->frame);
-    return mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0 || mt_write_regs(j, &j->regs) != 0 ? -1 : 0;
+    if (mt_frame_set(j, MT_FRAME_SHARED) != 0 || mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0)
+        return -1;
+    return mt_write_regs(j, &j->regs) != 0 || mt_frame_set(j, MT_FRAME_OVER) != 0 ? -1 : 0;
 }
 
 /* From there: with a stop at the entry of rt_sigreturn, which becomes the call that it was about to make. */
