@@ -28,11 +28,13 @@ class Blow:
         when: ``step``: the injector is stopped at each system call, and the blow falls at one of these
             stops; ``window``: some time after it asked for the target; ``life``: some time after its start.
         at: which stop (from 0), or the time in seconds.
+        begin: the name of the stop to count from.
     """
 
     who: str
     when: str
     at: float
+    begin: str = ""
 
 
 @dataclass
@@ -111,7 +113,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
     if blow.when == "life":
         _run_free(injector, memtop, blow, outcome)
         return
-    namer, step = trace.Namer(), 0
+    namer, step = trace.Namer(), 0 if not blow.begin else -1
     trace.resume(injector, to_syscall=True)
     while os.WIFSTOPPED(status := trace.wait(injector)):
         if trace.at_syscall(status):
@@ -120,6 +122,8 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
             if blow.when == "window" and point.startswith(f"before {trace.SEIZES} "):
                 _run_free(injector, memtop, blow, outcome)
                 return
+            if step < 0 and point == blow.begin:
+                step = 0
             if blow.when == "step" and step == blow.at:
                 outcome.point, outcome.fell = point, True
                 _hit(injector, memtop, blow)
@@ -127,7 +131,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
                     trace.resume(injector)
                 _see_off(injector, outcome)
                 return
-            step += 1
+            step += step >= 0
         trace.resume(injector, to_syscall=True, signal_number=trace.signal_at(status))
 
 

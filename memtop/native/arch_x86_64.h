@@ -34,6 +34,8 @@ static inline int mt_arch_compat(const mt_regs *regs, size_t size) {
 static inline uint64_t mt_arch_ip(const mt_regs *regs) { return regs->rip; }
 static inline void mt_arch_set_ip(mt_regs *regs, uint64_t ip) { regs->rip = ip; }
 static inline uint64_t mt_arch_sp(const mt_regs *regs) { return regs->rsp; }
+/* On the way to a frame, by mt_arch_pivot, it points there. */
+static inline uint64_t mt_arch_base(const mt_regs *regs) { return regs->rbp; }
 static inline int64_t mt_arch_result(const mt_regs *regs) { return (int64_t)regs->rax; }
 static inline int64_t mt_arch_number(const mt_regs *regs) { return (int64_t)regs->orig_rax; }
 /* The thread pointer.  The C libraries keep there, too, the address itself. */

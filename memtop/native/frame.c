@@ -23,7 +23,7 @@
 #define NT_SHADOW_STACK 0x204
 /* Below the frame in a stack that does not grow: a signal can come while the thread is on its way there. */
 #define ROOM 4
-#define MOST_PAGES 8
+#define MOST_PAGES 24
 #define GAP (256 * MT_PAGE) /* that the kernel keeps below a growing stack (stack_guard_gap) */
 #define PRESENT_OR_SWAPPED (3ull << 62) /* Documentation/admin-guide/mm/pagemap.rst */
 #define MARK 0x656d617266706f74ull
@@ -33,13 +33,13 @@
 
 /* What is written.  The mark and the sum say that it is a frame of ours, which nobody changed since. */
 typedef struct {
-    uint64_t mark, sum, state, pivot, rest[MT_PAGE / 8 - 4];
+    uint64_t mark, sum, state, rest[MT_PAGE / 8 - 3];
 } page_image;
 
 static page_image image __attribute__((aligned(MT_VECTORS_ALIGN)));
 
 static uint64_t sum_of(const page_image *page) {
-    uint64_t sum = page->mark + page->pivot;
+    uint64_t sum = page->mark;
     for (size_t i = 0; i < sizeof page->rest / 8; i++)
         sum = (sum ^ page->rest[i]) * 0x9e3779b97f4a7c15ull, sum ^= sum >> 29;
     return sum;
@@ -83,13 +83,27 @@ static const mt_mapping *thread_stack(const mt_job *j) {
     return stack;
 }
 
-/* Is this page a frame of an earlier injection, and the thread done with it?  If that one was killed, the thread may
- * be on the way still: stopped before it came to run, or in a handler that returns to that way. */
-static int is_over(const mt_job *j, uint64_t page) {
-    if (mt_read_memory(j, page, &image, sizeof image) != 0 || image.mark != MARK || image.sum != sum_of(&image))
-        return 0;
-    int on_the_way = mt_arch_sp(&j->regs) - page < MT_PAGE || mt_arch_ip(&j->regs) == image.pivot;
-    return image.state == MT_FRAME_OVER || (image.state == MT_FRAME_ALONE && !on_the_way);
+static int set_state(const mt_job *j, uint64_t page, uint64_t state) {
+    struct iovec here = {&state, sizeof state};
+    struct iovec there = {(void *)(uintptr_t)(page + offsetof(page_image, state)), sizeof state};
+    return process_vm_writev(j->tid, &here, 1, &there, 1, 0) == (ssize_t)sizeof state ? 0 : -1;
+}
+
+/* Into image: is it a frame of an earlier injection? */
+static int is_frame(const mt_job *j, uint64_t page) {
+    return mt_read_memory(j, page, &image, sizeof image) == 0 && image.mark == MARK && image.sum == sum_of(&image);
+}
+
+/* A thread whose injector was killed may not have come to run since, and still be on its way through a frame.  That
+ * one is needed for as long as the new one is, and for longer if that injector is killed, too. */
+static int keep_frame_in_use(const mt_job *j, uint64_t start, uint64_t end) {
+    const uint64_t pointers[] = {mt_arch_sp(&j->regs), mt_arch_base(&j->regs)};
+    for (int i = 0; i < 2; i++) {
+        uint64_t page = pointers[i] & ~(MT_PAGE - 1);
+        if (page >= start && page < end && is_frame(j, page) && set_state(j, page, MT_FRAME_SHARED) != 0)
+            return -1;
+    }
+    return 0;
 }
 
 /* The first of some pages from start on that is free, after room others that were never touched; or 0. */
@@ -102,7 +116,7 @@ static uint64_t first_free(const mt_job *j, uint64_t start, size_t room, size_t 
         int touched = (entries[i] & PRESENT_OR_SWAPPED) != 0;
         if (i < room && touched)
             return 0;
-        if (i >= room && (!touched || is_over(j, page)))
+        if (i >= room && (!touched || (is_frame(j, page) && image.state != MT_FRAME_SHARED)))
             return page;
     }
     return 0;
@@ -116,7 +130,10 @@ static uint64_t find_page(const mt_job *j) {
     size_t room = stack == j->stack ? 0 : ROOM, pages = (stack->end - stack->start) / MT_PAGE;
     if (pages <= room)
         return 0;
-    uint64_t page = first_free(j, stack->start, room, pages - room < MOST_PAGES ? pages - room : MOST_PAGES);
+    pages = pages - room < MOST_PAGES ? pages - room : MOST_PAGES;
+    if (keep_frame_in_use(j, stack->start, stack->start + (room + pages) * MT_PAGE) != 0)
+        return 0;
+    uint64_t page = first_free(j, stack->start, room, pages);
     if (page || stack != j->stack)
         return page;
     /* All of it was in use once.  The kernel lets it grow by a page, as it does for the thread itself. */
@@ -168,7 +185,6 @@ int mt_frame_write(mt_job *j, const mt_regs *regs) {
     frame->load = j->load;
     frame->call = j->code;
     image.mark = MARK;
-    image.pivot = j->pivot;
     image.state = j->pivot ? MT_FRAME_SHARED : MT_FRAME_ALONE;
     image.sum = sum_of(&image);
     j->frame = page + FRAME_AT;
@@ -178,10 +194,6 @@ int mt_frame_write(mt_job *j, const mt_regs *regs) {
     return MT_INJECT_OK;
 }
 
-int mt_frame_set(const mt_job *j, uint64_t state) {
-    struct iovec here = {&state, sizeof state};
-    struct iovec there = {(void *)(uintptr_t)(j->frame - FRAME_AT + offsetof(page_image, state)), sizeof state};
-    return process_vm_writev(j->tid, &here, 1, &there, 1, 0) == (ssize_t)sizeof state ? 0 : -1;
-}
+int mt_frame_set(const mt_job *j, uint64_t state) { return set_state(j, j->frame - FRAME_AT, state); }
 
 #endif

@@ -66,9 +66,9 @@ const mt_mapping *mt_main_stack(const mt_maps *maps);
 /* Writes the frame that gives the stopped thread back with regs and job->mask.  Returns MT_INJECT_*. */
 int mt_frame_write(mt_job *job, const mt_regs *regs);
 
-/* Who may need the frame: a handler that returns to the way there, too; the thread, only while it is on that way;
- * nobody. */
-enum { MT_FRAME_SHARED = 1, MT_FRAME_ALONE, MT_FRAME_OVER };
+/* Who may need the frame: others than the thread as it is now (a handler that returns to the way there, another
+ * frame); only the thread itself, when it is seen to be on that way. */
+enum { MT_FRAME_SHARED = 1, MT_FRAME_ALONE };
 int mt_frame_set(const mt_job *job, uint64_t state);
 
 /* filter.c: would the stopped thread survive the calls if its filters were not suspended? */

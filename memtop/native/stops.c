@@ -94,14 +94,18 @@ static int is_syscall(int status) { return status == (SIGTRAP | 0x80); }
 static int signal_of(int status) { return mt_is_trap(status) || is_syscall(status) ? 0 : status & 0x7f; }
 
 int mt_seize(mt_job *j) {
-    /* Where we may, filters are suspended even if there is none: another thread could set one right now. */
-    uintptr_t options = PTRACE_O_TRACESYSGOOD;
-    j->suspends = mt_trace(j, PTRACE_SEIZE, (void *)(options | OPTION_SUSPEND_SECCOMP)) == 0;
-    if (j->suspends)
-        return MT_INJECT_OK;
-    if (errno == ESRCH || mt_trace(j, PTRACE_SEIZE, (void *)options) != 0)
-        return mt_lost(j, MT_INJECT_SEIZE);
-    return j->filtered ? mt_fail(j, MT_INJECT_SECCOMP, EPERM) : MT_INJECT_OK;
+    return mt_trace(j, PTRACE_SEIZE, (void *)PTRACE_O_TRACESYSGOOD) == 0 ? MT_INJECT_OK : mt_lost(j, MT_INJECT_SEIZE);
+}
+
+static int set_options(const mt_job *j, uintptr_t more) {
+    return (int)mt_trace(j, PTRACE_SETOPTIONS, (void *)(PTRACE_O_TRACESYSGOOD | more));
+}
+
+/* Only while it is stopped: none of its own calls may get past its filters.  Where we may, even if it has none:
+ * another thread could give it one right now. */
+int mt_suspend_filters(mt_job *j) {
+    j->suspends = set_options(j, OPTION_SUSPEND_SECCOMP) == 0;
+    return j->suspends || !j->filtered ? 0 : -1;
 }
 
 /* Stops the thread where the kernel is about to return it to its program. */
@@ -164,7 +168,7 @@ int mt_read_mask(const mt_job *j, uint64_t *mask) {
 /* Lets go of it, wherever it stopped.  Not PTRACE_DETACH, which leaves a thread with the mark that a signal is
  * there: epoll_wait, about to begin, would say EINTR.  The end of this process detaches it without. */
 int mt_let_go(const mt_job *j) {
-    if (j->suspends && mt_trace(j, PTRACE_SETOPTIONS, (void *)(uintptr_t)PTRACE_O_TRACESYSGOOD) != 0)
+    if (j->suspends && set_options(j, 0) != 0)
         return -1;
     return (int)mt_trace(j, PTRACE_CONT, 0);
 }

@@ -18,6 +18,8 @@ int mt_write_mask(const mt_job *job, uint64_t mask);
 /* Begins to trace it, and stops it where the kernel is about to return it to its program.  MT_INJECT_*. */
 int mt_seize(mt_job *job);
 int mt_stop(mt_job *job);
+/* Puts its seccomp filters aside until mt_let_go; -1: it has some, and we may not. */
+int mt_suspend_filters(mt_job *job);
 /* 0 or -errno; status as in siginfo_t. */
 int mt_wait_stop(const mt_job *job, int64_t limit_ns, int *status);
 int mt_is_trap(int status); /* our interrupt, or a group stop */

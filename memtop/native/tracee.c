@@ -89,6 +89,8 @@ static int check(mt_job *j) {
         return mt_fail(j, MT_INJECT_GONE, ESRCH);
     if (ptrace(GET_SYSCALL_USER_DISPATCH, j->tid, (void *)sizeof dispatch, &dispatch) == 0 && dispatch.mode)
         return mt_fail(j, MT_INJECT_SECCOMP, EBUSY); /* its system calls go to its own SIGSYS handler */
+    if (mt_suspend_filters(j) != 0)
+        return mt_fail(j, MT_INJECT_SECCOMP, EPERM);
     if (j->filtered && !mt_filters_harmless(j->tid))
         return mt_fail(j, MT_INJECT_SECCOMP, EACCES);
     if (process_vm_readv(j->tid, &here, 1, there, j->pivot ? 3 : 2, 0) != (ssize_t)size ||
@@ -219,7 +221,7 @@ static int give_back_here(mt_job *j) {
     mt_arch_pivot(&regs, j->pivot, j->frame);
     if (mt_frame_set(j, MT_FRAME_SHARED) != 0 || mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0)
         return -1;
-    return mt_write_regs(j, &j->regs) != 0 || mt_frame_set(j, MT_FRAME_OVER) != 0 ? -1 : 0;
+    return mt_write_regs(j, &j->regs) != 0 || mt_frame_set(j, MT_FRAME_ALONE) != 0 ? -1 : 0;
 }
 
 /* From there: with a stop at the entry of rt_sigreturn, which becomes the call that it was about to make. */
