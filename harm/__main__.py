@@ -102,6 +102,8 @@ class Bench:
     def _thread(self, chance: random.Random | None) -> int:
         """The one that memtop takes, or any that it might."""
         ranked = rank_threads(self._fresh().pid)
+        if self.kind.main_thread:
+            return self._fresh().pid
         if chance is None:
             return ranked[0]
         patient = [t for t in ranked if lib.mt_thread_rank(self._fresh().pid, t) < lib.MT_RANK_NOTICES]

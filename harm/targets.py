@@ -44,13 +44,15 @@ class Kind:
         make: builds what it needs in the first directory, which stays, and may use the second one, which does
             not; the command line, without the state file.
         steady: its mappings, descriptors and signal dispositions never change by themselves.
-        any_thread: not only the main thread is injected into.
+        any_thread: not only the thread that memtop prefers is injected into.
+        main_thread: only the main one, as the others have no stack of their own.
     """
 
     name: str
     make: Callable[[Path, Path], list[str]]
     steady: bool = True
     any_thread: bool = False
+    main_thread: bool = False
 
     def start(self, built: Path, scratch: Path) -> Target:
         """Builds it in one directory if need be, and starts it in the other.
@@ -374,7 +376,7 @@ KINDS = {
         Kind("glibc, 64 threads", _witness("threads", "cc"), any_thread=True),
         Kind("glibc, stack of 1 KiB", _witness("small", "cc")),
         Kind("glibc, guard page near", _witness("guard", "cc")),
-        Kind("Go", _go, steady=False, any_thread=True),
+        Kind("Go", _go, steady=False, main_thread=True),
         Kind("JVM", _java, steady=False, any_thread=True),
         Kind("Node", _node, steady=False, any_thread=True),
         Kind("CPython asyncio", _asyncio, steady=False, any_thread=True),

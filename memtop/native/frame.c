@@ -15,10 +15,13 @@
 
 #include <elf.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "child.h"
 
 #define NT_SHADOW_STACK 0x204
 /* Below the frame in a stack that does not grow: a signal can come while the thread is on its way there. */
@@ -68,19 +71,38 @@ const mt_mapping *mt_main_stack(const mt_maps *maps) {
     return 0;
 }
 
-/* What pthread_create makes: a guard, the stack, and on top of it the thread's own data, to which the thread
- * pointer points, and so does the word that is there. */
-static const mt_mapping *thread_stack(const mt_job *j) {
+/* The mapping that holds address, if it is like what pthread_create makes: a guard below, no file. */
+static const mt_mapping *stack_with(const mt_maps *maps, uint64_t address) {
     const int accessible = MT_PERM_READ | MT_PERM_WRITE | MT_PERM_EXEC;
-    const mt_mapping *stack = mapping_of(j->maps, mt_arch_thread(&j->regs)), *below = stack - 1;
-    uint64_t self;
-    if (!stack || stack == mt_maps_items(j->maps) || stack->inode || below->inode || below->end != stack->start ||
+    const mt_mapping *stack = mapping_of(maps, address), *below = stack - 1;
+    if (!stack || stack == mt_maps_items(maps) || stack->inode || below->inode || below->end != stack->start ||
         (stack->perms & (MT_PERM_READ | MT_PERM_WRITE | MT_PERM_SHARED)) != (MT_PERM_READ | MT_PERM_WRITE) ||
         (below->perms & accessible))
         return 0;
-    if (mt_read_memory(j, mt_arch_thread(&j->regs), &self, sizeof self) != 0 || self != mt_arch_thread(&j->regs))
+    return stack;
+}
+
+/* On top of it is the thread's own data, to which the thread pointer points, and so does the word that is there. */
+static const mt_mapping *thread_stack(const mt_job *j) {
+    const mt_mapping *stack = stack_with(j->maps, mt_arch_thread(&j->regs));
+    uint64_t self;
+    if (!stack || mt_read_memory(j, mt_arch_thread(&j->regs), &self, sizeof self) != 0 ||
+        self != mt_arch_thread(&j->regs))
         return 0;
     return stack;
+}
+
+int mt_frame_likely(const mt_job *j) {
+    char text[256];
+    if (j->tid == j->pid && j->stack)
+        return 1;
+    mt_read_task(j->pid, j->tid, "syscall", text, sizeof text);
+    const char *pc = strrchr(text, ' '), *sp = pc; /* number, arguments, stack pointer, instruction pointer */
+    if (!pc)
+        return 1; /* it runs, or we may not see */
+    while (sp > text && *--sp != ' ')
+        ;
+    return stack_with(j->maps, strtoull(sp, 0, 16)) != 0;
 }
 
 static int set_state(const mt_job *j, uint64_t page, uint64_t state) {

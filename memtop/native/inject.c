@@ -141,7 +141,7 @@ static int prepare(mt_job *j, mt_maps *maps, int *error) {
     j->filtered = is_filtered(j->pid, j->tid);
     j->vectors = mt_arch_layout();
     if (found == 1)
-        return MT_INJECT_OK;
+        return mt_frame_likely(j) ? MT_INJECT_OK : MT_INJECT_STACK;
     return found == -ESRCH || found == -ENOENT ? MT_INJECT_GONE : MT_INJECT_GADGET;
 }
 

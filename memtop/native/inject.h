@@ -63,6 +63,8 @@ int mt_read_memory(const mt_job *job, uint64_t at, void *to, size_t size);
 
 /* frame.c.  [stack], or 0. */
 const mt_mapping *mt_main_stack(const mt_maps *maps);
+/* May the thread have a stack for a frame, as far as that shows from outside?  Go's have none. */
+int mt_frame_likely(const mt_job *job);
 /* Writes the frame that gives the stopped thread back with regs and job->mask.  Returns MT_INJECT_*. */
 int mt_frame_write(mt_job *job, const mt_regs *regs);
 

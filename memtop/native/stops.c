@@ -88,10 +88,10 @@ int mt_wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
     }
 }
 
-int mt_is_trap(int status) { return status >> 8 == PTRACE_EVENT_STOP; } /* our interrupt, or a group stop */
+static int is_trap(int status) { return status >> 8 == PTRACE_EVENT_STOP; } /* our interrupt, or a group stop */
 static int is_syscall(int status) { return status == (SIGTRAP | 0x80); }
 /* The signal that a thread is about to receive at this stop, 0 at any other stop. */
-static int signal_of(int status) { return mt_is_trap(status) || is_syscall(status) ? 0 : status & 0x7f; }
+static int signal_of(int status) { return is_trap(status) || is_syscall(status) ? 0 : status & 0x7f; }
 
 int mt_seize(mt_job *j) {
     return mt_trace(j, PTRACE_SEIZE, (void *)PTRACE_O_TRACESYSGOOD) == 0 ? MT_INJECT_OK : mt_lost(j, MT_INJECT_SEIZE);
@@ -108,16 +108,13 @@ int mt_suspend_filters(mt_job *j) {
     return j->suspends || !j->filtered ? 0 : -1;
 }
 
-/* Stops the thread where the kernel is about to return it to its program. */
-int mt_stop(mt_job *j) {
+int mt_await_trap(mt_job *j) {
     int64_t deadline = mt_now_ns() + j->limit_ns;
-    if (mt_trace(j, PTRACE_INTERRUPT, 0) != 0)
-        return mt_lost(j, MT_INJECT_STOP);
     for (;;) {
         int status, error = mt_wait_stop(j, j->limit_ns, &status);
         if (error)
             return mt_fail(j, error == -ESRCH ? MT_INJECT_GONE : MT_INJECT_STOP, -error);
-        if (mt_is_trap(status)) {
+        if (is_trap(status)) {
             j->stopped = (status & 0x7f) != SIGTRAP;
             return MT_INJECT_OK;
         }

@@ -213,10 +213,9 @@ static int close_remote(mt_job *j) {
 
 /* From there: with a stop where the kernel restarts a call, as the first one was. */
 static int give_back_here(mt_job *j) {
-    int status;
     mt_regs regs = j->regs;
     if (close_remote(j) != 0 || mt_trace(j, PTRACE_INTERRUPT, 0) != 0 || mt_trace(j, PTRACE_CONT, 0) != 0 ||
-        mt_wait_stop(j, 0, &status) != 0 || !mt_is_trap(status))
+        mt_await_trap(j) != MT_INJECT_OK)
         return -1;
     mt_arch_pivot(&regs, j->pivot, j->frame);
     if (mt_frame_set(j, MT_FRAME_SHARED) != 0 || mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0)
@@ -283,7 +282,7 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     int64_t begin = mt_now_ns();
     int stage = mt_seize(j);
     if (stage == MT_INJECT_OK)
-        stage = mt_stop(j);
+        stage = mt_trace(j, PTRACE_INTERRUPT, 0) == 0 ? mt_await_trap(j) : mt_lost(j, MT_INJECT_STOP);
     if (stage != MT_INJECT_OK)
         return stage; /* it runs: our exit lets go of it */
     stage = save(j);
