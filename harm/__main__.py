@@ -119,9 +119,9 @@ class Bench:
         return Blow(who, when, chance.random() * (self._life if when == "life" else self._stop))
 
     def _may_interrupt(self, points: list[str], blow: Blow) -> bool:
-        """Whether the injector was killed after it asked for the stop and before it could undo what that does.
+        """Whether the injector was killed between asking for the stop and undoing what that does.
 
-        In a program without ``leave; ret`` threads are borrowed at the entry of a call: there, the whole time.
+        Where a program has no ``leave; ret`` and threads are borrowed at the entry of a call: any time then.
         """
         if blow.when != "step":
             return True  # at an instant that is not known

@@ -152,7 +152,7 @@ def stack_of(pid: int) -> int:
 
 
 def test_filter_that_only_says_no(needs_root: None, start: Start) -> None:
-    """It is suspended as long as the injector lives; then the call fails, and the thread goes on all the same."""
+    """Suspended as long as the injector lives; then the call fails, and the thread goes on all the same."""
     target = start("denied")
     stops = count_stops(target)
     for at in range(stops):
@@ -173,7 +173,14 @@ def test_no_room_in_any_stack(start: Start) -> None:
 def test_program_without_the_instructions(tmp_path: Path) -> None:
     program, source = tmp_path / "bare", Path(__file__).parent.parent / "targets" / "bare.c"
     compiler = shutil.which("cc") or shutil.which("gcc")
-    options = ["-O2", "-nostdlib", "-static", "-ffreestanding", "-fno-stack-protector", "-fcf-protection=none"]
+    options = [
+        "-O2",
+        "-nostdlib",
+        "-static",
+        "-ffreestanding",
+        "-fno-stack-protector",
+        "-fcf-protection=none",
+    ]
     if (
         compiler is None
         or subprocess.run([compiler, *options, source, "-o", program], check=False).returncode

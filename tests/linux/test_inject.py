@@ -292,7 +292,7 @@ def test_seccomp_filter_that_only_says_no_is_suspended(needs_root: None, start: 
 
 
 def test_seccomp_filter_that_kills(needs_root: None, start: Start) -> None:
-    """Suspended only as long as the injector lives: killed at the wrong moment, it would take the target along."""
+    """Suspended only as long as the injector lives: a kill at the wrong moment would be the target's end."""
     target = start("filtered")
     assert "pain of death" in refused(target).sentence
     target.goes_on()
