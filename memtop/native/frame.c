@@ -128,17 +128,26 @@ static int keep_frame_in_use(const mt_job *j, uint64_t start, uint64_t end) {
     return 0;
 }
 
-/* The first of some pages from start on that is free, after room others that were never touched; or 0. */
+static int is_touched(uint64_t entry) { return (entry & PRESENT_OR_SWAPPED) != 0; }
+
+static int read_entries(const mt_job *j, uint64_t page, uint64_t *entries, size_t count) {
+    ssize_t size = (ssize_t)(count * sizeof *entries);
+    return pread(j->pagemap, entries, (size_t)size, (off_t)(page / MT_PAGE * sizeof *entries)) == size ? 0 : -1;
+}
+
+/* The first of some pages that is free, after room others from start on that were never touched; or 0. */
 static uint64_t first_free(const mt_job *j, uint64_t start, size_t room, size_t pages) {
-    uint64_t entries[ROOM + MOST_PAGES], size = (room + pages) * sizeof *entries;
-    if (pread(j->pagemap, entries, size, (off_t)(start / MT_PAGE * sizeof *entries)) != (ssize_t)size)
+    uint64_t entries[ROOM + 1];
+    if (read_entries(j, start, entries, room + 1) != 0)
         return 0;
-    for (size_t i = 0; i < room + pages; i++) {
-        uint64_t page = start + i * MT_PAGE;
-        int touched = (entries[i] & PRESENT_OR_SWAPPED) != 0;
-        if (i < room && touched)
+    for (size_t i = 0; i < room; i++)
+        if (is_touched(entries[i]))
             return 0;
-        if (i >= room && (!touched || (is_frame(j, page) && image.state != MT_FRAME_SHARED)))
+    for (size_t i = 0; i < pages; i++) {
+        uint64_t page = start + (room + i) * MT_PAGE;
+        if (i > 0 && read_entries(j, page, entries + room, 1) != 0)
+            return 0;
+        if (!is_touched(entries[room]) || (is_frame(j, page) && image.state != MT_FRAME_SHARED))
             return page;
     }
     return 0;

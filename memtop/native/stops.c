@@ -66,10 +66,15 @@ static int is_uninterruptible(const mt_job *j) {
  */
 int mt_wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
     const uint64_t child_signal = 1ull << (SIGCHLD - 1);
-    int64_t begin = limit_ns ? mt_now_ns() : 0;
+    int64_t begin = limit_ns ? mt_now_ns() : 0, left = limit_ns;
     for (;;) {
         siginfo_t found = {0};
         int options = WSTOPPED | WEXITED | WNOWAIT | __WALL | (limit_ns ? WNOHANG : 0);
+        if (limit_ns) {
+            /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
+            struct timespec limit = {left / 1000000000, left % 1000000000};
+            syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
+        }
         if (waitid(P_PID, (id_t)j->tid, &found, options) != 0) {
             if (errno != EINTR)
                 return -ESRCH;
@@ -78,12 +83,10 @@ int mt_wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
             return found.si_code == CLD_TRAPPED || found.si_code == CLD_STOPPED ? 0 : -ESRCH;
         }
         if (limit_ns) {
-            int64_t passed = mt_now_ns() - begin, left = limit_ns - passed % limit_ns;
+            int64_t passed = mt_now_ns() - begin;
             if (passed >= MT_PATIENCE * limit_ns || (passed >= limit_ns && is_uninterruptible(j)))
                 return -ETIMEDOUT;
-            /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
-            struct timespec limit = {left / 1000000000, left % 1000000000};
-            syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
+            left = limit_ns - passed % limit_ns;
         }
     }
 }

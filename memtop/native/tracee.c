@@ -193,29 +193,22 @@ static int make_uffd(mt_job *j, int *uffd) {
     return *uffd < 0 ? mt_fail(j, MT_INJECT_FETCH, errno) : MT_INJECT_OK;
 }
 
-/* From there: the thread closes its descriptor, and gives itself back, all on its own. */
-static int leave_to_itself(mt_job *j) {
+/* From there: the thread is to close its descriptor, and then to give itself back, all on its own. */
+static int begin_close(mt_job *j) {
     mt_regs regs = j->regs;
     if (j->remote < 0)
         return 0;
     mt_arch_call(&regs, j->code, j->frame, SYS_close, (uint64_t)j->remote);
     mt_arch_begin(&regs);
-    j->shared->remote = j->remote;
     return mt_write_regs(j, &regs);
-}
-
-/* From there to the end of close(). */
-static int close_remote(mt_job *j) {
-    int64_t closed;
-    int error = j->remote >= 0 ? mt_resume(j, 0) : 0;
-    return error == 0 && j->remote >= 0 ? call(j, SYS_close, (uint64_t)j->remote, &closed) : error;
 }
 
 /* From there: with a stop where the kernel restarts a call, as the first one was. */
 static int give_back_here(mt_job *j) {
     mt_regs regs = j->regs;
-    if (close_remote(j) != 0 || mt_trace(j, PTRACE_INTERRUPT, 0) != 0 || mt_trace(j, PTRACE_CONT, 0) != 0 ||
-        mt_await_trap(j) != MT_INJECT_OK)
+    if (j->remote >= 0 && (begin_close(j) != 0 || mt_resume(j, 0) != 0))
+        return -1;
+    if (mt_trace(j, PTRACE_INTERRUPT, 0) != 0 || mt_trace(j, PTRACE_CONT, 0) != 0 || mt_await_trap(j) != MT_INJECT_OK)
         return -1;
     mt_arch_pivot(&regs, j->pivot, j->frame);
     if (mt_frame_set(j, MT_FRAME_SHARED) != 0 || mt_write_regs(j, &regs) != 0 || mt_write_mask(j, j->mask) != 0)
@@ -225,8 +218,16 @@ static int give_back_here(mt_job *j) {
 
 /* From there: with a stop at the entry of rt_sigreturn, which becomes the call that it was about to make. */
 static int give_back_in_call(mt_job *j) {
-    return close_remote(j) != 0 || mt_resume(j, 0) != 0 || mt_write_mask(j, j->mask) != 0 || mt_write_regs(j, &j->regs) != 0
-               ? -1 : 0;
+    int error = begin_close(j);
+    for (int left = j->remote >= 0 ? 3 : 1; error == 0 && left > 0; left--) /* close begins, it ends, rt_sigreturn */
+        error = mt_resume(j, 0);
+    return error || mt_write_mask(j, j->mask) != 0 || mt_write_regs(j, &j->regs) != 0 ? -1 : 0;
+}
+
+/* From there: on its own. */
+static int leave_to_itself(mt_job *j) {
+    j->shared->remote = j->remote;
+    return begin_close(j);
 }
 
 /*
