@@ -199,6 +199,13 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
         raise refused_attach(pid, what, error)
     if stage is Stage.SEIZE and error == errno.ENOSYS:
         raise refused_attach(pid, what, error)
+    if stage is Stage.STOP and error == errno.EAGAIN:
+        raise Failed(
+            what,
+            "it is stopped (SIGSTOP) in a place where it can't be borrowed: "
+            "a program without `leave; ret` can only be at a system call of its own",
+            "continue it (SIGCONT) and try again",
+        )
     if stage is Stage.STOP:
         raise Failed(what, _why_unstoppable(tid, timeout_s), "nothing was changed; try again later")
     if stage is Stage.COMPAT:

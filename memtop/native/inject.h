@@ -48,6 +48,7 @@ typedef struct {
     uint64_t mask;       /* its signal mask */
     int suspends;        /* its filters are put aside until we let go */
     int stopped;         /* by a signal (SIGSTOP), not by us */
+    int64_t free_ns;     /* that it ran its own code in between */
     int remote;          /* the userfaultfd in the target, or -errno */
     mt_shared *shared;
 } mt_job;

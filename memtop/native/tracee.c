@@ -132,7 +132,9 @@ static int borrow_here(mt_job *j) {
 static int borrow_in_call(mt_job *j) {
     size_t size;
     int64_t number = mt_arch_number(&j->regs);
+    int64_t begin = mt_now_ns();
     int restarts = mt_arch_restarts(&j->regs), error = j->stopped ? EAGAIN : mt_resume(j, 1);
+    j->free_ns = mt_now_ns() - begin;
     if (error)
         return error == ESRCH ? mt_lost(j, MT_INJECT_GONE) : mt_fail(j, MT_INJECT_STOP, error);
     if (mt_read_regs(j, &j->regs, &size) != 0 ||
@@ -294,7 +296,7 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     /* Wherever it stopped, if something went wrong: it goes on, or gives itself back. */
     if (mt_let_go(j) != 0 && stage == MT_INJECT_OK)
         stage = mt_fail(j, MT_INJECT_GONE, ESRCH);
-    j->shared->result.stop_ns = mt_now_ns() - begin;
+    j->shared->result.stop_ns = mt_now_ns() - begin - j->free_ns;
     return stage;
 }
 

@@ -161,6 +161,29 @@ def test_filter_that_only_says_no(needs_root: None, start: Start) -> None:
     target.finish()
 
 
+@pytest.mark.parametrize("mode", ["nanosleep", "registers", "carved", "wait4"])
+def test_program_without_leave(mode: str, tmp_path: Path) -> None:
+    """A small static one: its threads are borrowed at the entry of a system call."""
+    compiler = shutil.which("musl-gcc")
+    if compiler is None:
+        pytest.skip("missing capability: musl-gcc")
+    program, source = tmp_path / "injectee", Path(__file__).parent.parent / "targets" / "injectee.c"
+    headers = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]
+    options = ["-O2", "-static", "-pthread", *headers]
+    if subprocess.run([compiler, *options, source, "-o", program], check=False).returncode:
+        pytest.skip("missing capability: the kernel's headers, for musl-gcc")
+    assert b"\xc9\xc3" not in program.read_bytes()
+    target = Injectee(program, mode, tmp_path)
+    try:
+        for at in range(count_stops(target)):
+            hit(target, at)
+            target.goes_on()
+        inject(target)
+        target.finish()
+    finally:
+        target.close()
+
+
 def test_no_room_in_any_stack(start: Start) -> None:
     target = start("narrow")
     wait_for(lambda: status(target.pid, "State").startswith("Z"), "a zombie leader")
