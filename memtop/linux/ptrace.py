@@ -202,9 +202,9 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.STOP and error == errno.EAGAIN:
         raise Failed(
             what,
-            "it is stopped (SIGSTOP) in a place where it can't be borrowed: "
-            "a program without `leave; ret` can only be at a system call of its own",
-            "continue it (SIGCONT) and try again",
+            "its code has no `leave; ret`, so that it can be borrowed only when it begins a system call, "
+            "and it began none (it computes, or is stopped)",
+            "nothing was changed; try again later",
         )
     if stage is Stage.STOP:
         raise Failed(what, _why_unstoppable(tid, timeout_s), "nothing was changed; try again later")

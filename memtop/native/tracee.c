@@ -136,9 +136,8 @@ static int borrow_in_call(mt_job *j) {
     int restarts = mt_arch_restarts(&j->regs), error = j->stopped ? EAGAIN : mt_resume(j, 1);
     j->free_ns = mt_now_ns() - begin;
     if (error)
-        return error == ESRCH ? mt_lost(j, MT_INJECT_GONE) : mt_fail(j, MT_INJECT_STOP, error);
-    if (mt_read_regs(j, &j->regs, &size) != 0 ||
-        mt_read_mask(j, &j->mask) != 0)
+        return error == ESRCH ? mt_lost(j, MT_INJECT_GONE) : mt_fail(j, MT_INJECT_STOP, EAGAIN);
+    if (mt_read_regs(j, &j->regs, &size) != 0 || mt_read_mask(j, &j->mask) != 0)
         return mt_lost(j, MT_INJECT_REGISTERS);
     if (mt_arch_compat(&j->regs, size) || !by_syscall(j))
         return mt_fail(j, MT_INJECT_COMPAT, 0);

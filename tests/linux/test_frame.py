@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from harness import descriptors, status, wait_for
 from injectee import Injectee
 
 from harm.strike import Blow, Outcome, strike
-from memtop.linux.errors import KernelCannot
+from memtop.linux.errors import Failed, KernelCannot
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
 
@@ -161,27 +162,46 @@ def test_filter_that_only_says_no(needs_root: None, start: Start) -> None:
     target.finish()
 
 
-@pytest.mark.parametrize("mode", ["nanosleep", "registers", "carved", "wait4"])
-def test_program_without_leave(mode: str, tmp_path: Path) -> None:
-    """A small static one: its threads are borrowed at the entry of a system call."""
+@pytest.fixture
+def start_small(tmp_path: Path) -> Iterator[Start]:
+    """Of a small static program, without `leave; ret`: threads are borrowed when they begin a system call."""
     compiler = shutil.which("musl-gcc")
-    if compiler is None:
-        pytest.skip("missing capability: musl-gcc")
+    if compiler is None or shutil.which("objdump") is None:
+        pytest.skip("missing capability: musl-gcc, objdump")
     program, source = tmp_path / "injectee", Path(__file__).parent.parent / "targets" / "injectee.c"
     headers = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]
     options = ["-O2", "-static", "-pthread", *headers]
     if subprocess.run([compiler, *options, source, "-o", program], check=False).returncode:
         pytest.skip("missing capability: the kernel's headers, for musl-gcc")
-    assert b"\xc9\xc3" not in program.read_bytes()
-    target = Injectee(program, mode, tmp_path)
-    try:
-        for at in range(count_stops(target)):
-            hit(target, at)
-            target.goes_on()
-        inject(target)
-        target.finish()
-    finally:
-        target.close()
+    code = subprocess.run(["objdump", "-d", program], capture_output=True, text=True, check=True).stdout
+    assert not re.search(r"\tleave", code)
+    started: list[Injectee] = []
+
+    def one(mode: str) -> Injectee:
+        started.append(Injectee(program, mode, tmp_path))
+        return started[-1]
+
+    yield one
+    for injectee in started:
+        injectee.close()
+
+
+@pytest.mark.parametrize("mode", ["nanosleep", "alarm", "carved", "wait4"])
+def test_program_without_leave(mode: str, start_small: Start) -> None:
+    target = start_small(mode)
+    for at in range(count_stops(target)):
+        hit(target, at)
+        target.goes_on()
+    inject(target)
+    target.finish()
+
+
+def test_program_without_leave_that_only_computes(start_small: Start) -> None:
+    target = start_small("registers")
+    with target.handle() as process, pytest.raises(Failed, match="it began none"):
+        create_userfaultfd(process)
+    target.goes_on()
+    target.finish()
 
 
 def test_no_room_in_any_stack(start: Start) -> None:
