@@ -165,9 +165,11 @@ int mt_read_mask(const mt_job *j, uint64_t *mask) {
     return (int)ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MASK_SIZE, mask);
 }
 
-/* Lets go of it, wherever it stopped.  Not PTRACE_DETACH, which leaves a thread with the mark that a signal is
- * there: epoll_wait, about to begin, would say EINTR.  The end of this process detaches it without. */
-int mt_let_go(const mt_job *j) {
+int mt_let_go(const mt_job *j, int before_call) {
+    if (!before_call)
+        return (int)mt_trace(j, PTRACE_DETACH, 0);
+    /* PTRACE_DETACH leaves a thread with the mark that a signal is there: epoll_wait, about to begin, would say EINTR.
+     * The end of this process detaches it without, but later: until then its signals wait. */
     if (j->suspends && set_options(j, 0) != 0)
         return -1;
     return (int)mt_trace(j, PTRACE_CONT, 0);

@@ -26,7 +26,8 @@ int mt_wait_stop(const mt_job *job, int64_t limit_ns, int *status);
  * not run in all that time (a frozen or starved cgroup), and was stopped where it was.  Signals that come: free: go
  * on to their handlers; else there can be none but those of a fault in borrowed code. */
 int mt_resume(mt_job *job, int free);
-int mt_let_go(const mt_job *job);
+/* Wherever it stopped; before_call: at the entry of a system call of its own that a signal would interrupt. */
+int mt_let_go(const mt_job *job, int before_call);
 
 #endif
 #endif

@@ -293,7 +293,9 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     if (stage == MT_INJECT_OK)
         stage = borrow(j, uffd);
     /* Wherever it stopped, if something went wrong: it goes on, or gives itself back. */
-    if (mt_let_go(j) != 0 && stage == MT_INJECT_OK)
+    int64_t number = mt_arch_number(&j->regs);
+    int before_call = !j->pivot && (mt_arch_notices(number) || mt_arch_may_notice(number));
+    if (mt_let_go(j, before_call) != 0 && stage == MT_INJECT_OK)
         stage = mt_fail(j, MT_INJECT_GONE, ESRCH);
     j->shared->result.stop_ns = mt_now_ns() - begin - j->free_ns;
     return stage;

@@ -215,8 +215,8 @@ def test_memtop_is_killed_while_it_injects(mode: str, start: Start) -> None:
             time.sleep(random.random() / 50)
             memtop.kill()
             memtop.wait()
-        wait_for(lambda: status(target.pid, "TracerPid") == "0", "no tracer")
         wait_for(lambda: not _helpers(target.pid), "no helper left")
+        wait_for(lambda: status(target.pid, "TracerPid") == "0", "no tracer")  # one that ends has no name
     assert target.trace() == before
     target.goes_on()
     target.finish()
