@@ -76,8 +76,10 @@ def test_killed_at_each_system_call(mode: str, start: Start) -> None:
         assert len(now) - used <= 1, outcome.point
         used = len(now)
     maps_now, table_now, lasting_now = target.trace()
-    assert (without_stack(maps_now), lasting_now) == (without_stack(maps), lasting)
+    assert without_stack(maps_now) == without_stack(maps)
     assert {fd: name for fd, name in table_now.items() if name != USERFAULTFD} == table
+    # In its handlers it blocks their signals: only what lasts is wrong.
+    wait_for(lambda: target.trace()[2] == lasting, f"as it was, {lasting}, not {lasting_now}")
     target.finish()
 
 
