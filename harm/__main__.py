@@ -24,6 +24,8 @@ from typing import Any
 from harm import table, trace
 from harm.strike import Blow, Outcome, strike
 from harm.targets import KINDS, Kind, Missing, Target
+from memtop.linux.threads import rank_threads
+from memtop.native import lib
 
 ROOT = Path(__file__).parent.parent
 PIECE = 50  # injections before the next target has its turn
@@ -45,15 +47,17 @@ class Bench:
         self._scratch: Path | None = None
         self._points: list[str] = []
         self._life = self._stop = 0.001
+        self._late = False  # the thread of the last one may come to run, and make its descriptor, only now
 
     def open(self) -> None:
         """Starts it, and measures an injection, once. Raises Missing."""
         self._fresh()
         if self._points:
             return
-        stepped = [self._strike(None, Blow("nobody", "step", -1)) for _ in range(3)]
+        tid = self._thread(None)
+        stepped = [self._strike(tid, Blow("nobody", "step", -1)) for _ in range(3)]
         self._points = max((outcome.points for outcome in stepped), key=len)
-        free = [self._strike(None, Blow("nobody", "life", 0)) for _ in range(5)]
+        free = [self._strike(tid, Blow("nobody", "life", 0)) for _ in range(5)]
         self._life = median(outcome.life_s or 0.001 for outcome in free)
         self._stop = median(outcome.stop_s or 0.0003 for outcome in free)
 
@@ -63,34 +67,47 @@ class Bench:
             self._target = self.kind.start(self._built, self._scratch)
         return self._target
 
-    def _strike(self, tid: int | None, blow: Blow) -> Outcome:
+    def _strike(self, tid: int, blow: Blow) -> Outcome:
         return strike(self._fresh().pid, tid, blow)
 
     def injection(self, number: int) -> dict[str, Any]:
         """The record of the ``number``-th injection into this kind of target."""
         chance = random.Random(f"{self._seed} {self.kind.name} {number}")
         target = self._fresh()
-        tid = chance.choice(target.threads()) if self.kind.any_thread and number % 2 else None
+        tid = self._thread(chance if self.kind.any_thread and number % 2 else None)
         blow = self._blow(number, chance)
-        stopped = tid or target.pid
-        mask = target.mask(stopped)
+        masks = {t: target.mask(t) for t in {tid, target.pid}}
         record = {"target": self.kind.name, "number": number, "who": blow.who, "when": blow.when}
+        before, interrupted = target.left, target.interrupted()
         try:
             outcome = self._strike(tid, blow)
         except (ProcessLookupError, TimeoutError) as error:
             outcome = Outcome(point=f"random in {blow.when}", words=f"harness: {error}")
-        before = target.left
-        may_leave = 1 if outcome.fell and blow.who in ("injector", "both") else 0
-        harm = target.aftermath(may_leave, stopped, mask)
+        killed = outcome.fell and blow.who in ("injector", "both")
+        harm = target.aftermath(killed + self._late, masks)
         if outcome.left:
             harm = harm or "the injector did not end"
+        eintr = target.interrupted() - interrupted
+        if eintr and not (eintr == 1 and killed and self._may_interrupt(outcome.points, blow)):
+            harm = harm or f"{eintr} calls said EINTR"
         record.update(
             point=outcome.point, fell=outcome.fell, words=outcome.words, stop_s=outcome.stop_s, harm=harm
         )
-        record["left"] = target.left - before
+        record["left"], record["eintr"] = target.left - before, eintr
+        self._late = killed and record["left"] == 0
         if harm is not None or target.left > MOST_LEFT:
             self.close()
         return record
+
+    def _thread(self, chance: random.Random | None) -> int:
+        """The one that memtop takes, or any that it might."""
+        ranked = rank_threads(self._fresh().pid)
+        if self.kind.main_thread:
+            return self._fresh().pid
+        if chance is None:
+            return ranked[0]
+        patient = [t for t in ranked if lib.mt_thread_rank(self._fresh().pid, t) < lib.MT_RANK_NOTICES]
+        return chance.choice(patient or ranked)
 
     def _blow(self, number: int, chance: random.Random) -> Blow:
         turn, place = divmod(number, len(TURNS))
@@ -100,6 +117,16 @@ class Bench:
             nth = turn * len(same) + same.index(place)
             return Blow(who, when, nth * _stride(len(self._points)) % max(1, len(self._points)))
         return Blow(who, when, chance.random() * (self._life if when == "life" else self._stop))
+
+    def _may_interrupt(self, points: list[str], blow: Blow) -> bool:
+        """Whether the injector was killed between asking for the stop and undoing what that does.
+
+        Where a program has no ``leave; ret`` and threads are borrowed at the entry of a call: any time then.
+        """
+        if blow.when != "step":
+            return True  # at an instant that is not known
+        undone = "after SETREGSET 1" in points and not self.kind.name.startswith("musl")
+        return "after INTERRUPT 1" in points and not undone
 
     def close(self) -> None:
         """Ends the target."""

@@ -28,11 +28,13 @@ class Blow:
         when: ``step``: the injector is stopped at each system call, and the blow falls at one of these
             stops; ``window``: some time after it asked for the target; ``life``: some time after its start.
         at: which stop (from 0), or the time in seconds.
+        begin: the name of the stop to count from.
     """
 
     who: str
     when: str
     at: float
+    begin: str = ""
 
 
 @dataclass
@@ -58,8 +60,8 @@ class Outcome:
     points: list[str] = field(default_factory=list)
 
 
-def strike(pid: int, tid: int | None, blow: Blow) -> Outcome:
-    """Injects once into a process, by its thread ``tid`` (None: as memtop chooses)."""
+def strike(pid: int, tid: int, blow: Blow) -> Outcome:
+    """Injects once into a process, by its thread ``tid`` or, if that has no room for it, another."""
     go, report = os.pipe(), os.pipe()
     memtop = os.fork()
     if memtop == 0:
@@ -90,13 +92,12 @@ def strike(pid: int, tid: int | None, blow: Blow) -> Outcome:
     return outcome
 
 
-def _be_memtop(pid: int, tid: int | None, go: int, report: int) -> None:
+def _be_memtop(pid: int, tid: int, go: int, report: int) -> None:
     """In the child: never returns."""
     try:
         signal.alarm(0)
         os.read(go, 1)
-        if tid is not None:
-            injection.choose_thread = lambda pid: tid
+        injection.choose_thread = lambda pid: tid
         try:
             with ProcessHandle.open(pid) as process:
                 answer = {"words": "", "stop_s": injection.create_userfaultfd(process).stop_s}
@@ -112,7 +113,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
     if blow.when == "life":
         _run_free(injector, memtop, blow, outcome)
         return
-    namer, step = trace.Namer(), 0
+    namer, step = trace.Namer(), 0 if not blow.begin else -1
     trace.resume(injector, to_syscall=True)
     while os.WIFSTOPPED(status := trace.wait(injector)):
         if trace.at_syscall(status):
@@ -121,6 +122,8 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
             if blow.when == "window" and point.startswith(f"before {trace.SEIZES} "):
                 _run_free(injector, memtop, blow, outcome)
                 return
+            if step < 0 and point == blow.begin:
+                step = 0
             if blow.when == "step" and step == blow.at:
                 outcome.point, outcome.fell = point, True
                 _hit(injector, memtop, blow)
@@ -128,7 +131,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
                     trace.resume(injector)
                 _see_off(injector, outcome)
                 return
-            step += 1
+            step += step >= 0
         trace.resume(injector, to_syscall=True, signal_number=trace.signal_at(status))
 
 

@@ -57,7 +57,7 @@ def render(records: Sequence[Record]) -> str:
     fell = sum(bool(r["fell"]) for r in records)
     parts = [
         f"{len(records)} injections, {fell} of them with a SIGKILL before their end; "
-        f"**harmed: {len(harmed)}**. {_machine()}\n",
+        f"**harmed: {len(harmed)}**, one EINTR seen: {_interrupted(records)}. {_machine()}\n",
         _by_target(records),
         _by_point(records),
     ]
@@ -70,14 +70,18 @@ def render(records: Sequence[Record]) -> str:
     return "\n".join(parts)
 
 
+def _interrupted(records: Iterable[Record]) -> int:
+    return sum(r["eintr"] for r in records)
+
+
 def _by_target(records: Sequence[Record]) -> str:
     rows = []
     names = list(dict.fromkeys(r["target"] for r in records))
     for name in [*names, "all"]:
         own = [r for r in records if name in (r["target"], "all")]
         cells = [_cell([r for r in own if _belongs(r, who, when)]) for _, who, when in COLUMNS]
-        rows.append([name, *cells, _cell(own), sum(r["left"] for r in own)])
-    head = ["killed:", *(title for title, _, _ in COLUMNS), "all", "descriptors left"]
+        rows.append([name, *cells, _cell(own), _interrupted(own), sum(r["left"] for r in own)])
+    head = ["killed:", *(title for title, _, _ in COLUMNS), "all", "EINTR seen", "descriptors left"]
     return "Harmed / injections, by target and by who was killed:\n\n" + _markdown(head, rows)
 
 
@@ -92,12 +96,17 @@ def _by_point(records: Sequence[Record]) -> str:
         return [record for point in points for record in groups[point]]
 
     harms = {point: sum(r["harm"] is not None for r in group) for point, group in groups.items()}
-    harmful = [point for point in sorted(groups, key=lambda p: -harms[p]) if harms[point]]
-    parts = {point: groups[point] for point in harmful[:MOST_ROWS]}
-    parts[f"{len(harmful[MOST_ROWS:])} more points with harm"] = pooled(harmful[MOST_ROWS:])
-    parts[f"all other {len(groups) - len(harmful)} points"] = pooled(p for p in groups if not harms[p])
-    rows = [(point, _cell(group), sum(r["left"] for r in group)) for point, group in parts.items() if group]
-    head = ["injector killed", "harmed", "descriptors left"]
+    told = [point for point, group in groups.items() if harms[point] or _interrupted(group)]
+    told.sort(key=lambda point: (-harms[point], -_interrupted(groups[point])))
+    parts = {point: groups[point] for point in told[:MOST_ROWS]}
+    parts[f"{len(told[MOST_ROWS:])} more points with harm or EINTR"] = pooled(told[MOST_ROWS:])
+    parts[f"all other {len(groups) - len(told)} points"] = pooled(p for p in groups if p not in told)
+    rows = [
+        (point, _cell(group), _interrupted(group), sum(r["left"] for r in group))
+        for point, group in parts.items()
+        if group
+    ]
+    head = ["injector killed", "harmed", "EINTR seen", "descriptors left"]
     return "By kill point (the n-th call of that name that the injector makes):\n\n" + _markdown(head, rows)
 
 

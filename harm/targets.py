@@ -25,6 +25,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 LASTING = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "NoNewPrivs", "TracerPid")
 USERFAULTFD = "anon_inode:[userfaultfd]"
 STATE_SIZE = 4096
+INTERRUPTED_AT = 8 * 66 + 256
 SETTLE_S = 5.0
 PATIENCE_S = 30.0
 """What a loaded machine may take to give a target its turn."""
@@ -43,13 +44,15 @@ class Kind:
         make: builds what it needs in the first directory, which stays, and may use the second one, which does
             not; the command line, without the state file.
         steady: its mappings, descriptors and signal dispositions never change by themselves.
-        any_thread: not only the main thread is injected into.
+        any_thread: not only the thread that memtop prefers is injected into.
+        main_thread: only the main one, as the others have no stack of their own.
     """
 
     name: str
     make: Callable[[Path, Path], list[str]]
     steady: bool = True
     any_thread: bool = False
+    main_thread: bool = False
 
     def start(self, built: Path, scratch: Path) -> Target:
         """Builds it in one directory if need be, and starts it in the other.
@@ -104,6 +107,10 @@ class Target:
         lanes = unpack_from("=Q", self._state, 8)[0]
         return list(unpack_from(f"={lanes}Q", self._state, 16))
 
+    def interrupted(self) -> int:
+        """How often a wait of it said EINTR, which a stop does that is not undone."""
+        return int(unpack_from("=Q", self._state, INTERRUPTED_AT)[0])
+
     def check(self) -> str | None:
         """Waits until every lane has begun and ended a check of itself; what is wrong, or None."""
         before, end = self.rounds(), time.monotonic() + PATIENCE_S
@@ -151,13 +158,12 @@ class Target:
             return seen[-1]
         return ""
 
-    def aftermath(self, may_leave: int, tid: int, mask: str) -> str | None:
+    def aftermath(self, may_leave: int, masks: dict[int, str]) -> str | None:
         """Whether it is as it was before, and works.
 
         Args:
             may_leave: so many more inert userfaultfds may be in it.
-            tid: the thread that was injected into.
-            mask: the signals that it blocked before.
+            masks: the signals that threads blocked before.
 
         What is the program's own doing (a signal mask during a fork) passes: only what lasts is reported.
         """
@@ -165,7 +171,7 @@ class Target:
         end = time.monotonic() + SETTLE_S
         while trouble is None:
             try:
-                found = self._compare(may_leave) or self._compare_mask(tid, mask)
+                found = self._compare(may_leave) or self._compare_masks(masks)
             except OSError:
                 trouble = self.check() or "gone"
                 break
@@ -176,9 +182,12 @@ class Target:
             time.sleep(0.002)
         return trouble
 
-    def _compare_mask(self, tid: int, before: str) -> str | None:
-        now = self.mask(tid)
-        return f"signal mask is {now}" if now and before and now != before else None
+    def _compare_masks(self, masks: dict[int, str]) -> str | None:
+        for tid, before in masks.items():
+            now = self.mask(tid)
+            if now and before and now != before:
+                return f"signal mask is {now}"
+        return None
 
     def _compare(self, may_leave: int) -> str | None:
         (maps, table, status), (maps_now, table_now, status_now) = self._before, self._look()
@@ -211,6 +220,10 @@ class Target:
 
 class Redis(Target):
     """redis-server under redis-benchmark, asked by a client of its own."""
+
+    def interrupted(self) -> int:
+        """It makes the call again by itself, as it must."""
+        return 0
 
     def _start(self, command: Sequence[str], state: Path) -> None:
         path = str(state.with_name("redis.sock"))
@@ -363,7 +376,7 @@ KINDS = {
         Kind("glibc, 64 threads", _witness("threads", "cc"), any_thread=True),
         Kind("glibc, stack of 1 KiB", _witness("small", "cc")),
         Kind("glibc, guard page near", _witness("guard", "cc")),
-        Kind("Go", _go, steady=False, any_thread=True),
+        Kind("Go", _go, steady=False, main_thread=True),
         Kind("JVM", _java, steady=False, any_thread=True),
         Kind("Node", _node, steady=False, any_thread=True),
         Kind("CPython asyncio", _asyncio, steady=False, any_thread=True),

@@ -3,7 +3,8 @@
  * Every round it puts known values into all registers (general, vector, mask, x87) and into the red zone,
  * makes one system call or computes for a moment, and looks at all of them again.  Then it checks what the
  * call said, its signal mask, its alternate signal stack, its handlers, its descriptors and its stack.
- * STATE_FILE is shared with the driver: see struct state.  Harm: exit code 1, and `what` says which. */
+ * STATE_FILE is shared with the driver: see struct state.  Harm: exit code 1, and `what` says which.  An EINTR of
+ * epoll_wait is counted, and the driver says whether it may have been: any stop (SIGSTOP and SIGCONT) makes one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -35,6 +36,7 @@
 static volatile struct state {
     uint64_t stop, lanes, rounds[LANES];
     char what[256];
+    uint64_t interrupted;
 } *state;
 
 static void harmed(const char *format, ...)
@@ -222,6 +224,10 @@ static void round_epoll_wait(struct lane *l)
     int64_t begin = now();
     int64_t result = run(&l->hold, l->seed, "epoll_wait", SYS_epoll_wait, (uint64_t)epoll, (uintptr_t)&event, 1,
                          (uint64_t)wait_time.tv_nsec / 1000000);
+    if (result == -EINTR) {
+        __atomic_add_fetch(&state->interrupted, 1, __ATOMIC_RELAXED);
+        return;
+    }
     SAID(0);
     MUST(now() - begin >= wait_time.tv_nsec);
 }

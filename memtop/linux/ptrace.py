@@ -11,17 +11,20 @@ import errno
 import os
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain, islice
 from typing import NoReturn
 
 from memtop.linux.access import Capability, has_capability, is_filtered, require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import explain, live_thread, read_stat, read_status
+from memtop.linux.procfs import explain, read_stat, read_status
+from memtop.linux.threads import rank_threads
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
 _WHAT = "tracking writes of process {pid} ({comm}) is not possible"
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+_TRIES = 8  # threads, to find one with a stack of its own
 _WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
 
 
@@ -41,6 +44,9 @@ class Stage(IntEnum):
     TIMEOUT = 10
     GONE = 11
     ARCH = 12
+    STACK = 13
+    SHADOW = 14
+    VECTORS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,17 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
         Failed: it is traced already, does not stop, or is out of descriptors.
     """
     require_action(f"tracking writes of process {process.pid}")
-    tid = choose_thread(process.pid)
-    refusal = find_refusal(process, tid)
+    first = choose_thread(process.pid)
+    refusal = find_refusal(process, first)
     if refusal is not None:
         raise refusal
     out = ffi.new("mt_injection *")
     pidfd = -1 if process.pidfd is None else process.pidfd
-    stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
+    others = (tid for tid in rank_threads(process.pid) if tid != first)
+    for tid in islice(chain([first], others), _TRIES):
+        stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
+        if stage is not Stage.STACK:
+            break
     if stage is Stage.OK and out.uffd < 0:
         stage = Stage.FETCH
     if stage is not Stage.OK:
@@ -90,22 +100,12 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
 
 
 def choose_thread(pid: int) -> int:
-    """The thread to stop: the main one, unless it has ended or waits where nothing can stop it.
+    """The thread to stop.
 
     Raises:
         ProcessGone: all have ended.
     """
-    if read_stat(pid).state not in "ZXD":
-        return pid
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/task"):
-            with contextlib.suppress(MemtopError):
-                if read_stat(int(name)).state not in "ZXD":
-                    return int(name)
-    tid = live_thread(pid)
-    if tid is None:
-        raise ProcessGone(f"process {pid} has ended")
-    return tid
+    return rank_threads(pid)[0]
 
 
 def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
@@ -201,12 +201,25 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
         raise refused_attach(pid, what, error)
     if stage is Stage.SEIZE and error == errno.ENOSYS:
         raise refused_attach(pid, what, error)
+    if stage is Stage.STOP and error == errno.EAGAIN:
+        raise Failed(
+            what,
+            "its code has no `leave; ret`, so that it can be borrowed only when it begins a system call, "
+            "and it began none (it computes, or is stopped)",
+            "nothing was changed; try again later",
+        )
     if stage is Stage.STOP:
         raise Failed(what, _why_unstoppable(tid, timeout_s), "nothing was changed; try again later")
     if stage is Stage.COMPAT:
         raise KernelCannot(what, "it runs 32-bit code, and memtop injects into 64-bit code only")
     if stage is Stage.SECCOMP and error == errno.EBUSY:
         raise KernelCannot(what, "it handles its own system calls (syscall user dispatch, as Wine does)")
+    if stage is Stage.SECCOMP and error == errno.EACCES:
+        raise KernelCannot(
+            what,
+            "its seccomp filter forbids the call on pain of death, or may do so: "
+            "if memtop were killed at the wrong moment, so would be the process",
+        )
     if stage is Stage.SECCOMP:
         raise _filtered(what)
     if stage is Stage.CALL:
@@ -218,7 +231,21 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.ARCH:
         raise KernelCannot(what, "memtop can inject a system call on x86-64 only")
     if stage is Stage.GADGET and not error:
-        raise KernelCannot(what, "it has no syscall instruction in its program text, not even a vdso")
+        raise KernelCannot(
+            what,
+            "its program text lacks what a thread takes to give itself back: "
+            "a system call or a pop of rax, followed by a return",
+        )
+    if stage is Stage.STACK:
+        raise KernelCannot(
+            what,
+            "no thread of it has an untouched page in a stack that the kernel or the C library made, "
+            "and so no place for what the thread gives itself back with",
+        )
+    if stage is Stage.SHADOW:
+        raise KernelCannot(what, "it has a shadow stack (CET), which allows no prepared return address")
+    if stage is Stage.VECTORS:
+        raise KernelCannot(what, "it uses matrix registers (AMX), which take more than a page to give back")
     if stage is Stage.TIMEOUT:
         raise Failed(what, "the helper process was ended or took too long", "nothing is lost; try again")
     raise Failed(what, f"{_DOING.get(stage, stage.name.lower())}{': ' + why if why else ''}")

@@ -214,13 +214,16 @@ int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t 
 #define MT_INJECT_STOP 3      /* it did not stop in time (D state) */
 #define MT_INJECT_REGISTERS 4 /* registers or signal mask unreadable */
 #define MT_INJECT_COMPAT 5    /* a 32-bit thread */
-#define MT_INJECT_GADGET 6    /* no syscall instruction found in what it has mapped */
+#define MT_INJECT_GADGET 6    /* the instructions that it takes are not in what it has mapped */
 #define MT_INJECT_SECCOMP 7   /* filtered, and the filter can't be suspended; EBUSY: it dispatches its own calls */
 #define MT_INJECT_CALL 8      /* userfaultfd() inside the target failed with error */
 #define MT_INJECT_FETCH 9     /* pidfd_getfd failed */
 #define MT_INJECT_TIMEOUT 10  /* the helper took too long and was ended */
 #define MT_INJECT_GONE 11     /* the target ended meanwhile */
 #define MT_INJECT_ARCH 12     /* no code for this processor */
+#define MT_INJECT_STACK 13    /* no untouched page in the thread's stack for a signal frame */
+#define MT_INJECT_SHADOW 14   /* it has a shadow stack, which takes no prepared return address */
+#define MT_INJECT_VECTORS 15  /* its vector state has no room in a page (AMX in use) */
 
 typedef struct {
     int32_t uffd;     /* -1, or the descriptor, now ours */
@@ -234,6 +237,13 @@ typedef struct {
 /* Runs the whole injection in a forked helper with all signals blocked.  A thread in state D gets timeout_ms to
  * stop; one that is only short of a processor, ten times that. */
 int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out);
+
+/* ---- moment.c: how much a program would notice of a stop of this thread ------------------------ */
+
+#define MT_RANK_WAITS 0   /* nothing: it waits in a system call that goes on by itself */
+#define MT_RANK_RUNS 1    /* a moment: it runs (or we can't tell) */
+#define MT_RANK_NOTICES 2 /* EINTR, if nobody can undo that: it waits in epoll_wait or the like */
+int mt_thread_rank(int pid, int tid);
 
 /* ---- probe.c: what this kernel really does ----------------------------------------------------- */
 

@@ -36,25 +36,27 @@ static int is_vdso(const mt_mapping *mapping, const char *names) {
     return mapping->name_len == 6 && memcmp(names + mapping->name_at, "[vdso]", 6) == 0;
 }
 
-int mt_find_code(int pid, int tid, const char *code, size_t length, uint64_t *found) {
+int mt_read_layout(int pid, int tid, mt_maps *maps) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/maps", pid, tid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return -errno;
-    mt_maps *maps = mt_maps_new();
-    int result = maps ? mt_maps_read(maps, fd) : -ENOMEM;
+    int result = mt_maps_read(maps, fd);
     close(fd);
-    /* The vdso is never unmapped under us; program text hardly ever; code made at run time might be. */
-    for (int vdso = 1; result == 0 && vdso >= 0; vdso--) {
-        const mt_mapping *items = mt_maps_items(maps);
-        for (size_t i = 0; result == 0 && i < mt_maps_count(maps); i++) {
+    return result < 0 ? result : 0;
+}
+
+int mt_find_code(const mt_maps *maps, int tid, const char *code, size_t length, uint64_t *found) {
+    const mt_mapping *items = mt_maps_items(maps);
+    int result = 0;
+    /* The vdso is never unmapped under us; program text hardly ever, and what was mapped first, at the highest
+     * addresses, the C library among it, least of all; code made at run time might be. */
+    for (int vdso = 1; result == 0 && vdso >= 0; vdso--)
+        for (size_t i = mt_maps_count(maps); result == 0 && i-- > 0;) {
             int wanted = vdso ? is_vdso(&items[i], mt_maps_names(maps)) : items[i].kind == MT_KIND_TEXT;
             if (wanted && (items[i].perms & MT_PERM_READ) && (items[i].perms & MT_PERM_EXEC))
                 result = search(tid, &items[i], code, length, found);
         }
-    }
-    if (maps)
-        mt_maps_free(maps);
     return result;
 }

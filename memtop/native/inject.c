@@ -4,7 +4,8 @@
  * A userfaultfd belongs to the address space that makes it, so this one call must run in the target;
  * everything else happens from outside.  A helper process stops one thread, lends it a syscall instruction
  * that the target has anyway, and gives it back as it was (tracee.c).  It is a process of its own so that
- * whatever happens to memtop (Ctrl-C, kill -9, the OOM killer) the target is given back.
+ * whatever happens to memtop (Ctrl-C, kill -9, the OOM killer) the target is given back; and if the helper
+ * itself is killed, the thread gives itself back (frame.c).
  */
 #include "inject.h"
 
@@ -21,6 +22,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -30,6 +32,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 
 #include "child.h"
 
+#define MOST_LOOKS 200
 #define GRACE_MS 1000 /* what the helper gets beyond its own limits before memtop calls it off */
 
 static int send_fd(int socket, int fd) {
@@ -111,37 +114,77 @@ static void run(mt_job *j, int timeout_ms) {
     }
 }
 
-int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out) {
+/* Waits a moment for the thread, on its own by now, to close its descriptor. */
+static void await_close(const mt_job *j) {
+    static const char wanted[] = "anon_inode:[userfaultfd]";
+    char path[64], found[sizeof wanted];
+    snprintf(path, sizeof path, "/proc/%d/task/%d/fd/%d", j->pid, j->tid, j->shared->remote);
+    for (int i = 0; i < MOST_LOOKS; i++) {
+        if (readlink(path, found, sizeof found) != sizeof wanted - 1 || memcmp(found, wanted, sizeof wanted - 1) != 0)
+            return;
+        nanosleep(&(struct timespec){0, 50000}, 0);
+    }
+}
+
+/* Everything that can be looked up before the target is touched.  MT_INJECT_OK, or what is missing. */
+static int prepare(mt_job *j, mt_maps *maps, int *error) {
+    int found = maps ? mt_read_layout(j->pid, j->tid, maps) : -ENOMEM;
+    j->maps = maps;
+    if (found == 0)
+        found = mt_find_code(maps, j->tid, MT_CALL_CODE, MT_CALL_SIZE, &j->code);
+    if (found == 1)
+        found = mt_find_code(maps, j->tid, MT_LOAD_CODE, MT_LOAD_SIZE, &j->load);
+    if (found == 1 && mt_find_code(maps, j->tid, MT_PIVOT_CODE, MT_PIVOT_SIZE, &j->pivot) != 1)
+        j->pivot = 0;
+    *error = found < 0 ? -found : 0;
+    j->stack = found == 1 ? mt_main_stack(maps) : 0;
+    j->filtered = is_filtered(j->pid, j->tid);
+    j->vectors = mt_arch_layout();
+    if (found == 1)
+        return mt_frame_likely(j) ? MT_INJECT_OK : MT_INJECT_STACK;
+    return found == -ESRCH || found == -ENOENT ? MT_INJECT_GONE : MT_INJECT_GADGET;
+}
+
+/* With a page and a pair of sockets to share with the helper. */
+static int inject(mt_job *j, int timeout_ms, mt_injection *out) {
     int sockets[2];
-    *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .tid = tid};
+    j->shared = mmap(0, MT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (j->shared == MAP_FAILED)
+        return errno;
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) != 0) {
+        int error = errno;
+        munmap(j->shared, MT_PAGE);
+        return error;
+    }
+    /* Until the helper says otherwise: it was killed. */
+    j->shared->result = (mt_injection){.stage = MT_INJECT_TIMEOUT};
+    j->shared->remote = -1;
+    j->socket = sockets[1];
+    j->limit_ns = timeout_ms * 1000000ll;
+    run(j, timeout_ms);
+    if (j->shared->remote >= 0)
+        await_close(j);
+    *out = j->shared->result;
+    out->tid = j->tid;
+    out->uffd = out->stage == MT_INJECT_OK ? receive_fd(sockets[0]) : -1;
+    close(sockets[0]);
+    close(sockets[1]);
+    munmap(j->shared, MT_PAGE);
+    return 0;
+}
+
+int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out) {
     mt_job j = {.pid = pid, .tid = tid, .pidfd = pidfd};
-    int found = mt_find_code(pid, tid, MT_SYSCALL_CODE, MT_SYSCALL_SIZE, &j.code);
-    if (found <= 0) {
-        out->stage = found == -ESRCH || found == -ENOENT ? MT_INJECT_GONE : MT_INJECT_GADGET;
-        out->error = -found;
-        return out->stage;
+    mt_maps *maps = mt_maps_new();
+    *out = (mt_injection){.uffd = -1, .tid = tid};
+    out->stage = prepare(&j, maps, &out->error);
+    if (out->stage == MT_INJECT_OK) {
+        int error = inject(&j, timeout_ms, out);
+        if (error)
+            *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .error = error, .tid = tid};
     }
-    j.filtered = is_filtered(pid, tid);
-    j.shared = mmap(0, MT_PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (j.shared == MAP_FAILED) {
-        out->error = errno;
-        return out->stage;
-    }
-    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0) {
-        /* Until the helper says otherwise: it was killed. */
-        j.shared->result = (mt_injection){.stage = MT_INJECT_TIMEOUT};
-        j.socket = sockets[1];
-        j.limit_ns = timeout_ms * 1000000ll;
-        run(&j, timeout_ms);
-        *out = j.shared->result;
-        out->tid = tid;
-        out->uffd = out->stage == MT_INJECT_OK ? receive_fd(sockets[0]) : -1;
-        close(sockets[0]);
-        close(sockets[1]);
-    } else {
-        out->error = errno;
-    }
-    munmap(j.shared, MT_PAGE);
+    if (maps)
+        mt_maps_free(maps);
     return out->stage;
 }
 

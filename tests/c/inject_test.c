@@ -1,5 +1,8 @@
 /* The injection and the probes, under the sanitizers: out of a process with threads, into a child. */
 #include <errno.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -73,9 +76,53 @@ static void test_refusals(int pid, int pidfd) {
 
 static void test_find_code(int pid) {
     uint64_t found = 0;
-    CHECK_EQ(mt_find_code(pid, pid, "\x0f\x05", 2, &found), 1);
+    mt_maps *maps = mt_maps_new();
+    CHECK_EQ(mt_read_layout(pid, pid, maps), 0);
+    CHECK_EQ(mt_find_code(maps, pid, "\x0f\x05", 2, &found), 1);
     CHECK(found != 0);
-    CHECK_EQ(mt_find_code(pid, pid, "no program text says this", 25, &found), 0);
+    CHECK_EQ(mt_find_code(maps, pid, "no program text says this", 25, &found), 0);
+    mt_maps_free(maps);
+}
+
+static void test_filters(void) {
+    struct seccomp_data data;
+    const uint32_t number = offsetof(struct seccomp_data, nr), arch = offsetof(struct seccomp_data, arch);
+    const uint32_t argument = offsetof(struct seccomp_data, args);
+    struct sock_filter by_number[] = { /* as libseccomp writes them: kill another processor's, then a search */
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, arch),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number),
+        BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 100, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 15, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 323, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | 1),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_filter by_sums[] = { /* ((number - 3) | 16) + length & 0xff, over memory and x */
+        BPF_STMT(BPF_LDX | BPF_W | BPF_LEN, 0),
+        BPF_STMT(BPF_STX, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, number),
+        BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, 3),
+        BPF_STMT(BPF_ALU | BPF_OR | BPF_K, 16),
+        BPF_STMT(BPF_ST, 1),
+        BPF_STMT(BPF_LDX | BPF_MEM, 1),
+        BPF_STMT(BPF_LD | BPF_MEM, 3),
+        BPF_STMT(BPF_ALU | BPF_ADD | BPF_X, 0),
+        BPF_STMT(BPF_MISC | BPF_TAX, 0),
+        BPF_STMT(BPF_LD | BPF_IMM, 0),
+        BPF_STMT(BPF_MISC | BPF_TXA, 0),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0xff),
+        BPF_STMT(BPF_RET | BPF_A, 0),
+    };
+    const size_t count = sizeof by_number / sizeof *by_number;
+    CHECK_EQ(mt_filter_run(by_number, count, 15), SECCOMP_RET_ALLOW);
+    CHECK_EQ(mt_filter_run(by_number, count, 323), SECCOMP_RET_ERRNO | 1);
+    CHECK_EQ(mt_filter_run(by_number, count, 3), SECCOMP_RET_KILL_PROCESS); /* it asks for the argument */
+    CHECK_EQ(mt_filter_run(by_number, 3, 3), SECCOMP_RET_KILL_PROCESS);     /* it has no end */
+    CHECK_EQ(mt_filter_run(by_sums, sizeof by_sums / sizeof *by_sums, 7), 4 + 16 + sizeof data);
 }
 
 static void test_probes(void) {
@@ -95,6 +142,7 @@ int main(void) {
     test_injection(pid, pidfd, pages);
     test_refusals(pid, pidfd);
     test_find_code(pid);
+    test_filters();
     test_probes();
     stop = 1;
     pthread_join(thread, 0);

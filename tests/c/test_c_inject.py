@@ -10,7 +10,19 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parent.parent / "memtop" / "native"
-SOURCES = ["inject.c", "tracee.c", "code.c", "child.c", "maps.c", "uffd.c", "probe.c"]
+SOURCES = [
+    "inject.c",
+    "tracee.c",
+    "stops.c",
+    "frame.c",
+    "filter.c",
+    "moment.c",
+    "code.c",
+    "child.c",
+    "maps.c",
+    "uffd.c",
+    "probe.c",
+]
 
 
 def test_injection(needs_write_protect: None, tmp_path: Path) -> None:

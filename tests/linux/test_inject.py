@@ -214,8 +214,8 @@ def test_memtop_is_killed_while_it_injects(mode: str, start: Start) -> None:
             time.sleep(random.random() / 50)
             memtop.kill()
             memtop.wait()
-        wait_for(lambda: status(target.pid, "TracerPid") == "0", "no tracer")
         wait_for(lambda: not memtops_on(target.pid), "no helper left")
+        wait_for(lambda: status(target.pid, "TracerPid") == "0", "no tracer")  # one that ends has no name
     assert target.trace() == before
     target.goes_on()
     target.finish()
@@ -272,10 +272,18 @@ def test_vfork_parent_costs_a_moment_and_a_sentence(start: Start) -> None:
     target.finish()
 
 
-def test_seccomp_filter_is_suspended_for_the_call(needs_root: None, start: Start) -> None:
-    target = start("filtered")
+def test_seccomp_filter_that_only_says_no_is_suspended(needs_root: None, start: Start) -> None:
+    target = start("denied")
     inject(target, 20)
     assert status(target.pid, "Seccomp") == "2"
+    target.goes_on()
+    target.finish()
+
+
+def test_seccomp_filter_that_kills(needs_root: None, start: Start) -> None:
+    """Suspended only as long as the injector lives: a kill at the wrong moment would be the target's end."""
+    target = start("filtered")
+    assert "pain of death" in refused(target).sentence
     target.goes_on()
     target.finish()
 

@@ -238,6 +238,12 @@ static void on_alarm(int number) {
     (void)number;
 }
 
+static void pass(void) {
+    struct timespec left = wait_time;
+    while (nanosleep(&left, &left) != 0)
+        MUST(errno == EINTR);
+}
+
 /* 5 kHz of SIGALRM on an alternate stack, under all of the above. */
 static void round_alarm(void) {
     static char room[65536];
@@ -251,9 +257,76 @@ static void round_alarm(void) {
     }
     round_registers();
     MUST(sigaltstack(0, &after) == 0 && after.ss_sp == room && after.ss_flags == 0);
-    struct timespec left = wait_time;
-    while (nanosleep(&left, &left) != 0)
-        MUST(errno == EINTR);
+    pass();
+}
+
+/* Signals that queue: each that was sent is handled once. */
+static void on_counted(int number) { state->count++; (void)number; }
+
+static void round_counted(void) {
+    static int started;
+    if (!started++)
+        signal(SIGRTMIN, on_counted);
+    pass();
+}
+
+/* A handler that is at work nearly all the time, on an alternate stack carved out of the main thread's own, with
+ * live data right below and above; and 5 kHz of another that shares it. */
+#define CARVED 16384
+#define LIVE 4096 /* words */
+
+static void fill(volatile uint64_t *words, uint64_t seed) {
+    for (size_t i = 0; i < LIVE; i++)
+        words[i] = seed ^ i;
+}
+
+static void is_filled(volatile uint64_t *words, uint64_t seed) {
+    for (size_t i = 0; i < LIVE; i++)
+        MUST(words[i] == (seed ^ i));
+}
+
+static void on_work(int number) {
+    volatile uint64_t own[256];
+    for (size_t i = 0; i < 256; i++)
+        own[i] = state->rounds ^ i;
+    round_registers();
+    pass();
+    for (size_t i = 0; i < 256; i++)
+        MUST(own[i] == (state->rounds ^ i));
+    (void)number;
+}
+
+static void round_carved(void) {
+    struct { volatile uint64_t below[LIVE]; char stack[CARVED]; volatile uint64_t above[LIVE]; } own;
+    stack_t stack = {.ss_sp = own.stack, .ss_size = CARVED}, after;
+    struct sigaction work = {.sa_handler = on_work, .sa_flags = SA_ONSTACK};
+    struct sigaction alarm = {.sa_handler = on_alarm, .sa_flags = SA_ONSTACK};
+    struct itimerval every = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    fill(own.below, state->rounds);
+    fill(own.above, state->rounds + 1);
+    MUST(sigaltstack(&stack, 0) == 0 && sigaction(SIGUSR1, &work, 0) == 0 && sigaction(SIGALRM, &alarm, 0) == 0);
+    MUST(setitimer(ITIMER_REAL, &every, 0) == 0);
+    raise(SIGUSR1);
+    MUST(setitimer(ITIMER_REAL, &never, 0) == 0);
+    is_filled(own.below, state->rounds);
+    is_filled(own.above, state->rounds + 1);
+    MUST(sigaltstack(0, &after) == 0 && after.ss_sp == own.stack && after.ss_flags == 0);
+}
+
+/* All of its stack was in use once. */
+static void __attribute__((noinline)) descend(int steps) {
+    volatile char step[2048];
+    step[0] = step[sizeof step - 1] = 1;
+    if (steps > 0)
+        descend(steps - 1);
+    step[0] = 2; /* no tail call */
+}
+
+static void round_deep(void) {
+    static int started;
+    if (!started++)
+        descend(150);
+    round_nanosleep();
 }
 
 /* A restartable sequence that lasts: whoever was interrupted in it must not get to its end.  The kernel, or
@@ -328,21 +401,36 @@ static void round_threads(void) {
     round_futex();
 }
 
-/* Killed for a userfaultfd() of its own, unless the filter is suspended. */
-static void round_filtered(void) {
-    static int started;
+/* A userfaultfd() of its own is answered by the filter with this, unless the filter is suspended. */
+static void filter(uint32_t answer) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_userfaultfd, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, answer),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog program = {sizeof code / sizeof *code, code};
+    MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void round_filtered(void) {
+    static int started;
+    if (!started++)
+        filter(SECCOMP_RET_KILL_PROCESS);
+    round_nanosleep();
+}
+
+/* Two of them, as in a container. */
+static void round_denied(void) {
+    static int started;
     if (!started++) {
-        MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-        MUST(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+        filter(SECCOMP_RET_ERRNO | EPERM);
+        filter(SECCOMP_RET_ALLOW);
     }
     round_nanosleep();
+    round_registers();
+    MUST(syscall(SYS_userfaultfd, 0) == -1 && errno == EPERM);
 }
 
 /* Its system calls may go to its own handler instead of the kernel (Wine). */
@@ -370,6 +458,16 @@ static void round_leaderless(void) {
     pthread_exit(0);
 }
 
+/* The same, on a stack without room for anything. */
+static void round_narrow(void) {
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    MUST(pthread_attr_setstacksize(&attributes, 16384) == 0);
+    MUST(pthread_create(&thread, &attributes, lone_thread, 0) == 0);
+    pthread_exit(0);
+}
+
 /* Both of it wait, the parent until the child of its vfork ends. */
 static void round_vfork(void) {
     if (vfork() == 0) {
@@ -388,9 +486,10 @@ static const struct {
     {"epoll_pwait", round_epoll_pwait}, {"futex", round_futex}, {"timerfd", round_timerfd},
     {"pipe", round_pipe}, {"semtimedop", round_semtimedop}, {"sigtimedwait", round_sigtimedwait},
     {"receive", round_receive}, {"accept", round_accept}, {"wait4", round_wait4},
-    {"registers", round_registers}, {"alarm", round_alarm}, {"rseq", round_rseq}, {"traps", round_traps},
-    {"filtered", round_filtered}, {"dispatched", round_dispatched},
-    {"threads", round_threads}, {"leaderless", round_leaderless}, {"vfork", round_vfork},
+    {"registers", round_registers}, {"alarm", round_alarm}, {"counted", round_counted},
+    {"carved", round_carved}, {"deep", round_deep}, {"rseq", round_rseq}, {"traps", round_traps},
+    {"filtered", round_filtered}, {"denied", round_denied}, {"dispatched", round_dispatched},
+    {"threads", round_threads}, {"leaderless", round_leaderless}, {"narrow", round_narrow}, {"vfork", round_vfork},
 };
 
 int main(int argc, char **argv) {

@@ -1,0 +1,39 @@
+"""Which thread of a process is best stopped for a moment; see ptrace(2) and proc_pid_syscall(5)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from itertools import islice
+
+from memtop.linux.errors import MemtopError, ProcessGone
+from memtop.linux.procfs import live_thread, read_stat
+from memtop.native import lib
+
+_ENOUGH = 32  # threads to look at: a process may have thousands
+
+
+def rank_threads(pid: int) -> list[int]:
+    """Threads that can be stopped, best first.
+
+    Best is one that waits in a system call which goes on after a stop as if nothing had been: nobody notices,
+    nobody waits for it. Then come those that run, then those whose system call would be interrupted.
+
+    Raises:
+        ProcessGone: all have ended.
+    """
+    found: list[tuple[int, int]] = []
+    names = [str(pid)]
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/task") as entries:
+        names += islice((entry.name for entry in entries if entry.name != names[0]), _ENOUGH)
+    for name in names:
+        with contextlib.suppress(MemtopError):
+            if read_stat(int(name)).state not in "ZXD":
+                found.append((lib.mt_thread_rank(pid, int(name)), int(name)))
+    found.sort(key=lambda item: item[0])  # stable: the main thread before others of its rank
+    if found:
+        return [tid for _, tid in found]
+    tid = live_thread(pid)
+    if tid is None:
+        raise ProcessGone(f"process {pid} has ended")
+    return [tid]
