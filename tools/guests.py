@@ -1,0 +1,205 @@
+"""``make test-kernels``: the tests of real processes inside guests with real Debian kernels.
+
+Each kernel boots under software emulation (virtme-ng, qemu), runs ``tests/vm`` and a part of ``tests/linux``,
+and leaves its results as files. A guest that does not boot or does not come to its end fails the run.
+
+usage: guests.py [--kernel SERIES]… [--jobs N] [--keep] [-- PYTEST-ARGUMENT…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from guest_image import ROOT, make_image
+from kernels import Kernel, Missing, newest_kernels
+
+LIMIT_S = 720
+"""For one guest, from power on to power off."""
+
+TESTS = ("tests/vm", "tests/linux/test_features.py", "tests/linux/test_clear_refs.py")
+"""What fits the time under emulation."""
+
+MODULES = ("virtio_blk", "ext4", "zram")
+
+IN_GUEST = """\
+for module in {modules}; do modprobe "$module" || echo "guest: no module $module"; done
+mkdir -p /run/box && mount -t ext4 /dev/vda /run/box || exit
+for place in proc sys dev; do mount --rbind /$place /run/box/$place; done
+mount -t tmpfs -o mode=1777 none /run/box/tmp
+mount --bind /run/results /run/box/results || exit
+mkdir -p /run/box/boot && cp {config} /run/box/boot/
+echo {booted}
+exec chroot /run/box /bin/sh -c '
+cd {root} && export HOME=/root PATH=/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
+export MEMTOP_GUEST=1 MEMTOP_TARGETS={root}/tests/targets/built
+{python} -m pytest -q -p no:cacheprovider --junitxml=/results/junit.xml {tests} >/results/pytest.log 2>&1
+echo $? >/results/exit
+'
+"""
+BOOTED = "guest: up"
+
+
+@dataclass
+class Run:
+    """What a guest left.
+
+    Attributes:
+        failure: why the guest itself failed; empty if its tests ran to their end.
+        report: the results, as pytest's junit file has them.
+    """
+
+    kernel: Kernel
+    seconds: float = 0.0
+    boot_s: float = 0.0
+    failure: str = ""
+    report: ElementTree.Element | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """All tests ran, and none failed."""
+        return not self.failure and not self.counts.get("failures") and not self.counts.get("errors")
+
+    def line(self) -> str:
+        """The outcome in one line."""
+        name = f"{self.kernel.series} ({self.kernel.release})"
+        if self.failure:
+            return f"{name}: {self.failure}"
+        c = self.counts
+        good = c["tests"] - c["failures"] - c["errors"] - c["skipped"]
+        return (
+            f"{name}: {good} passed, {c['failures'] + c['errors']} failed, {c['skipped']} skipped"
+            f" in {self.seconds:.0f} s (up after {self.boot_s:.0f} s)"
+        )
+
+
+def run_guest(kernel: Kernel, image: Path, results: Path, tests: Sequence[str]) -> Run:
+    """Boots the kernel, runs the tests in it, and reads what they left."""
+    run = Run(kernel)
+    results.mkdir(parents=True)
+    script = results / "guest.sh"
+    script.write_text(
+        IN_GUEST.format(
+            modules=" ".join(MODULES),
+            booted=BOOTED,
+            config=kernel.image.with_name(f"config-{kernel.release}"),
+            root=ROOT,
+            python=sys.executable,
+            tests=" ".join(map(shlex.quote, tests)),
+        )
+    )
+    began = time.monotonic()
+    with (results / "console.log").open("wb") as console:
+        guest = subprocess.Popen(
+            _command(kernel, image, results, script),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            cwd=results,
+            env={**os.environ, "PATH": _path()},
+            start_new_session=True,  # qemu is a grandchild: all end together
+        )
+        try:
+            while guest.poll() is None and time.monotonic() - began < LIMIT_S:
+                time.sleep(0.5)
+                if not run.boot_s and BOOTED.encode() in (results / "console.log").read_bytes():
+                    run.boot_s = time.monotonic() - began
+        finally:
+            if guest.poll() is None:
+                os.killpg(guest.pid, 9)
+                guest.wait()
+                run.failure = f"not done after {LIMIT_S} s"
+    run.seconds = time.monotonic() - began
+    _read_results(run, results)
+    return run
+
+
+def _command(kernel: Kernel, image: Path, results: Path, script: Path) -> list[str]:
+    vng = shutil.which("vng", path=_path())
+    if vng is None:
+        raise Missing("vng is not there: pip install virtme-ng")
+    disk = f"-drive if=virtio,format=raw,snapshot=on,file={image}"
+    return [
+        vng, "--run", str(kernel.image), "--disable-kvm", "--cpus", "2", "--memory", "2G", "--user", "root",
+        "--force-9p", "--verbose", f"--rwdir=/run/results={results}", f"--qemu-opts={disk}",
+        "--", f"sh {script}",
+    ]  # fmt: skip
+
+
+def _path() -> str:
+    """Where virtme-ng's own programs are, too."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def _read_results(run: Run, results: Path) -> None:
+    report = results / "junit.xml"
+    if not run.boot_s and not run.failure:
+        run.failure = "did not boot"
+    elif not (results / "exit").exists() or not report.exists():
+        run.failure = run.failure or "ended before its tests did"
+    if report.exists():
+        run.report = ElementTree.parse(report).getroot()
+        suite = run.report.find("testsuite")
+        assert suite is not None
+        run.counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+        if not run.counts["tests"]:
+            run.failure = "ran no tests"
+
+
+def _show_failure(run: Run, results: Path) -> None:
+    for name in ("console.log",) if run.failure else ("pytest.log",):
+        text = (results / name).read_text(errors="replace") if (results / name).exists() else ""
+        print(f"---- {run.kernel.series}: {name}", text[-6000:], sep="\n", flush=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="guests.py")
+    parser.add_argument("--kernel", action="append", help="5.10, 6.1 or 6.12; may be repeated (default: all)")
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 3), help="guests at a time")
+    parser.add_argument("--keep", type=Path, help="leave results in this new directory")
+    parser.add_argument("tests", nargs="*", default=TESTS)
+    options = parser.parse_args(argv)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="memtop-guests-") as scratch:
+        base = options.keep.absolute() if options.keep else Path(scratch) / "results"
+        base.mkdir(parents=True)
+        try:
+            kernels = [k for k in newest_kernels() if not options.kernel or k.series in options.kernel]
+            print(f"kernels: {', '.join(f'{k.release} ({k.version})' for k in kernels)}", flush=True)
+            staging, image = Path(scratch) / "staging", Path(scratch) / "image"
+            staging.mkdir()
+            make_image(image, staging)
+            shutil.rmtree(staging)
+            print(f"ready to boot after {time.monotonic() - began:.0f} s", flush=True)
+            with ThreadPoolExecutor(options.jobs) as pool:
+                jobs = [pool.submit(run_guest, k, image, base / k.series, options.tests) for k in kernels]
+                runs = []
+                for job in jobs:
+                    run = job.result()
+                    runs.append(run)
+                    print(run.line(), flush=True)
+                    if not run.passed:
+                        _show_failure(run, base / run.kernel.series)
+        except Missing as error:
+            print(f"make test-kernels: {error}", file=sys.stderr)
+            return 1
+    print(f"{len(runs)} kernels in {time.monotonic() - began:.0f} s")
+    return 0 if all(run.passed for run in runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
