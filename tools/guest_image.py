@@ -30,7 +30,8 @@ def make_image(image: Path, staging: Path) -> None:
         shutil.copy2(f"/etc/{name}", staging / "etc")
     busybox = shutil.which("busybox") or "/bin/busybox"
     shutil.copy2(busybox, staging / "bin" / "busybox")
-    for applet in ("sh", "cat", "sleep", "mkswap", "swapon", "swapoff", "mount", "umount"):
+    applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    for applet in {*applets} - {"busybox"}:
         (staging / "bin" / applet).symlink_to("busybox")
     for path in _python():
         _copy(path, staging)

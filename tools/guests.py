@@ -9,9 +9,11 @@ usage: guests.py [--kernel SERIES]… [--jobs N] [--keep] [-- PYTEST-ARGUMENT…
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -40,6 +42,7 @@ mkdir -p /run/box && mount -t ext4 /dev/vda /run/box || exit
 for place in proc sys dev; do mount --rbind /$place /run/box/$place; done
 mount -t tmpfs -o mode=1777 none /run/box/tmp
 mount --bind /run/results /run/box/results || exit
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 mkdir -p /run/box/boot && cp {config} /run/box/boot/
 echo {booted}
 exec chroot /run/box /bin/sh -c '
@@ -50,6 +53,16 @@ echo $? >/results/exit
 '
 """
 BOOTED = "guest: up"
+
+running: set[int] = set()
+"""Process groups of guests: each has a session of its own, and must not outlive this run."""
+
+
+def _end(number: int, _frame: object) -> None:
+    for group in running:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
 
 
 @dataclass
@@ -112,14 +125,16 @@ def run_guest(kernel: Kernel, image: Path, results: Path, tests: Sequence[str]) 
             env={**os.environ, "PATH": _path()},
             start_new_session=True,  # qemu is a grandchild: all end together
         )
+        running.add(guest.pid)
         try:
             while guest.poll() is None and time.monotonic() - began < LIMIT_S:
                 time.sleep(0.5)
                 if not run.boot_s and BOOTED.encode() in (results / "console.log").read_bytes():
                     run.boot_s = time.monotonic() - began
         finally:
+            running.discard(guest.pid)
             if guest.poll() is None:
-                os.killpg(guest.pid, 9)
+                os.killpg(guest.pid, signal.SIGKILL)
                 guest.wait()
                 run.failure = f"not done after {LIMIT_S} s"
     run.seconds = time.monotonic() - began
@@ -173,6 +188,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--keep", type=Path, help="leave results in this new directory")
     parser.add_argument("tests", nargs="*", default=TESTS)
     options = parser.parse_args(argv)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memtop-guests-") as scratch:
         base = options.keep.absolute() if options.keep else Path(scratch) / "results"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtop.linux.access import require_action
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
+from memtop.linux.freeze import check_freeze
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
@@ -90,9 +92,15 @@ def prefers_soft_dirty(kernel: KernelFeatures, huge: Share) -> bool:
     return bool(kernel.soft_dirty.works) and huge.part * 2 > huge.whole
 
 
+def may_write_protect(kernel: KernelFeatures) -> bool:
+    """Whether nothing of the kernel speaks against write-protect; the target may still refuse."""
+    return not any(feature.works is False for feature in (kernel.pagemap_scan, kernel.wp_async))
+
+
 def _write_protect(
     process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
 ) -> Armed:
+    require_action(f"tracking writes of process {process.pid}")
     for feature in (kernel.pagemap_scan, kernel.wp_async):
         if feature.works is False:
             raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
@@ -103,10 +111,13 @@ def _write_protect(
 
 
 def _soft_dirty(
-    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, _care: Care, note: str = ""
+    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
 ) -> Armed:
+    require_action(f"tracking writes of process {process.pid}")
     feature = kernel.soft_dirty
     if not feature.works:
         kind = NotPermitted if feature.works is None else KernelCannot
         raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
-    return Armed(SoftDirtyTracker(process.pid, scanner, note))
+    if care.freeze:
+        check_freeze(process)
+    return Armed(SoftDirtyTracker(process, scanner, note, freeze=care.freeze))

@@ -97,11 +97,12 @@ static void drop(struct area *a) {
     memset(a, 0, sizeof *a);
 }
 
-/* The log comes first: a page is never written without being in it. */
+/* The log comes first: a page is never written without being in it.  One access, not a load and a store: the
+ * load would map the huge zero page, which older kernels then split rather than replace. */
 static void touch(struct area *a, uint64_t page) {
     __atomic_fetch_or(&a->touched[page / 64], 1ull << (page % 64), __ATOMIC_RELAXED);
-    volatile uint64_t *word = (volatile uint64_t *)(a->start + page * PAGE + (page * 8) % PAGE);
-    *word += 1;
+    uint64_t *word = (uint64_t *)(a->start + page * PAGE + (page * 8) % PAGE);
+    __atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
 }
 
 static int tell(struct area *a) {
