@@ -100,6 +100,7 @@ class Scanner:
         use_ioctl: the kernel has PAGEMAP_SCAN; else entries are read, which tells nothing of huge and
             zero pages and allows CENSUS and SOFT_DIRTY only.
         guard_bit: the kernel knows ``Category.GUARD``.
+        soft_dirty_bit: it knows ``Category.SOFT_DIRTY``; else entries are read for that.
         tid: a live thread, where the main thread has ended.
 
     Raises:
@@ -108,11 +109,20 @@ class Scanner:
         KernelCannot: there is no pagemap here.
     """
 
-    def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
+    def __init__(
+        self,
+        pid: int,
+        *,
+        use_ioctl: bool,
+        guard_bit: bool,
+        soft_dirty_bit: bool = True,
+        tid: int | None = None,
+    ) -> None:
         self._pid = pid
         self._what = f"reading /proc/{pid}/pagemap"
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
+        self._soft_dirty_bit = soft_dirty_bit
         self._guard = int(Category.GUARD) if guard_bit else 0
         self._counts = bytearray()  # kept: fresh memory costs page faults, and 30 000 mappings take megabytes
         self._fd = -1
@@ -160,6 +170,7 @@ class Scanner:
                 "pagemap_fd": self._fd,
                 "use_ioctl": self._use_ioctl,
                 "guard_bit": self._guard,
+                "soft_dirty_bit": self._soft_dirty_bit,
                 "count_zero": count_zero,
                 "sparse_limit": SPARSE_LIMIT,
                 "watch_start": watch.start if watch else 0,

@@ -82,6 +82,8 @@ size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_
 #define MT_COUNT_WRITTEN_HUGE 2 /* a written run came from a huge page: it may say more than was written */
 #define MT_COUNT_ZERO 4         /* zero was counted in this scan */
 #define MT_COUNT_TOO_SPARSE 8   /* the pagemap fallback left it out: too much empty space to read */
+#define MT_COUNT_NO_HUGE 16     /* huge is not known: pagemap entries do not tell it */
+#define MT_COUNT_NO_GUARD 32    /* guard is not known: the kernel lacks the bit */
 
 typedef struct {
     uint64_t resident;     /* present and not the zero page */
@@ -109,6 +111,7 @@ typedef struct {
     int pagemap_fd;
     int use_ioctl;        /* 0: read pagemap and decode it (before Linux 6.7) */
     uint32_t guard_bit;   /* PAGE_IS_GUARD where the kernel has it, else 0 */
+    int soft_dirty_bit;   /* the ioctl tells it; 0 (Linux 6.7): entries are read for MT_MODE_SOFT_DIRTY */
     uint32_t count_zero;  /* 1: count zero and guard pages in armed mappings too (a second look) */
     uint64_t sparse_limit; /* fallback only: leave out mappings of more than so many pages */
     uint64_t watch_start; /* byte address of cell 0 of the watched range; watch_cells 0: nothing watched */

@@ -14,7 +14,7 @@ from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
-from memtop.model.layout import PAGE
+from memtop.model.layout import PAGE, CountFlag
 from memtop.model.mapping import MappingTable
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
 from memtop.sampler.budget import FAULT_S, Budget
@@ -85,6 +85,7 @@ class Target:
                 pid,
                 use_ioctl=bool(self._kernel.pagemap_scan.works),
                 guard_bit=bool(self._kernel.guard_bit.works),
+                soft_dirty_bit=bool(self._kernel.soft_dirty_bit.works),
                 tid=tid,
             )
             self._tracker = PassiveTracker(self._scanner)
@@ -282,7 +283,7 @@ class Target:
         return Totals(
             size=memory.size,
             resident=memory.resident if self._scanner is None else sums.resident * PAGE,
-            huge=None if self._scanner is None else sums.huge * PAGE,
+            huge=None if self._scanner is None or sums.flags & CountFlag.NO_HUGE else sums.huge * PAGE,
             swapped=memory.swapped,
             written_pages=written if tracked else None,
             written_bytes_per_s=rate_of(written * PAGE, interval) if tracked else None,

@@ -8,8 +8,11 @@ run is to show in docs/kernels.md and docs/permissions.md is recorded as a prope
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from life import Life
 
 from memtop.linux.features import probe_kernel
 
@@ -29,3 +32,15 @@ def needs_soft_dirty() -> None:
     feature = probe_kernel().soft_dirty
     if not feature.works:
         pytest.skip(f"missing capability: soft-dirty ({feature.reason})")
+
+
+@pytest.fixture
+def life(build: Callable[[str], Path]) -> Iterator[Life]:
+    """A target that makes any system call."""
+    with Life(build("life")) as life:
+        yield life
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """ptrace_scope 3 can't be taken back: what sets it comes last."""
+    items.sort(key=lambda item: "ptrace_scope 3" in item.name)

@@ -155,7 +155,9 @@ PAGES = 1 << 16
 """A quarter of a GiB: memtop can look at it a few times while it is written once."""
 
 
-def told_while_it_writes(writer: Writer, area: Area, target: Target) -> tuple[Runs, Runs, set[Coverage], int]:
+def told_while_it_writes(
+    writer: Writer, area: Area, target: Target, pattern: str
+) -> tuple[Runs, Runs, set[Coverage], int]:
     """Ticks as fast as they go while each page is written once: log, told, how exact, ticks meanwhile.
 
     A page that is written once and not told in any tick was missed.
@@ -164,7 +166,7 @@ def told_while_it_writes(writer: Writer, area: Area, target: Target) -> tuple[Ru
     said: set[Coverage] = set()
     ticks = 0
     target.tick()
-    writer.begin(f"write {area.name} once {area.pages} 2 0")
+    writer.begin(f"write {area.name} {pattern} {area.pages} 2 0")
     while not writer.answered():
         seen = Seen(target.tick())
         told += seen.runs(area)
@@ -176,14 +178,14 @@ def told_while_it_writes(writer: Writer, area: Area, target: Target) -> tuple[Ru
     return log, merged(told), said, ticks
 
 
-def shares(writer: Writer, target: Target, turns: int) -> tuple[int, int, int, set[Coverage]]:
+def shares(writer: Writer, target: Target, pattern: str, turns: int) -> tuple[int, int, int, set[Coverage]]:
     """Pages written, of these missed, ticks, and what memtop said of them."""
     area = writer.map("area", "anon", PAGES)
     area.fill()
     written = lost = ticks = 0
     said: set[Coverage] = set()
     for _ in range(turns):
-        log, told, words, count = told_while_it_writes(writer, area, target)
+        log, told, words, count = told_while_it_writes(writer, area, target, pattern)
         written, lost, ticks = written + page_count(log), lost + missed(log, told), ticks + count
         said |= words
     return written, lost, ticks, said
@@ -192,7 +194,7 @@ def shares(writer: Writer, target: Target, turns: int) -> tuple[int, int, int, s
 def test_nothing_is_missed_when_the_target_is_stopped_for_it(
     writer: Writer, track: Track, record_property: Callable[[str, object], None]
 ) -> None:
-    written, lost, ticks, said = shares(writer, track(writer.pid, freeze=True), turns=4)
+    written, lost, ticks, said = shares(writer, track(writer.pid, freeze=True), "paced", turns=4)
     record_property("soft_dirty_frozen", f"{lost} of {written} missed in {ticks} ticks")
     assert said == {Coverage.SOFT_DIRTY_FROZEN}
     assert ticks >= 8
@@ -203,7 +205,7 @@ def test_the_share_of_misses_when_it_is_not(
     writer: Writer, track: Track, record_property: Callable[[str, object], None]
 ) -> None:
     """How many is the machine's affair; that there may be some is said."""
-    written, lost, ticks, said = shares(writer, track(writer.pid), turns=4)
+    written, lost, ticks, said = shares(writer, track(writer.pid), "once", turns=4)
     record_property("soft_dirty_running", f"{lost} of {written} missed in {ticks} ticks")
     assert said == {Coverage.SOFT_DIRTY}
     assert Coverage.SOFT_DIRTY.exactness.value == "approximate"
