@@ -2,14 +2,17 @@
 
 Each kernel boots under software emulation (virtme-ng, qemu), runs ``tests/vm`` and a part of ``tests/linux``,
 and leaves its results as files. A guest that does not boot or does not come to its end fails the run.
+``tests/vm`` runs on this machine's own kernel, too. A whole run that passes writes docs/kernels.md and
+docs/permissions.md.
 
-usage: guests.py [--kernel SERIES]… [--jobs N] [--keep] [-- PYTEST-ARGUMENT…]
+usage: guests.py [--kernel SERIES]… [--jobs N] [--keep DIRECTORY] [-- PYTEST-ARGUMENT…]
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import datetime
 import os
 import shlex
 import shutil
@@ -25,6 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import kernel_docs
 from guest_image import ROOT, make_image
 from kernels import Kernel, Missing, newest_kernels
 
@@ -74,7 +78,7 @@ class Run:
         report: the results, as pytest's junit file has them.
     """
 
-    kernel: Kernel
+    kernel: Kernel | None
     seconds: float = 0.0
     boot_s: float = 0.0
     failure: str = ""
@@ -88,15 +92,23 @@ class Run:
 
     def line(self) -> str:
         """The outcome in one line."""
-        name = f"{self.kernel.series} ({self.kernel.release})"
+        name = f"{self.kernel.series} ({self.kernel.release})" if self.kernel else "this machine"
         if self.failure:
             return f"{name}: {self.failure}"
         c = self.counts
         good = c["tests"] - c["failures"] - c["errors"] - c["skipped"]
         return (
             f"{name}: {good} passed, {c['failures'] + c['errors']} failed, {c['skipped']} skipped"
-            f" in {self.seconds:.0f} s (up after {self.boot_s:.0f} s)"
+            f" in {self.seconds:.0f} s" + (f" (up after {self.boot_s:.0f} s)" if self.kernel else "")
         )
+
+    def recorded(self) -> kernel_docs.Recorded:
+        """What goes into the documents."""
+        assert self.report is not None
+        if self.kernel:
+            return kernel_docs.read(self.kernel.series, self.kernel.version, self.report)
+        own = ".".join(os.uname().release.split("-")[0].split(".")[:2])
+        return kernel_docs.read(own, "this machine's own", self.report)
 
 
 def run_guest(kernel: Kernel, image: Path, results: Path, tests: Sequence[str]) -> Run:
@@ -159,9 +171,27 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
+def run_here(results: Path) -> Run:
+    """tests/vm on this machine's own kernel."""
+    results.mkdir(parents=True)
+    began = time.monotonic()
+    with (results / "pytest.log").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", f"--junitxml={results}/junit.xml", "tests/vm"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    (results / "exit").write_text(str(done.returncode))
+    run = Run(None, time.monotonic() - began)
+    _read_results(run, results)
+    return run
+
+
 def _read_results(run: Run, results: Path) -> None:
     report = results / "junit.xml"
-    if not run.boot_s and not run.failure:
+    if run.kernel and not run.boot_s and not run.failure:
         run.failure = "did not boot"
     elif not (results / "exit").exists() or not report.exists():
         run.failure = run.failure or "ended before its tests did"
@@ -177,7 +207,7 @@ def _read_results(run: Run, results: Path) -> None:
 def _show_failure(run: Run, results: Path) -> None:
     for name in ("console.log",) if run.failure else ("pytest.log",):
         text = (results / name).read_text(errors="replace") if (results / name).exists() else ""
-        print(f"---- {run.kernel.series}: {name}", text[-6000:], sep="\n", flush=True)
+        print(f"---- {results.name}: {name}", text[-6000:], sep="\n", flush=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -204,18 +234,30 @@ def main(argv: Sequence[str]) -> int:
             print(f"ready to boot after {time.monotonic() - began:.0f} s", flush=True)
             with ThreadPoolExecutor(options.jobs) as pool:
                 jobs = [pool.submit(run_guest, k, image, base / k.series, options.tests) for k in kernels]
-                runs = []
-                for job in jobs:
-                    run = job.result()
-                    runs.append(run)
-                    print(run.line(), flush=True)
-                    if not run.passed:
-                        _show_failure(run, base / run.kernel.series)
+                runs = [
+                    _told(job.result(), base / kernel.series)
+                    for job, kernel in zip(jobs, kernels, strict=True)
+                ]
+            whole = options.tests == TESTS and not options.kernel
+            if whole:
+                runs.append(_told(run_here(base / "here"), base / "here"))
         except Missing as error:
             print(f"make test-kernels: {error}", file=sys.stderr)
             return 1
-    print(f"{len(runs)} kernels in {time.monotonic() - began:.0f} s")
-    return 0 if all(run.passed for run in runs) else 1
+    took = f"{len(runs)} kernels in {time.monotonic() - began:.0f} s"
+    print(took)
+    passed = all(run.passed for run in runs)
+    if whole and passed:
+        today = datetime.date.today().isoformat()
+        kernel_docs.write(ROOT / "docs", [run.recorded() for run in runs], today, took)
+    return 0 if passed else 1
+
+
+def _told(run: Run, results: Path) -> Run:
+    print(run.line(), flush=True)
+    if not run.passed:
+        _show_failure(run, results)
+    return run
 
 
 if __name__ == "__main__":

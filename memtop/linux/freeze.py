@@ -90,5 +90,5 @@ def _explain(process: ProcessHandle, result: ffi.CData) -> NoReturn:
     if stage == _CROWD:
         raise Failed(what, "it makes threads faster than they can be stopped", "try again later")
     if stage == _ARCH:
-        raise KernelCannot(what, f"it is not proven on this processor ({os.uname().machine})")
+        raise KernelCannot(what, ptrace.NOT_PROVEN.format(os.uname().machine))
     raise Failed(what, f"the helper process failed{': ' + os.strerror(error) if error else ''}")

@@ -21,6 +21,7 @@ from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
 _WHAT = "tracking writes of process {pid} ({comm}) is not possible"
+NOT_PROVEN = "stopping a process is proven on x86-64 only, not on this processor ({})"
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
 
@@ -228,7 +229,7 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.FETCH and error in (errno.EPERM, errno.ENOSYS):
         raise NotPermitted(what, f"pidfd_getfd: {why}", "a sandbox refuses it; run memtop outside of it")
     if stage is Stage.ARCH:
-        raise KernelCannot(what, "memtop can inject a system call on x86-64 only")
+        raise KernelCannot(what, NOT_PROVEN.format(os.uname().machine))
     if stage is Stage.GADGET and not error:
         raise KernelCannot(what, "it has no syscall instruction in its program text, not even a vdso")
     if stage is Stage.TIMEOUT:

@@ -52,6 +52,11 @@ static inline int mt_arch_interrupted(const mt_regs *regs) {
     return 0;
 }
 
+#define KERNEL_ERESTARTNOHAND 514
+
+/* Makes it go on like the others, unless a handler of the program's comes first: then it says EINTR. */
+static inline void mt_arch_restart(mt_regs *regs) { regs->rax = (unsigned long long)-KERNEL_ERESTARTNOHAND; }
+
 /* Makes the thread run the interrupted system call again, as the kernel does for its own restarts. */
 static inline void mt_arch_rewind(mt_regs *regs) {
     regs->rip -= MT_SYSCALL_SIZE;

@@ -34,13 +34,13 @@ void mt_freeze_end(mt_freeze *freeze, mt_freeze_result *out) {}
 
 #include "child.h"
 
-#define MASK_SIZE 8    /* bytes of a kernel sigset_t */
-#define MORE 64        /* threads that may come while the first are being stopped */
-#define HOLD_MS 2000   /* memtop itself may be stopped (Ctrl-Z): the target must not wait for that */
+#define MASK_SIZE 8  /* bytes of a kernel sigset_t */
+#define MORE 64      /* threads that may come while the first are being stopped */
+#define HOLD_MS 2000 /* memtop itself may be stopped (Ctrl-Z): the target must not wait for that */
 
 typedef struct {
-    int tid, stopped, signal, rewound;
-    mt_regs regs; /* as they were, if rewound */
+    int tid, stopped;
+    int signal; /* that it was about to receive */
 } thread;
 
 struct mt_freeze {
@@ -60,40 +60,19 @@ static int fail(mt_freeze *f, int stage, int error, int tid) {
 
 /* ---- one thread --------------------------------------------------------------------------------- */
 
-/* A pending signal that it does not block: then EINTR is the program's own and stays. */
-static int has_signal(const thread *t) {
-    struct { uint64_t from; uint32_t flags; int32_t count; } ask = {0, 0, 16};
-    siginfo_t found[16];
-    uint64_t mask;
-    if (ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &mask) != 0)
-        return 1;
-    for (ask.flags = 0; ask.flags <= 1; ask.flags++) { /* the thread's own, then the process's */
-        long count = ptrace(PTRACE_PEEKSIGINFO, t->tid, &ask, found);
-        for (long i = 0; i < count; i++)
-            if (!(mask & 1ull << (found[i].si_signo - 1)))
-                return 1;
-    }
-    return 0;
-}
-
-static int write_regs(const thread *t, const mt_regs *regs) {
-    struct iovec io = {(void *)regs, sizeof *regs};
-    return (int)ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_PRSTATUS, &io);
-}
-
-/* Our stop makes some system calls return EINTR (arch_*.h): they will be run again. At once, not in the end:
- * from here on the helper may be killed at any instant. */
-static int mend(mt_freeze *f, thread *t) {
-    struct iovec io = {&t->regs, sizeof t->regs};
+/* Our stop makes some system calls return EINTR (arch_*.h), where others go on by themselves: these will, too. */
+static int mend(mt_freeze *f, const thread *t) {
+    mt_regs regs;
+    struct iovec io = {&regs, sizeof regs};
     if (ptrace(PTRACE_GETREGSET, t->tid, (void *)NT_PRSTATUS, &io) != 0)
         return errno == ESRCH ? 0 : fail(f, MT_FREEZE_STOP, errno, t->tid);
-    if (mt_arch_compat(&t->regs, io.iov_len))
+    if (mt_arch_compat(&regs, io.iov_len))
         return fail(f, MT_FREEZE_COMPAT, 0, t->tid);
-    if (mt_arch_interrupted(&t->regs) && !has_signal(t)) {
-        mt_regs again = t->regs;
-        mt_arch_rewind(&again);
-        t->rewound = write_regs(t, &again) == 0;
-    }
+    if (!mt_arch_interrupted(&regs))
+        return 0;
+    mt_arch_restart(&regs);
+    if (ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_PRSTATUS, &io) != 0 && errno != ESRCH)
+        return fail(f, MT_FREEZE_STOP, errno, t->tid);
     return 0;
 }
 
@@ -179,9 +158,7 @@ static int stop_all(mt_freeze *f, int directory) {
 
 static void let_go(mt_freeze *f) {
     for (size_t i = 0; i < f->count; i++) {
-        thread *t = &f->threads[i];
-        if (t->rewound && has_signal(t)) /* it came meanwhile: now EINTR is right */
-            write_regs(t, &t->regs);
+        const thread *t = &f->threads[i];
         if (t->stopped)
             ptrace(PTRACE_DETACH, t->tid, 0, (void *)(uintptr_t)t->signal);
     } /* a thread that never stopped is let go by our end */

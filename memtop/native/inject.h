@@ -12,6 +12,9 @@
 #include "arch_x86_64.h"
 #else
 #define MT_CAN_INJECT 0
+#if defined(__aarch64__)
+#include "arch_aarch64.h" /* compiled, not proven */
+#endif
 #endif
 
 /* Looks for code of length bytes in what the thread has mapped as program text, [vdso] first, without
