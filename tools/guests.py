@@ -32,10 +32,13 @@ import kernel_docs
 from guest_image import ROOT, make_image
 from kernels import Kernel, Missing, newest_kernels
 
-LIMIT_S = 720
+LIMIT_S = 840
 """For one guest, from power on to power off."""
 
-TESTS = ("tests/vm", "tests/linux/test_features.py", "tests/linux/test_clear_refs.py")
+TESTS = (
+    "tests/vm",
+    *(f"tests/linux/test_{name}.py" for name in ("features", "clear_refs", "freeze", "scan", "lifecycle")),
+)
 """What fits the time under emulation."""
 
 MODULES = ("virtio_blk", "ext4", "zram")
@@ -49,7 +52,8 @@ mount --bind /run/results /run/box/results || exit
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 mkdir -p /run/box/boot && cp {config} /run/box/boot/
 echo {booted}
-exec chroot /run/box /bin/sh -c '
+cd /run/box && mkdir -p old && exec bin/busybox unshare -m bin/sh -c '
+bin/pivot_root . old || exit # not chroot: in one, nobody may have a user namespace
 cd {root} && export HOME=/root PATH=/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
 export MEMTOP_GUEST=1 MEMTOP_TARGETS={root}/tests/targets/built
 {python} -m pytest -q -p no:cacheprovider --junitxml=/results/junit.xml {tests} >/results/pytest.log 2>&1
@@ -226,6 +230,7 @@ def main(argv: Sequence[str]) -> int:
         base.mkdir(parents=True)
         try:
             kernels = [k for k in newest_kernels() if not options.kernel or k.series in options.kernel]
+            kernels.reverse()  # the newest has most to do: it must not be what the run ends with
             print(f"kernels: {', '.join(f'{k.release} ({k.version})' for k in kernels)}", flush=True)
             staging, image = Path(scratch) / "staging", Path(scratch) / "image"
             staging.mkdir()
@@ -249,7 +254,10 @@ def main(argv: Sequence[str]) -> int:
     passed = all(run.passed for run in runs)
     if whole and passed:
         today = datetime.date.today().isoformat()
-        kernel_docs.write(ROOT / "docs", [run.recorded() for run in runs], today, took)
+        recorded = sorted(
+            (run.recorded() for run in runs), key=lambda r: [int(n) for n in r.kernel.split(".")]
+        )
+        kernel_docs.write(ROOT / "docs", recorded, today, took)
     return 0 if passed else 1
 
 

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("needs_pagemap")
 
 MM = Path("/sys/kernel/mm")
 HUGE_1G = MM / "hugepages/hugepages-1048576kB/nr_hugepages"
+LAZY = 64
+"""Pages that a thread may have counted and not yet added to what status says (TASK_RSS_EVENTS_THRESH)."""
 METHODS = (Method.OFF, Method.AUTO)
 
 
@@ -75,7 +77,8 @@ def compare(sample: Sample, pid: int) -> int:
     truth, compared, swapped_sum = smaps(pid), 0, 0
     for index, row in enumerate(sample.mappings):
         fields = truth[row.mapping.start]
-        swapped_sum += fields["Swap"]
+        if row.mapping.perms[3] == "p":  # VmSwap is of anonymous memory only
+            swapped_sum += fields["Swap"]
         if row.resident is None:
             continue
         where = f"{row.mapping.start:x} {row.mapping.name}"
@@ -92,7 +95,7 @@ def compare(sample: Sample, pid: int) -> int:
             assert COUNT.unpack_from(sample.counts, index * COUNT.size)[3] * PAGE == fields["Swap"], where
         compared += 1
     assert compared > 5
-    assert sample.totals.swapped == swapped_sum
+    assert abs((sample.totals.swapped or 0) - swapped_sum) <= LAZY * PAGE
     return compared
 
 
@@ -183,6 +186,10 @@ def test_same_page_merging(
         pytest.skip("missing capability: KSM (not in this kernel)")
     area = life.map(512)
     area.write()
+    with open(f"/proc/{life.pid}/mem", "r+b", buffering=0) as memory:
+        for page in range(area.pages):
+            memory.seek(area.at(page))
+            memory.write(bytes(PAGE - 4) + b"same")
     watched = target(method)
     with (
         written(ksm / "pages_to_scan", "2000"),
