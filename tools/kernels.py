@@ -32,6 +32,10 @@ class Series:
     packages: str
     required: bool = True
 
+    def fits(self, package: str) -> bool:
+        """Whether a package is one of these."""
+        return re.fullmatch(self.packages, package) is not None
+
 
 SERIES = (
     Series("5.10", r"linux-image-5\.10\.0-\d+-amd64-unsigned", required=False),
@@ -114,9 +118,8 @@ class _Apt:
 
     def newest(self, series: Series) -> str | None:
         """Name of the newest package; None if there is none."""
-        names = [name for name in self._names if re.fullmatch(series.packages, name)]
-        names += [p.name.split("_")[0] for p in self._cache.glob("*.deb")]
-        fitting = (name for name in names if re.fullmatch(series.packages, name))
+        cached = [p.name.split("_")[0] for p in self._cache.glob("*.deb")]
+        fitting = (name for name in (*self._names, *cached) if series.fits(name))
         return max(fitting, key=lambda name: [int(n) for n in re.findall(r"\d+", name)], default=None)
 
     def fetch(self, package: str) -> Path:

@@ -86,6 +86,8 @@ CASES = (
     Case("the same user", ALL, SAME, settings=FREE),
     Case("another user", NONE, ANOTHER, settings=FREE),
     Case("another user with CAP_SYS_PTRACE", frozenset((READS,)), user(OTHER, identity.SYS_PTRACE)),
+    Case("another user with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", ALL - {SOFT},
+         user(OTHER, identity.SYS_PTRACE, identity.DAC_READ_SEARCH)),
     Case("another user with CAP_PERFMON", None, user(OTHER, identity.PERFMON)),
     Case("another user with CAP_CHECKPOINT_RESTORE", NONE, user(OTHER, identity.CHECKPOINT_RESTORE)),
     Case("the same user, ptrace_scope 1", NO_TRACING, SAME, settings=((YAMA, "1"),)),
