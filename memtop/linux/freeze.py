@@ -83,7 +83,7 @@ def _explain(process: ProcessHandle, result: ffi.CData) -> NoReturn:
     if stage == _SEIZE and error in (errno.EPERM, errno.EACCES):
         raise ptrace.refused_attach(process.pid, what, error)
     if stage == _STOP:
-        why = f"thread {tid} did not stop within {_TIMEOUT_MS} ms: it waits in the kernel, uninterruptibly"
+        why = f"thread {tid} did not stop in time: it waits in the kernel (state D), or gets no processor"
         raise Failed(what, why, "nothing was changed; try again later")
     if stage == _COMPAT:
         raise KernelCannot(what, "it runs 32-bit code")

@@ -258,8 +258,9 @@ typedef struct {
     int64_t stop_ns; /* after mt_freeze_end: for how long */
 } mt_freeze_result;
 
-/* Stops all threads of a process within timeout_ms.  They go on at mt_freeze_end, when memtop or the helper
- * that traces them ends however it does, and after 2 s in any case.  NULL: none is stopped any more. */
+/* Stops all threads of a process within timeout_ms, or five times that if one is only short of a processor.
+ * They go on at mt_freeze_end, when memtop or the helper that traces them ends however it does, and after 2 s in
+ * any case.  NULL: none is stopped any more. */
 mt_freeze *mt_freeze_begin(int pid, int timeout_ms, mt_freeze_result *out);
 void mt_freeze_end(mt_freeze *freeze, mt_freeze_result *out);
 

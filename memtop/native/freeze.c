@@ -35,6 +35,7 @@ void mt_freeze_end(mt_freeze *freeze, mt_freeze_result *out) {}
 #include "child.h"
 
 #define MASK_SIZE 8  /* bytes of a kernel sigset_t */
+#define PATIENCE 5   /* as often the limit for a thread that does not wait in the kernel */
 #define MORE 64      /* threads that may come while the first are being stopped */
 #define HOLD_MS 2000 /* memtop itself may be stopped (Ctrl-Z): the target must not wait for that */
 
@@ -58,6 +59,13 @@ static int fail(mt_freeze *f, int stage, int error, int tid) {
     return -1;
 }
 
+/* The letter of proc_pid_stat(5), X if there is no such thread any more. */
+static char state_of(const mt_freeze *f, int tid) {
+    char text[1024];
+    const char *name_end = mt_read_task(f->pid, tid, "stat", text, sizeof text) < 0 ? 0 : strrchr(text, ')');
+    return name_end ? name_end[2] : 'X';
+}
+
 /* ---- one thread --------------------------------------------------------------------------------- */
 
 /* Our stop makes some system calls return EINTR (arch_*.h), where others go on by themselves: these will, too. */
@@ -79,7 +87,7 @@ static int mend(mt_freeze *f, const thread *t) {
 /* WNOWAIT leaves a signal that the thread was about to receive with the thread, should we be killed now. */
 static int wait_stop(mt_freeze *f, thread *t, int64_t deadline) {
     const uint64_t child_signal = 1ull << (SIGCHLD - 1);
-    for (;;) {
+    for (int patient = 0;;) {
         siginfo_t info = {0};
         if (waitid(P_PID, (id_t)t->tid, &info, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0)
             return errno == ECHILD ? 0 : fail(f, MT_FREEZE_STOP, errno, t->tid);
@@ -91,6 +99,11 @@ static int wait_stop(mt_freeze *f, thread *t, int64_t deadline) {
             return t->signal ? 0 : mend(f, t);
         }
         int64_t left = deadline - mt_now_ns();
+        if (left <= 0 && !patient && state_of(f, t->tid) != 'D') { /* it is only short of a processor */
+            left += (PATIENCE - 1) * f->limit_ns;
+            deadline += (PATIENCE - 1) * f->limit_ns;
+            patient = 1;
+        }
         if (left <= 0)
             return fail(f, MT_FREEZE_STOP, ETIMEDOUT, t->tid);
         /* Blocked as all signals are here, SIGCHLD can't come unnoticed before this. */
@@ -108,19 +121,12 @@ static int known(const mt_freeze *f, int tid) {
     return 0;
 }
 
-/* A main thread that has ended stays in the list as long as others run. */
-static int has_ended(const mt_freeze *f, int tid) {
-    char text[1024];
-    const char *name_end = mt_read_task(f->pid, tid, "stat", text, sizeof text) < 0 ? 0 : strrchr(text, ')');
-    return !name_end || strchr("ZX", name_end[2]);
-}
-
 static int seize(mt_freeze *f, int tid) {
     if (f->count == f->room)
         return fail(f, MT_FREEZE_CROWD, 0, tid);
     if (ptrace(PTRACE_SEIZE, tid, 0, 0) != 0) {
-        int error = errno;
-        return error == ESRCH || has_ended(f, tid) ? 0 : fail(f, MT_FREEZE_SEIZE, error, tid);
+        int error = errno; /* EPERM for a main thread that has ended: it stays in the list as long as others run */
+        return error == ESRCH || strchr("ZX", state_of(f, tid)) ? 0 : fail(f, MT_FREEZE_SEIZE, error, tid);
     }
     f->threads[f->count++] = (thread){.tid = tid};
     ptrace(PTRACE_INTERRUPT, tid, 0, 0);
