@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtop.linux.access import require_action
+from memtop.linux.clear_refs import check_clear
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.freeze import check_freeze
@@ -12,7 +13,7 @@ from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
 from memtop.linux.userfaultfd import WriteProtector
-from memtop.model.actions import Care, Method
+from memtop.model.actions import Care, ClearRefs, Method
 from memtop.model.units import size
 from memtop.tracking.base import Tracker
 from memtop.tracking.passive import PassiveTracker
@@ -118,6 +119,7 @@ def _soft_dirty(
     if not feature.works:
         kind = NotPermitted if feature.works is None else KernelCannot
         raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
+    check_clear(process.pid, ClearRefs.SOFT_DIRTY)  # now, so that auto can go on to the next
     if care.freeze:
         check_freeze(process)
     return Armed(SoftDirtyTracker(process, scanner, note, freeze=care.freeze))
