@@ -68,7 +68,7 @@ def kernels(runs: Sequence[Recorded], date: str, took: str) -> str:
         rows.append([title, *(_share(run.shares.get(key, "–")) for run in runs)])
     notes = [f"{run.kernel}: {run.shares['agreement']}" for run in runs if "agreement" in run.shares]
     text = f"Written by `make test-kernels` on {date}; {took}.\n\n{marked.table(head, rows, '---')}"
-    return text + "".join(f"\nBoth trackers on one writer, {note}.\n" for note in notes)
+    return text + "".join(f"\nBoth trackers on the same writer, {note}.\n" for note in notes)
 
 
 def _share(text: str) -> str:

@@ -155,7 +155,7 @@ def test_row_of_the_matrix(
 ) -> None:
     """What a look at a process gives here, and how exact; every answer was tried."""
     kernel = probe_kernel()
-    area = writer.map("area", "thp", 1024)
+    area = writer.map("area", "anon", 1024)
     area.fill()
     row = Seen(opened(writer.pid).tick()).row(area)
     matrix = {

@@ -44,6 +44,7 @@ class Case:
         target: options of the process that is looked at; by default user 1000 runs it.
         settings: files under /proc/sys, and what is in them meanwhile.
         tell: a command for the target first.
+        why: a word of the reason, where nothing is allowed.
     """
 
     who: str
@@ -52,6 +53,7 @@ class Case:
     target: tuple[tuple[str, Any], ...] = (("user", USER), ("group", USER), ("extra_groups", ()))
     settings: tuple[tuple[str, str], ...] = ()
     tell: str = ""
+    why: str = ""
 
 
 ALL = frozenset((READS, PAGES, EXACT, SOFT))
@@ -84,7 +86,7 @@ FREE = ((YAMA, "0"),)
 CASES = (
     Case("root", ALL, ROOT, settings=FREE),
     Case("the same user", ALL, SAME, settings=FREE),
-    Case("another user", NONE, ANOTHER, settings=FREE),
+    Case("another user", NONE, ANOTHER, settings=FREE, why="belongs to user"),
     Case("another user with CAP_SYS_PTRACE", frozenset((READS,)), user(OTHER, identity.SYS_PTRACE)),
     Case("another user with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", ALL - {SOFT},
          user(OTHER, identity.SYS_PTRACE, identity.DAC_READ_SEARCH)),
@@ -97,7 +99,8 @@ CASES = (
     Case("another user, /proc with hidepid=2", NONE, after(hidden, ANOTHER), settings=FREE),
     Case("the same user, unprivileged_userfaultfd 0", ALL, SAME, settings=(*FREE, (UFFD, "0"))),
     Case("the same user, unprivileged_userfaultfd 1", ALL, SAME, settings=(*FREE, (UFFD, "1"))),
-    Case("the same user, the process is not dumpable", NONE, SAME, settings=FREE, tell="nodump"),
+    Case("the same user, the process is not dumpable", NONE, SAME, settings=FREE, tell="nodump",
+         why="non-dumpable"),
     Case("root, the process is not dumpable", ALL, ROOT, settings=FREE, tell="nodump"),
     Case("root, the process is in a pid namespace", ALL, ROOT, (("pid_namespace", True),), FREE),
     Case("the same user, the process is in a user namespace", ALL, SAME, (("user_namespace", True),), FREE),
@@ -254,6 +257,7 @@ def test_what_works_for_whom(
     record_property("permission", json.dumps({"who": case.who, "cells": cells, "auto": told["auto"]}))
     for name, cell in cells.items():
         assert cell["can"] == YES or cell["says"], f"{name}: no reason is given"
+        assert case.why in cell["says"], name
         if case.allowed is not None and cell["can"] != "kernel":
             assert (cell["can"] == YES) == (name in case.allowed), (name, cell)
         if told["doctor"] is not None:
