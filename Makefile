@@ -12,11 +12,11 @@ export PIP_NO_INPUT := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check lint strict asan restricted harm bench screenshots wheel format clean
+.PHONY: help demo test check lint strict asan restricted test-kernels harm bench screenshots wheel format clean
 
 help: ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -ts'|' 2>/dev/null \
-	  || sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -ts'|' 2>/dev/null \
+	  || sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(firstword $(MAKEFILE_LIST))
 
 demo: $(VENV)/run.stamp ## the live screen on a built-in workload
 	@$(BIN)/memtop demo
@@ -42,6 +42,9 @@ restricted: $(VENV)/dev.stamp ## the tests of real processes again where the ker
 	@$(CC) -O2 -pthread tests/targets/sandbox.c -o $(VENV)/sandbox
 	@for less in "userfaultfd ptrace process_vm_readv pidfd_getfd" pagemap; do echo "== without $$less"; \
 	  $(VENV)/sandbox $$less -- $(BIN)/pytest -n $(JOBS) tests/unit tests/linux tests/pty || exit; done
+
+test-kernels: $(VENV)/dev.stamp ## real processes inside guests with Debian's 5.10, 6.1 and 6.12 (writes docs/kernels.md)
+	@$(BIN)/python tools/guests.py $(KERNELS)
 
 harm: $(VENV)/dev.stamp ## 10 000 injections, memtop or its injector killed on the way (in pieces: HARM='--minutes 9')
 	@$(BIN)/python -m harm $(HARM)

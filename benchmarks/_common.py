@@ -21,6 +21,8 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT))
+from tools import marked  # noqa: E402
 
 
 @contextmanager
@@ -113,23 +115,12 @@ class Report:
 
     def _write(self, path: Path) -> None:
         """Replaces this table's section of the file, or adds it."""
-        begin, end = f"<!-- {self.key} -->", f"<!-- /{self.key} -->"
-        text = (
-            path.read_text(encoding="utf-8")
-            if path.exists()
-            else "# Benchmarks\n\n`make bench` makes them.\n"
-        )
-        section = f"{begin}\n{self._markdown()}{end}"
-        if begin in text and end in text:
-            text = text[: text.index(begin)] + section + text[text.index(end) + len(end) :]
-        else:
-            text = f"{text.rstrip()}\n\n{section}\n"
-        path.write_text(text, encoding="utf-8")
+        if not path.exists():
+            path.write_text("# Benchmarks\n\n`make bench` makes them.\n", encoding="utf-8")
+        marked.put(path, self.key, self._markdown())
 
     def _markdown(self) -> str:
-        head = "| " + " | ".join(self.columns) + " |\n|---" + "|---:" * (len(self.columns) - 1) + "|\n"
-        body = "".join("| " + " | ".join(row) + " |\n" for row in self.rows)
-        return f"## {self.title}\n\n{head}{body}\n{self.note}\n\n{machine()}\n"
+        return f"## {self.title}\n\n{marked.table(self.columns, self.rows)}\n{self.note}\n\n{machine()}\n"
 
 
 def machine() -> str:

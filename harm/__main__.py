@@ -26,6 +26,7 @@ from harm.strike import Blow, Outcome, strike
 from harm.targets import KINDS, Kind, Missing, Target
 from memtop.linux.threads import rank_threads
 from memtop.native import lib
+from tools import marked
 
 ROOT = Path(__file__).parent.parent
 PIECE = 50  # injections before the next target has its turn
@@ -223,7 +224,7 @@ def main() -> int:
     text = table.render(records)
     print(text)
     if options.write is not None:
-        table.put(options.write, text)
+        marked.put(options.write, table.KEY, text)
     if any(record["harm"] for record in records):
         return 1
     if not complete:

@@ -10,8 +10,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tools.marked import table
+
 MOST_ROWS = 20
-BEGIN, END = "<!-- harm -->", "<!-- /harm -->"
+KEY = "harm"
+"""Of the part of docs/safety.md that ``--write`` fills."""
 Record = dict[str, Any]
 
 COLUMNS = (
@@ -39,12 +42,6 @@ def _cell(records: Sequence[Record]) -> str:
     return f"{sum(r['harm'] is not None for r in records)} / {len(records)}" if records else "–"
 
 
-def _markdown(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * (len(head) - 1) + "|"]
-    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
-
-
 def _belongs(record: Record, who: tuple[str, ...], when: str | None) -> bool:
     if record["who"] not in who:
         return False
@@ -66,7 +63,7 @@ def render(records: Sequence[Record]) -> str:
     refused = Counter((r["target"], r["words"]) for r in records if r["who"] == "nobody" and r["words"])
     if refused:
         rows = [(target, words, n) for (target, words), n in sorted(refused.items())]
-        parts.append("Refused, with nobody killed:\n\n" + _markdown(("target", "why", "times"), rows))
+        parts.append("Refused, with nobody killed:\n\n" + table(("target", "why", "times"), rows))
     return "\n".join(parts)
 
 
@@ -82,7 +79,7 @@ def _by_target(records: Sequence[Record]) -> str:
         cells = [_cell([r for r in own if _belongs(r, who, when)]) for _, who, when in COLUMNS]
         rows.append([name, *cells, _cell(own), _interrupted(own), sum(r["left"] for r in own)])
     head = ["killed:", *(title for title, _, _ in COLUMNS), "all", "EINTR seen", "descriptors left"]
-    return "Harmed / injections, by target and by who was killed:\n\n" + _markdown(head, rows)
+    return "Harmed / injections, by target and by who was killed:\n\n" + table(head, rows)
 
 
 def _by_point(records: Sequence[Record]) -> str:
@@ -107,7 +104,7 @@ def _by_point(records: Sequence[Record]) -> str:
         if group
     ]
     head = ["injector killed", "harmed", "EINTR seen", "descriptors left"]
-    return "By kill point (the n-th call of that name that the injector makes):\n\n" + _markdown(head, rows)
+    return "By kill point (the n-th call of that name that the injector makes):\n\n" + table(head, rows)
 
 
 def _by_kind(harmed: Sequence[Record]) -> str:
@@ -117,20 +114,9 @@ def _by_kind(harmed: Sequence[Record]) -> str:
     rows = []
     for kind, points in sorted(kinds.items(), key=lambda item: -sum(item[1].values())):
         rows.append([kind, sum(points.values()), ", ".join(f"{p} ({n})" for p, n in points.most_common(4))])
-    return "What the harm was:\n\n" + _markdown(("harm", "times", "where most"), rows)
+    return "What the harm was:\n\n" + table(("harm", "times", "where most"), rows)
 
 
 def _machine() -> str:
     release = ".".join(platform.release().split("-")[0].split(".")[:2])
     return f"Linux {release}, {platform.machine()}, {len(os.sched_getaffinity(0))} CPUs."
-
-
-def put(path: Path, text: str) -> None:
-    """Replaces the part of a Markdown file between the marks, or adds it with them."""
-    whole = path.read_text(encoding="utf-8") if path.exists() else "# Safety\n"
-    section = f"{BEGIN}\n{text}{END}"
-    if BEGIN in whole and END in whole:
-        whole = whole[: whole.index(BEGIN)] + section + whole[whole.index(END) + len(END) :]
-    else:
-        whole = f"{whole.rstrip()}\n\n{section}\n"
-    path.write_text(whole, encoding="utf-8")

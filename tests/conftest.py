@@ -32,12 +32,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compiles tests/targets/NAME.c once per test run, also when several workers ask at the same time."""
+    """Compiles tests/targets/NAME.c once per test run, also when several workers ask at the same time.
+
+    A guest (tools/guests.py) has no compiler; it brings them along, in ``$MEMTOP_TARGETS``.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if base.name.startswith("popen-") else base  # xdist gives each worker a directory
     compiler = shutil.which("cc") or shutil.which("gcc")
+    prebuilt = Path(os.environ["MEMTOP_TARGETS"]) if "MEMTOP_TARGETS" in os.environ else None
 
     def target(name: str) -> Path:
+        if prebuilt and (prebuilt / name).is_file():
+            return prebuilt / name
         if compiler is None:
             pytest.skip("no C compiler on this machine")
         program = shared / "targets" / name

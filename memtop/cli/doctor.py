@@ -103,7 +103,8 @@ def _trackers(kernel: KernelFeatures, target: Sequence[Feature]) -> Table:
         (
             "soft-dirty",
             [*reading, kernel.soft_dirty, *clearing],
-            "approximate; the whole process; other soft-dirty users (CRIU) lose their state",
+            "approximate (--freeze stops the process at each tick, and misses nothing); the whole process; "
+            "other soft-dirty users (CRIU) lose their state",
         ),
         ("off", reading, "residency, huge pages and faults only; no side effects"),
     )

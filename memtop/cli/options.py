@@ -112,6 +112,11 @@ def add_sampling(parser: argparse.ArgumentParser, *, track: Method = Method.OFF)
         "less often to stay below it (default: 2; 0: no bound)",
     )
     parser.add_argument(
+        "--freeze",
+        action="store_true",
+        help="soft-dirty: stop all threads at every sample while it reads and clears: no write is missed",
+    )
+    parser.add_argument(
         "--swap",
         action="store_true",
         help="read swap per mapping from smaps at every sample: expensive, and the process's mmap calls wait",
@@ -133,4 +138,4 @@ def add_log(parser: argparse.ArgumentParser) -> None:
 
 def care_of(options: argparse.Namespace) -> Care:
     """What tracking may touch and cost."""
-    return Care(options.arm, options.keep_huge, options.max_cost)
+    return Care(options.arm, options.keep_huge, options.max_cost, options.freeze)

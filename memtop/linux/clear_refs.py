@@ -27,14 +27,8 @@ def clear(pid: int, what: ClearRefs) -> None:
         ProcessGone: it has ended.
         KernelCannot: no such file here.
     """
-    doing = f"clearing {what.title} of process {pid}"
-    require_action(doing)
-    # The file of a main thread that has ended takes the command and does nothing.
-    tid = live_thread(pid) if read_stat(pid).state == "Z" else None
-    try:
-        descriptor = os.open(f"{directory(pid, tid)}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise explain(error, pid, doing) from error
+    doing = _doing(pid, what)
+    descriptor = _open(pid, doing)
     try:
         os.write(descriptor, str(int(what)).encode())
         _log.info("%d: wrote %d to clear_refs: cleared %s", pid, what, what.title)
@@ -42,3 +36,22 @@ def clear(pid: int, what: ClearRefs) -> None:
         raise explain_memory(error, pid, doing) from error
     finally:
         os.close(descriptor)
+
+
+def check_clear(pid: int, what: ClearRefs) -> None:
+    """Raises what ``clear`` would, as far as that shows without clearing anything."""
+    os.close(_open(pid, _doing(pid, what)))
+
+
+def _doing(pid: int, what: ClearRefs) -> str:
+    return f"clearing {what.title} of process {pid}"
+
+
+def _open(pid: int, doing: str) -> int:
+    require_action(doing)
+    # The file of a main thread that has ended takes the command and does nothing.
+    tid = live_thread(pid) if read_stat(pid).state == "Z" else None
+    try:
+        return os.open(f"{directory(pid, tid)}/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise explain(error, pid, doing) from error

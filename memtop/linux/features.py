@@ -271,7 +271,7 @@ def _injection() -> Feature:
     if stage is ptrace.Stage.OK:
         return Feature(name, True, f"one thread of a test process stopped for {out.stop_ns / 1000:.0f} µs")
     if stage is ptrace.Stage.ARCH:
-        return Feature(name, False, "memtop can inject a system call on x86-64 only")
+        return Feature(name, False, ptrace.NOT_PROVEN.format(os.uname().machine), "a machine of that kind")
     if stage is ptrace.Stage.SECCOMP:
         reason = "memtop runs under a seccomp filter, and so did the test process"
         return Feature(name, None, reason, _OUTSIDE)

@@ -10,21 +10,20 @@ from __future__ import annotations
 import errno
 import os
 from array import array
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
 
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.looks import look_at_entries, page_flags
 from memtop.linux.procfs import directory, explain, explain_memory
-from memtop.model.layout import COUNT, PAGE, RUN, CountFlag, Kind, Mode
+from memtop.linux.runs import CellRange, native_mappings, native_runs, packed_runs
+from memtop.model.layout import COUNT, CountFlag, Kind, Mode
 from memtop.model.layout import Category as Category
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import PageFlags
-from memtop.model.runs import PageRun, PageRuns
+from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 
 SPARSE_LIMIT = 4 << 20
@@ -32,25 +31,6 @@ SPARSE_LIMIT = 4 << 20
 address space takes about 70 ms, whether there is anything in it or not."""
 
 NO_FLAGS = CountFlag(0)
-
-
-class CellRange(Protocol):
-    """An address range that a scan also counts in fine cells."""
-
-    @property
-    def start(self) -> int:
-        """Byte address of cell 0."""
-        ...
-
-    @property
-    def cell_pages(self) -> int:
-        """Base pages in a cell."""
-        ...
-
-    @property
-    def cells(self) -> int:
-        """How many cells."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +81,7 @@ class Scanner:
         use_ioctl: the kernel has PAGEMAP_SCAN; else entries are read, which tells nothing of huge and
             zero pages and allows CENSUS and SOFT_DIRTY only.
         guard_bit: the kernel knows ``Category.GUARD``.
+        soft_dirty_bit: it knows ``Category.SOFT_DIRTY``; else entries are read for that.
         tid: a live thread, where the main thread has ended.
 
     Raises:
@@ -112,11 +93,20 @@ class Scanner:
         pid: whose pages.
     """
 
-    def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
+    def __init__(
+        self,
+        pid: int,
+        *,
+        use_ioctl: bool,
+        guard_bit: bool,
+        soft_dirty_bit: bool = True,
+        tid: int | None = None,
+    ) -> None:
         self.pid = pid
         self._what = f"reading /proc/{pid}/pagemap"
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
+        self._soft_dirty_bit = soft_dirty_bit
         self._guard = int(Category.GUARD) if guard_bit else 0
         self._counts = bytearray()  # kept: fresh memory costs page faults, and 30 000 mappings take megabytes
         self._fd = -1
@@ -167,6 +157,7 @@ class Scanner:
                 "pagemap_fd": self._fd,
                 "use_ioctl": self._use_ioctl,
                 "guard_bit": self._guard,
+                "soft_dirty_bit": self._soft_dirty_bit,
                 "count_zero": count_zero,
                 "sparse_limit": SPARSE_LIMIT,
                 "watch_start": watch.start if watch else 0,
@@ -178,10 +169,15 @@ class Scanner:
         )
         self._check(
             lib.mt_scan_run(
-                scan, request, _mappings(table), modes, len(table), ffi.from_buffer("mt_count[]", counts)
+                scan,
+                request,
+                native_mappings(table),
+                modes,
+                len(table),
+                ffi.from_buffer("mt_count[]", counts),
             )
         )
-        runs = PageRuns(_packed_runs(lib.mt_scan_runs(scan), lib.mt_scan_run_count(scan)))
+        runs = PageRuns(packed_runs(lib.mt_scan_runs(scan), lib.mt_scan_run_count(scan)))
         return ScanResult(bytes(counts), runs, count_sum(counts), bytes(resident), bytes(written))
 
     def strays(self, table: MappingTable, modes: bytes) -> list[int]:
@@ -197,7 +193,9 @@ class Scanner:
             raise ValueError("one mode per mapping")
         found = ffi.new("uint32_t[]", len(table))
         count = self._check(
-            lib.mt_scan_strays(self._scan, self._fd, _mappings(table), modes, len(table), found, len(table))
+            lib.mt_scan_strays(
+                self._scan, self._fd, native_mappings(table), modes, len(table), found, len(table)
+            )
         )
         return list(ffi.unpack(found, count)) if count else []
 
@@ -218,7 +216,7 @@ class Scanner:
         found, at = ffi.new("mt_run[]", room), ffi.new("uint64_t *", start)
         while at[0] < end:
             count = self._check(lib.mt_huge_find(self._fd, huge, at, end, found, room))
-            parts.append(_packed_runs(found, count))
+            parts.append(packed_runs(found, count))
         return PageRuns(b"".join(parts))
 
     def unprotect(self, table: MappingTable, indices: Sequence[int], userfaultfd: int) -> None:
@@ -242,7 +240,7 @@ class Scanner:
                 self._scan,
                 self._fd,
                 userfaultfd,
-                _mappings(table),
+                native_mappings(table),
                 ffi.from_buffer("uint32_t[]", wanted),
                 len(wanted),
             )
@@ -290,15 +288,6 @@ def probe_category(category: int) -> bool:
         os.close(fd)
 
 
-def runs_union(a: PageRuns, b: PageRuns) -> PageRuns:
-    """Pages that are in either set."""
-    if not len(a) or not len(b):
-        return a if len(a) else b
-    out = ffi.new("mt_run[]", len(a) + len(b))
-    count = lib.mt_runs_union(_runs(a), len(a), _runs(b), len(b), out)
-    return PageRuns(_packed_runs(out, count))
-
-
 def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:
     """What huge pages map now, and how many of them were split by a write.
 
@@ -307,70 +296,17 @@ def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:
         written: what one scan reported since.
     """
     now, count = ffi.new("mt_run[]", len(huge) + len(written) + 1), ffi.new("size_t *")
-    split = lib.mt_huge_follow(_runs(huge), len(huge), _runs(written), len(written), now, count)
+    split = lib.mt_huge_follow(native_runs(huge), len(huge), native_runs(written), len(written), now, count)
     if split < 0:
         raise Failed("counting huge pages failed", os.strerror(-split))
-    return PageRuns(_packed_runs(now, count[0])), split
-
-
-def runs_pages(runs: PageRuns) -> int:
-    """Pages in all runs together; ``PageRuns.pages`` for many runs."""
-    return int(lib.mt_runs_pages(_runs(runs), len(runs)))
-
-
-def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
-    """Pages of the runs in each cell of a range: native 32-bit unsigned."""
-    cells = bytearray(4 * watch.cells)
-    lib.mt_runs_bin(
-        _runs(runs),
-        len(runs),
-        watch.start,
-        watch.cell_pages,
-        ffi.from_buffer("uint32_t[]", cells),
-        watch.cells,
-    )
-    return bytes(cells)
-
-
-def runs_count(runs: PageRuns, table: MappingTable) -> array[int]:
-    """Pages of the runs in each mapping; runs of several scans may cross mappings."""
-    pages = array("Q", bytes(8 * len(table)))
-    lib.mt_runs_count(
-        _runs(runs), len(runs), _mappings(table), len(table), ffi.from_buffer("uint64_t[]", pages)
-    )
-    return pages
-
-
-def runs_without(runs: PageRuns, start: int, end: int) -> PageRuns:
-    """The runs but for those that begin in [start, end) bytes: what was there is another mapping by now."""
-    starts = memoryview(runs.packed).cast("Q")[::2]  # of 16-byte records
-    first, last = bisect_left(starts, start), bisect_left(starts, end)
-    if first == last:
-        return runs
-    return PageRuns(runs.packed[: first * RUN.size] + runs.packed[last * RUN.size :])
-
-
-def runs_within(runs: PageRuns, start: int, end: int) -> PageRuns:
-    """The part of the runs that lies in [start, end) bytes."""
-    starts = memoryview(runs.packed).cast("Q")[::2]
-    first, last = bisect_left(starts, start), bisect_left(starts, end)
-    if first and runs[first - 1].end > start:  # as runs of several scans may, it crosses into the range
-        first -= 1
-    part = runs[first:last]
-    if not part or (part[0].start >= start and part[-1].end <= end):
-        return part
-    cut = [max(starts[first], start), *starts[first + 1 : last]]
-    ends = [*(run.end for run in part[:-1]), min(part[-1].end, end)]
-    return PageRuns.of(
-        [PageRun(a, (b - a) // PAGE, run.huge) for a, b, run in zip(cut, ends, part, strict=True)]
-    )
+    return PageRuns(packed_runs(now, count[0])), split
 
 
 def count_kinds(table: MappingTable, counts: bytes) -> tuple[int, ...]:
     """Resident pages by ``layout.Kind``."""
     pages = array("Q", bytes(8 * len(Kind)))
     lib.mt_count_kinds(
-        _mappings(table),
+        native_mappings(table),
         ffi.from_buffer("mt_count[]", counts),
         len(table),
         ffi.from_buffer("uint64_t[]", pages),
@@ -393,18 +329,6 @@ def uncovered(before: MappingTable, before_modes: bytes, now: MappingTable, mode
     """
     found = ffi.new("uint32_t[]", len(now))
     count = lib.mt_uncovered(
-        _mappings(before), before_modes, len(before), _mappings(now), modes, len(now), found
+        native_mappings(before), before_modes, len(before), native_mappings(now), modes, len(now), found
     )
     return list(ffi.unpack(found, count)) if count else []
-
-
-def _mappings(table: MappingTable) -> Any:
-    return ffi.from_buffer("mt_mapping[]", table.packed)
-
-
-def _runs(runs: PageRuns) -> Any:
-    return ffi.from_buffer("mt_run[]", runs.packed)
-
-
-def _packed_runs(items: Any, count: int) -> bytes:
-    return bytes(ffi.buffer(items, count * RUN.size)) if count else b""

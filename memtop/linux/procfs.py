@@ -105,8 +105,8 @@ def _why_refused(pid: int) -> tuple[str, str]:
         return "a security module, user namespace or sandbox refuses it even to root", ""
     remedy = "run memtop as root"
     try:
-        # The directory belongs to root as long as the process is non-dumpable; status tells who it is.
-        owner = os.stat(f"/proc/{pid}").st_uid
+        # The files, not the directory, are root's while the process is non-dumpable; status tells who it is.
+        owner = os.stat(f"/proc/{pid}/maps").st_uid
         with open(f"/proc/{pid}/status", "rb") as file:
             uids = re.search(rb"^Uid:\s+(\d+)\s+(\d+)", file.read(), re.MULTILINE)
     except OSError:

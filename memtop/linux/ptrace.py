@@ -23,6 +23,7 @@ from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
 _WHAT = "tracking writes of process {pid} ({comm}) is not possible"
+NOT_PROVEN = "stopping a process is proven on x86-64 only, not on this processor ({})"
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _TRIES = 8  # threads, to find one with a stack of its own
 _WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
@@ -110,31 +111,45 @@ def choose_thread(pid: int) -> int:
 
 def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
     """Why nothing is to be injected into this thread, as far as that shows without touching it; or None."""
+    refusal = find_trace_refusal(process, tid, _WHAT)
+    if refusal is not None:
+        return refusal
     pid, status = process.pid, read_status(tid)
     what = _WHAT.format(pid=pid, comm=read_stat(pid).comm)
-    if pid == os.getpid():
-        return Failed(what, "memtop can't stop itself")
-    if pid in _ancestors():
-        return Failed(what, "memtop runs under it, and would stop what it depends on")
-    tracer = int(status.get("TracerPid", "0"))
-    if tracer:
-        return Failed(
-            what, f"it is traced by {_name(tracer)}, and only one may", "end or detach that one first"
-        )
     if process.pidfd is None:
         return KernelCannot(
             what, "it takes pidfd_open and pidfd_getfd", "Linux 5.6, and a sandbox that lets them through"
         )
-    error = lib.mt_may_trace(tid)
-    if error:
-        return refused_attach(pid, what, -error, "process_vm_readv")
     error = lib.mt_may_fetch(process.pidfd) if tid == pid else 0  # an ended main thread has none
     if error:
         return refused_attach(pid, what, -error, "pidfd_getfd")
-    if _is_32_bit(pid):
-        return KernelCannot(what, "it is a 32-bit process, and memtop injects into 64-bit ones only")
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
         return _filtered(what)
+    return None
+
+
+def find_trace_refusal(process: ProcessHandle, tid: int, doing: str) -> MemtopError | None:
+    """Why this thread is not to be stopped at all, as far as that shows without touching it; or None.
+
+    Args:
+        doing: the beginning of the sentence, with places for pid and comm.
+    """
+    pid = process.pid
+    what = doing.format(pid=pid, comm=read_stat(pid).comm)
+    if pid == os.getpid():
+        return Failed(what, "memtop can't stop itself")
+    if pid in _ancestors():
+        return Failed(what, "memtop runs under it, and would stop what it depends on")
+    tracer = int(read_status(tid).get("TracerPid", "0"))
+    if tracer:
+        return Failed(
+            what, f"it is traced by {_name(tracer)}, and only one may", "end or detach that one first"
+        )
+    error = lib.mt_may_trace(tid)
+    if error:
+        return refused_attach(pid, what, -error, "process_vm_readv")
+    if _is_32_bit(pid):
+        return KernelCannot(what, "it is a 32-bit process, and memtop stops 64-bit ones only")
     return None
 
 
@@ -229,7 +244,7 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.FETCH and error in (errno.EPERM, errno.ENOSYS):
         raise NotPermitted(what, f"pidfd_getfd: {why}", "a sandbox refuses it; run memtop outside of it")
     if stage is Stage.ARCH:
-        raise KernelCannot(what, "memtop can inject a system call on x86-64 only")
+        raise KernelCannot(what, NOT_PROVEN.format(os.uname().machine))
     if stage is Stage.GADGET and not error:
         raise KernelCannot(
             what,

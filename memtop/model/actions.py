@@ -57,11 +57,14 @@ class Care:
         keep_huge: whether huge pages are left out of tracking, alone or with the whole mapping.
         max_cost: share of one processor (0.02 is 2 %) that write faults may cost the process, and as much
             again that sampling may cost; 0 is no bound.
+        freeze: soft-dirty stops all threads at every sample, while it reads and clears, so that it misses
+            nothing.
     """
 
     arm: Arm = Arm.ANON
     keep_huge: KeepHuge = KeepHuge.NO
     max_cost: float = 0.02
+    freeze: bool = False
 
 
 class ClearRefs(IntEnum):
@@ -110,6 +113,8 @@ class ArmCost:
         huge_kept: huge pages that are left out (``--keep-huge``).
         cut: mappings that will be cut in maps to leave them out.
         file_pages: present base pages of file mappings among ``pages``.
+        fallback: what ``auto`` comes to if the first is refused; None: nothing that costs anything.
+        freeze: all threads will be stopped at every sample.
     """
 
     method: Method
@@ -121,15 +126,15 @@ class ArmCost:
     huge_kept: int = 0
     cut: int = 0
     file_pages: int = 0
+    fallback: Method | None = None
+    freeze: bool = False
 
     @property
     def sentence(self) -> str:
         """Cost and side effects in one sentence."""
+        soft_dirty = self._soft_dirty()
         if (self.expected or self.method) is Method.SOFT_DIRTY:
-            return (
-                "clear soft-dirty of the whole process each tick: one write fault a page and tick; "
-                "other soft-dirty users (CRIU) lose their state"
-            )
+            return soft_dirty
         parts = [
             f"write-protect {count(self.mappings)} mappings ({size(self.pages * PAGE)} present): one thread "
             "stops once for under a millisecond, then one write fault a written page and tick"
@@ -142,7 +147,16 @@ class ArmCost:
             parts.append(f"{count(self.cut)} mappings are cut for that, and mremap of them fails meanwhile")
         if self.file_pages:
             parts.append(f"{size(self.file_pages * PAGE)} of files will be mapped page by page")
+        if self.fallback is Method.SOFT_DIRTY:
+            parts.append(f"if that is refused: {soft_dirty}")
         return "; ".join(parts)
+
+    def _soft_dirty(self) -> str:
+        stop = "all threads stop for it (--freeze); " if self.freeze else ""
+        return (
+            "clear soft-dirty of the whole process each tick: one write fault a page and tick; "
+            f"{stop}other soft-dirty users (CRIU) lose their state"
+        )
 
 
 @dataclass(frozen=True, slots=True)

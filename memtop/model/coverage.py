@@ -35,6 +35,7 @@ class Coverage(IntEnum):
     SHARED_FILE = 15
     PINNED = 16
     MERGED = 17
+    SOFT_DIRTY_FROZEN = 18
 
     @property
     def exactness(self) -> Exactness:
@@ -63,6 +64,11 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     Coverage.SOFT_DIRTY: (
         Exactness.APPROXIMATE,
         "soft-dirty is read, then cleared: writes between the two are missed; a huge page counts whole",
+    ),
+    Coverage.SOFT_DIRTY_FROZEN: (
+        Exactness.APPROXIMATE,
+        "soft-dirty, read and cleared while the process was stopped: nothing is missed; a huge page, and "
+        "memory mapped anew in the same place, counts whole",
     ),
     Coverage.SOFT_DIRTY_NEW: (
         Exactness.APPROXIMATE,

@@ -78,6 +78,8 @@ class CountFlag(IntFlag):
     WRITTEN_HUGE = 2
     ZERO = 4
     TOO_SPARSE = 8
+    NO_HUGE = 16
+    NO_GUARD = 32
 
 
 class RunFlag(IntFlag):

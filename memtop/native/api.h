@@ -82,6 +82,8 @@ size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_
 #define MT_COUNT_WRITTEN_HUGE 2 /* a written run came from a huge page: it may say more than was written */
 #define MT_COUNT_ZERO 4         /* zero was counted in this scan */
 #define MT_COUNT_TOO_SPARSE 8   /* the pagemap fallback left it out: too much empty space to read */
+#define MT_COUNT_NO_HUGE 16     /* huge is not known: pagemap entries do not tell it */
+#define MT_COUNT_NO_GUARD 32    /* guard is not known: the kernel lacks the bit */
 
 typedef struct {
     uint64_t resident;     /* present and not the zero page */
@@ -109,6 +111,7 @@ typedef struct {
     int pagemap_fd;
     int use_ioctl;        /* 0: read pagemap and decode it (before Linux 6.7) */
     uint32_t guard_bit;   /* PAGE_IS_GUARD where the kernel has it, else 0 */
+    int soft_dirty_bit;   /* the ioctl tells it; 0 (Linux 6.7): entries are read for MT_MODE_SOFT_DIRTY */
     uint32_t count_zero;  /* 1: count zero and guard pages in armed mappings too (a second look) */
     uint64_t sparse_limit; /* fallback only: leave out mappings of more than so many pages */
     uint64_t watch_start; /* byte address of cell 0 of the watched range; watch_cells 0: nothing watched */
@@ -244,6 +247,32 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #define MT_RANK_RUNS 1    /* a moment: it runs (or we can't tell) */
 #define MT_RANK_NOTICES 2 /* EINTR, if nobody can undo that: it waits in epoll_wait or the like */
 int mt_thread_rank(int pid, int tid);
+/* ---- freeze.c: all threads of a process stopped for a moment ----------------------------------- */
+
+#define MT_FREEZE_OK 0
+#define MT_FREEZE_FORK 1   /* no helper process, or the process is gone */
+#define MT_FREEZE_SEIZE 2  /* PTRACE_SEIZE of tid refused: error says why */
+#define MT_FREEZE_STOP 3   /* tid did not stop in time (state D) */
+#define MT_FREEZE_COMPAT 4 /* tid runs 32-bit code */
+#define MT_FREEZE_CROWD 5  /* threads come faster than they can be stopped */
+#define MT_FREEZE_ARCH 6   /* no code for this processor */
+
+typedef struct mt_freeze mt_freeze;
+
+typedef struct {
+    int32_t stage;   /* MT_FREEZE_* */
+    int32_t error;   /* errno of that stage, or 0 */
+    int32_t tid;     /* the thread that it failed with, or 0 */
+    int32_t threads; /* how many there were */
+    int32_t held;    /* after mt_freeze_end: they stood still until then */
+    int64_t stop_ns; /* after mt_freeze_end: for how long */
+} mt_freeze_result;
+
+/* Stops all threads of a process within timeout_ms, or five times that if one is only short of a processor.
+ * They go on at mt_freeze_end, when memtop or the helper that traces them ends however it does, and after 2 s in
+ * any case.  NULL: none is stopped any more. */
+mt_freeze *mt_freeze_begin(int pid, int timeout_ms, mt_freeze_result *out);
+void mt_freeze_end(mt_freeze *freeze, mt_freeze_result *out);
 
 /* ---- probe.c: what this kernel really does ----------------------------------------------------- */
 

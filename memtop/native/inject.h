@@ -12,6 +12,9 @@
 #include "arch_x86_64.h"
 #else
 #define MT_CAN_INJECT 0
+#if defined(__aarch64__)
+#include "arch_aarch64.h" /* compiled, not proven */
+#endif
 #endif
 
 /* The mappings of the process, read by a thread of it that has not ended.  0 or -errno. */

@@ -52,7 +52,7 @@ static int scan_group(const area *a, const mt_scan_request *request, uint8_t mod
         twice = true;
     }
     for (size_t i = a->first; i < a->last; i++)
-        counts[i].flags = MT_COUNT_SCANNED | (zero ? MT_COUNT_ZERO : 0);
+        counts[i].flags = MT_COUNT_SCANNED | (zero ? MT_COUNT_ZERO : 0) | (guard ? 0 : MT_COUNT_NO_GUARD);
     int error = sweep(a, &first, &t);
     return !error && twice ? sweep(a, &second, &t) : error;
 }
@@ -70,7 +70,7 @@ static int read_group(const area *a, const mt_scan_request *request, uint8_t mod
         int error = pagemap_count(&t, &a->items[i], mode);
         if (error)
             return error;
-        counts[i].flags |= MT_COUNT_SCANNED;
+        counts[i].flags |= MT_COUNT_SCANNED | MT_COUNT_NO_HUGE | MT_COUNT_NO_GUARD;
     }
     return 0;
 }
@@ -91,8 +91,9 @@ int mt_scan_run(mt_scan *scan, const mt_scan_request *request, const mt_mapping 
         if (!can_scan(&items[first], modes[first]))
             continue;
         area a = {scan, request->pagemap_fd, items, first, last};
-        int error = request->use_ioctl ? scan_group(&a, request, modes[first], counts)
-                                       : read_group(&a, request, modes[first], counts);
+        bool ioctl_tells = request->use_ioctl && (modes[first] != MT_MODE_SOFT_DIRTY || request->soft_dirty_bit);
+        int error = ioctl_tells ? scan_group(&a, request, modes[first], counts)
+                                : read_group(&a, request, modes[first], counts);
         if (error)
             return error;
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memtop.linux.pagemap import runs_union, runs_without
+from memtop.linux.runs import runs_union, runs_without
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Sample
 

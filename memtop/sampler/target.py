@@ -16,13 +16,13 @@ from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
-from memtop.model.layout import PAGE
+from memtop.model.layout import PAGE, CountFlag
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.tracking.base import Tick, Tracker, WatchRange
-from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, prefers_soft_dirty
+from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
 from memtop.tracking.consumers import FanOut
 from memtop.tracking.doubts import Doubts
 from memtop.tracking.passive import BlindTracker, PassiveTracker
@@ -91,6 +91,7 @@ class Target:
                 pid,
                 use_ioctl=bool(self._kernel.pagemap_scan.works),
                 guard_bit=bool(self._kernel.guard_bit.works),
+                soft_dirty_bit=bool(self._kernel.soft_dirty_bit.works),
                 tid=tid,
             )
             self._tracker = PassiveTracker(self._scanner)
@@ -160,10 +161,13 @@ class Target:
         return None if counted is None else self._cost_of(method, self._care.arm, *counted)
 
     def _cost_of(self, method: Method, choice: Arm, table: MappingTable, counts: bytes) -> ArmCost:
-        expected = method
-        if method is Method.AUTO and prefers_soft_dirty(self._kernel, self._huge()):
-            expected = Method.SOFT_DIRTY
-        return cost_of(method, expected, BY_ARM[choice], table, counts, self._care.keep_huge)
+        cost = cost_of(method, method, BY_ARM[choice], table, counts, self._care.keep_huge)
+        cost = replace(cost, freeze=self._care.freeze)
+        if method is Method.AUTO and self._kernel.soft_dirty.works:
+            first = prefers_soft_dirty(self._kernel, self._huge()) or not may_write_protect(self._kernel)
+            second = None if first else Method.SOFT_DIRTY
+            return replace(cost, expected=Method.SOFT_DIRTY if first else method, fallback=second)
+        return cost
 
     def _huge(self) -> Share:
         """How much of the memory is in huge pages."""
@@ -255,7 +259,7 @@ class Target:
         memory, sums = self._counters.memory(), tick.sum
         totals = self._totals(tick, info, interval, memory, sums)
         swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
-        stop_s, self._stop_s = self._stop_s, 0.0
+        stop_s, self._stop_s = self._stop_s + tick.stop_s, 0.0
         cpu_s = time.thread_time() - cpu
         target_s = self._book(tick, info, cpu_s, sums)
         stretched, self._stretched = self._stretched, False
@@ -310,7 +314,7 @@ class Target:
         return Totals(
             size=memory.size,
             resident=memory.resident if self._scanner is None else sums.resident * PAGE,
-            huge=None if self._scanner is None else sums.huge * PAGE,
+            huge=None if self._scanner is None or sums.flags & CountFlag.NO_HUGE else sums.huge * PAGE,
             swapped=memory.swapped,
             written_pages=written if tracked else None,
             written_bytes_per_s=rate_of(written * PAGE, interval) if tracked else None,

@@ -11,7 +11,7 @@ from collections import deque
 from copy import copy
 from dataclasses import dataclass
 
-from memtop.linux.pagemap import runs_pages, runs_union
+from memtop.linux.runs import runs_pages, runs_union
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Sample

@@ -46,6 +46,7 @@ class Tick:
         baseline: the first tick after arming.
         target_faults: upper bound of the write faults that being tracked cost the target since then.
         watched_resident, watched_written: pages per cell of the watched range (32-bit unsigned), or empty.
+        stop_s: seconds that all threads of the target stood still for it.
     """
 
     counts: bytes
@@ -56,6 +57,7 @@ class Tick:
     target_faults: int = 0
     watched_resident: bytes = b""
     watched_written: bytes = b""
+    stop_s: float = 0.0
 
 
 class Tracker(Protocol):

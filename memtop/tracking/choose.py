@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from memtop.linux.access import require_action
+from memtop.linux.clear_refs import check_clear
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.footprint import injected
+from memtop.linux.freeze import check_freeze
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.userfaultfd import WriteProtector
-from memtop.model.actions import Care, Method
+from memtop.model.actions import Care, ClearRefs, Method
 from memtop.model.units import size
 from memtop.tracking.base import Tracker
 from memtop.tracking.passive import PassiveTracker
@@ -90,9 +93,15 @@ def prefers_soft_dirty(kernel: KernelFeatures, huge: Share) -> bool:
     return bool(kernel.soft_dirty.works) and huge.part * 2 > huge.whole
 
 
+def may_write_protect(kernel: KernelFeatures) -> bool:
+    """Whether nothing of the kernel speaks against write-protect; the target may still refuse."""
+    return not any(feature.works is False for feature in (kernel.pagemap_scan, kernel.wp_async))
+
+
 def _write_protect(
     process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
 ) -> Armed:
+    require_action(f"tracking writes of process {process.pid}")
     for feature in (kernel.pagemap_scan, kernel.wp_async):
         if feature.works is False:
             raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
@@ -103,10 +112,14 @@ def _write_protect(
 
 
 def _soft_dirty(
-    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, _care: Care, note: str = ""
+    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
 ) -> Armed:
+    require_action(f"tracking writes of process {process.pid}")
     feature = kernel.soft_dirty
     if not feature.works:
         kind = NotPermitted if feature.works is None else KernelCannot
         raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
-    return Armed(SoftDirtyTracker(process.pid, scanner, note))
+    check_clear(process.pid, ClearRefs.SOFT_DIRTY)  # now, so that auto can go on to the next
+    if care.freeze:
+        check_freeze(process)
+    return Armed(SoftDirtyTracker(process, scanner, note, freeze=care.freeze))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 
-from memtop.linux.pagemap import runs_union
+from memtop.linux.runs import runs_union
 from memtop.model.runs import PageRuns
 
 

@@ -13,8 +13,9 @@ from contextlib import suppress
 from itertools import compress
 
 from memtop.linux.errors import MemtopError
-from memtop.linux.pagemap import Scanner, follow_huge, runs_pages
+from memtop.linux.pagemap import Scanner, follow_huge
 from memtop.linux.procfs import max_map_count
+from memtop.linux.runs import runs_pages
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.layout import COUNT, HUGE_PAGES, PAGE, Kind, Mode
 from memtop.model.mapping import MappingTable

@@ -1,14 +1,21 @@
 """The soft-dirty tracker: whole process, no ptrace, approximate (CONFIG_MEM_SOFT_DIRTY).
 
 Reading the bits and clearing them are two steps (Documentation/admin-guide/mm/soft-dirty.rst): what the
-target writes in between is lost to this tracker, so its numbers are never called exact. Clearing
-destroys the state of every other soft-dirty user.
+target writes in between is lost to this tracker, unless it is stopped for that moment. New memory reads as
+written whole, so its numbers are never called exact. Clearing destroys the state of every other soft-dirty
+user.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from dataclasses import replace
+
 from memtop.linux.clear_refs import clear
+from memtop.linux.errors import Failed
+from memtop.linux.freeze import Freeze, frozen
 from memtop.linux.pagemap import Scanner
+from memtop.linux.process import ProcessHandle
 from memtop.model.actions import ClearRefs
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import MAPPING, Mode
@@ -18,19 +25,27 @@ from memtop.model.sample import TrackerInfo
 from memtop.tracking.base import Tick, WatchRange
 from memtop.tracking.policy import SOFT_DIRTY
 
+_FROZEN = bytes(Coverage.SOFT_DIRTY_FROZEN if c == Coverage.SOFT_DIRTY else c for c in range(256))
+
 
 class SoftDirtyTracker:
     """Reads the soft-dirty bits, then clears them.
 
     Args:
-        pid: the process.
-        scanner: of the process; stays the caller's.
+        process: stays the caller's, as its scanner does.
         note: why this tracker was chosen.
+        freeze: stop all its threads from before maps is read until the bits are cleared.
     """
 
-    def __init__(self, pid: int, scanner: Scanner, note: str = "") -> None:
-        self._pid = pid
+    def __init__(
+        self, process: ProcessHandle, scanner: Scanner, note: str = "", *, freeze: bool = False
+    ) -> None:
+        self._process = process
         self._scanner = scanner
+        self._freezes = freeze
+        self._freeze: Freeze | None = None
+        self._thaw = ExitStack()
+        self._unfrozen = ""
         self._note = note
         self._table = MappingTable()
         self._modes = b""
@@ -42,21 +57,39 @@ class SoftDirtyTracker:
     def info(self) -> TrackerInfo:
         """Name ``soft-dirty``; approximate."""
         tracked = self._modes.count(Mode.SOFT_DIRTY)
-        return TrackerInfo("soft-dirty", Exactness.APPROXIMATE, self._note, tracked, len(self._modes))
+        note = "; ".join(filter(None, (self._note, self._unfrozen)))
+        return TrackerInfo("soft-dirty", Exactness.APPROXIMATE, note, tracked, len(self._modes))
 
     def prepare(self, table: MappingTable) -> bool:
-        """Nothing to prepare."""
-        return False
+        """Stops the process, if it is to be stopped: what it mapped until then must be in the table."""
+        self._thaw.close()
+        self._freeze, self._unfrozen = None, ""
+        if not self._freezes:
+            return False
+        try:
+            self._freeze = self._thaw.enter_context(frozen(self._process))
+        except Failed as error:  # a debugger holds it, or a thread can't be stopped right now
+            self._unfrozen = error.sentence
+        return self._freeze is not None
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Reads and clears; the first tick only clears."""
+        with self._thaw:
+            tick = self._read_and_clear(table, count_zero, watch)
+        freeze = self._freeze
+        if freeze is None:
+            return tick
+        coverage = tick.coverage.translate(_FROZEN) if freeze.held else tick.coverage
+        return replace(tick, coverage=coverage, stop_s=freeze.stop_s)
+
+    def _read_and_clear(self, table: MappingTable, count_zero: bool, watch: WatchRange | None) -> Tick:
         for index in self._new:
             self._coverage[index] = SOFT_DIRTY.coverage_of(self._table, index)
         self._new = []
         if table is not self._table:
             self._adopt(table)
         result = self._scanner.scan(table, self._modes, count_zero=count_zero, watch=watch)
-        clear(self._pid, ClearRefs.SOFT_DIRTY)
+        clear(self._process.pid, ClearRefs.SOFT_DIRTY)
         baseline, self._started = not self._started, True
         return Tick(
             counts=result.counts,
@@ -70,7 +103,8 @@ class SoftDirtyTracker:
         )
 
     def close(self) -> None:
-        """Nothing to give back: the bits stay as they are."""
+        """Lets the process go on. The bits stay as they are."""
+        self._thaw.close()
 
     def _adopt(self, table: MappingTable) -> None:
         """Marks new and grown mappings: VM_SOFTDIRTY makes all their pages dirty until the next clear."""

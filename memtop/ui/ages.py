@@ -9,7 +9,7 @@ from enum import IntEnum
 from functools import lru_cache
 from math import inf, nextafter
 
-from memtop.linux.pagemap import runs_count, runs_within
+from memtop.linux.runs import runs_count, runs_within
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRuns

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from memtop.linux.pagemap import runs_bin, runs_count, runs_within
+from memtop.linux.runs import runs_bin, runs_count, runs_within
 from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping

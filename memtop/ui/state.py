@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memtop.linux.pagemap import runs_count, runs_union
+from memtop.linux.runs import runs_count, runs_union
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Process, Sample
 from memtop.sampler.past import Kept, Past

@@ -20,7 +20,7 @@ static void test_fallback(void) {
     uint8_t modes[] = {MT_MODE_CENSUS, MT_MODE_CENSUS};
     r.sparse_limit = 10000;
     CHECK_EQ(mt_scan_run(scan, &r, items, modes, 2, read), 0);
-    CHECK_EQ(read[0].flags, MT_COUNT_SCANNED);
+    CHECK_EQ(read[0].flags, MT_COUNT_SCANNED | MT_COUNT_NO_HUGE | MT_COUNT_NO_GUARD);
     CHECK_EQ(read[1].flags, MT_COUNT_TOO_SPARSE);
     modes[0] = MT_MODE_ARMED;
     CHECK_EQ(mt_scan_run(scan, &r, items, modes, 2, read), -EOPNOTSUPP);

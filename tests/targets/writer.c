@@ -7,7 +7,7 @@
  * tick of memtop between two answers sees exactly what the log says.
  *
  *   map AREA anon|shared|memfd|private-memfd|private-file|shared-file|thp|hugetlb|none PAGES
- *   write AREA sequential|alternate|random|once PAGES THREADS SEED
+ *   write AREA sequential|alternate|random|once|paced PAGES THREADS SEED
  *   poke AREA FIRST PAGES          write these pages          (binary answer)
  *   kernel AREA FIRST PAGES        let read(2) write them     (binary answer)
  *   read AREA                      look at every page
@@ -97,11 +97,12 @@ static void drop(struct area *a) {
     memset(a, 0, sizeof *a);
 }
 
-/* The log comes first: a page is never written without being in it. */
+/* The log comes first: a page is never written without being in it.  One access, not a load and a store: the
+ * load would map the huge zero page, which older kernels then split rather than replace. */
 static void touch(struct area *a, uint64_t page) {
     __atomic_fetch_or(&a->touched[page / 64], 1ull << (page % 64), __ATOMIC_RELAXED);
-    volatile uint64_t *word = (volatile uint64_t *)(a->start + page * PAGE + (page * 8) % PAGE);
-    *word += 1;
+    uint64_t *word = (uint64_t *)(a->start + page * PAGE + (page * 8) % PAGE);
+    __atomic_fetch_add(word, 1, __ATOMIC_RELAXED);
 }
 
 static int tell(struct area *a) {
@@ -130,7 +131,8 @@ static void *work(void *argument) {
     for (uint64_t i = job->first; i < job->first + job->count; i++) {
         uint64_t page = job->seed + i; /* sequential */
         if (*job->pattern == 'a') page = job->seed + 2 * i;
-        if (*job->pattern == 'o') page = i * 0x9E3779B1ull; /* odd: once each, where pages is a power of two */
+        if (*job->pattern == 'p' && i % 64 == 0) usleep(1000); /* paced: as once, but it takes a while */
+        if (*job->pattern == 'o' || *job->pattern == 'p') page = i * 0x9E3779B1ull; /* odd: once each, where pages is a power of two */
         if (*job->pattern == 'r') {
             state ^= state << 13, state ^= state >> 7, state ^= state << 17;
             page = state >> 11;
@@ -142,7 +144,7 @@ static void *work(void *argument) {
 
 static int do_write(struct area *a, const char *pattern, uint64_t count, unsigned threads, uint64_t seed) {
     struct job jobs[THREADS];
-    if (!threads || threads > THREADS || !strchr("saor", *pattern)) return errno = 0, fail("write");
+    if (!threads || threads > THREADS || !strchr("saorp", *pattern)) return errno = 0, fail("write");
     for (unsigned t = 0; t < threads; t++) {
         uint64_t from = count * t / threads, to = count * (t + 1) / threads;
         jobs[t] = (struct job){.area = a, .pattern = pattern, .first = from, .count = to - from, .seed = seed};

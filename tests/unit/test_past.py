@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from test_sample import a_sample
 
-from memtop.linux.pagemap import runs_count, runs_within, runs_without
+from memtop.linux.runs import runs_count, runs_within, runs_without
 from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable

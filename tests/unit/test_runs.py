@@ -9,7 +9,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtop.linux.pagemap import count_sum, runs_bin, runs_union, uncovered
+from memtop.linux.pagemap import count_sum, uncovered
+from memtop.linux.runs import runs_bin, runs_union
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns

@@ -1,0 +1,108 @@
+"""Sets of page runs: union, cut, counts by mapping and by cell; the loops are in C (``native/runs.c``)."""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from typing import Any, Protocol
+
+from memtop.model.layout import PAGE, RUN
+from memtop.model.mapping import MappingTable
+from memtop.model.runs import PageRun, PageRuns
+from memtop.native import ffi, lib
+
+
+class CellRange(Protocol):
+    """An address range that a scan also counts in fine cells."""
+
+    @property
+    def start(self) -> int:
+        """Byte address of cell 0."""
+        ...
+
+    @property
+    def cell_pages(self) -> int:
+        """Base pages in a cell."""
+        ...
+
+    @property
+    def cells(self) -> int:
+        """How many cells."""
+        ...
+
+
+def runs_union(a: PageRuns, b: PageRuns) -> PageRuns:
+    """Pages that are in either set."""
+    if not len(a) or not len(b):
+        return a if len(a) else b
+    out = ffi.new("mt_run[]", len(a) + len(b))
+    count = lib.mt_runs_union(native_runs(a), len(a), native_runs(b), len(b), out)
+    return PageRuns(packed_runs(out, count))
+
+
+def runs_pages(runs: PageRuns) -> int:
+    """Pages in all runs together; ``PageRuns.pages`` for many runs."""
+    return int(lib.mt_runs_pages(native_runs(runs), len(runs)))
+
+
+def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
+    """Pages of the runs in each cell of a range: native 32-bit unsigned."""
+    cells = bytearray(4 * watch.cells)
+    lib.mt_runs_bin(
+        native_runs(runs),
+        len(runs),
+        watch.start,
+        watch.cell_pages,
+        ffi.from_buffer("uint32_t[]", cells),
+        watch.cells,
+    )
+    return bytes(cells)
+
+
+def runs_count(runs: PageRuns, table: MappingTable) -> array[int]:
+    """Pages of the runs in each mapping; runs of several scans may cross mappings."""
+    pages = array("Q", bytes(8 * len(table)))
+    lib.mt_runs_count(
+        native_runs(runs), len(runs), native_mappings(table), len(table), ffi.from_buffer("uint64_t[]", pages)
+    )
+    return pages
+
+
+def runs_without(runs: PageRuns, start: int, end: int) -> PageRuns:
+    """The runs but for those that begin in [start, end) bytes: what was there is another mapping by now."""
+    starts = memoryview(runs.packed).cast("Q")[::2]  # of 16-byte records
+    first, last = bisect_left(starts, start), bisect_left(starts, end)
+    if first == last:
+        return runs
+    return PageRuns(runs.packed[: first * RUN.size] + runs.packed[last * RUN.size :])
+
+
+def runs_within(runs: PageRuns, start: int, end: int) -> PageRuns:
+    """The part of the runs that lies in [start, end) bytes."""
+    starts = memoryview(runs.packed).cast("Q")[::2]
+    first, last = bisect_left(starts, start), bisect_left(starts, end)
+    if first and runs[first - 1].end > start:  # as runs of several scans may, it crosses into the range
+        first -= 1
+    part = runs[first:last]
+    if not part or (part[0].start >= start and part[-1].end <= end):
+        return part
+    cut = [max(starts[first], start), *starts[first + 1 : last]]
+    ends = [*(run.end for run in part[:-1]), min(part[-1].end, end)]
+    return PageRuns.of(
+        [PageRun(a, (b - a) // PAGE, run.huge) for a, b, run in zip(cut, ends, part, strict=True)]
+    )
+
+
+def native_mappings(table: MappingTable) -> Any:
+    """The records as the C core takes them."""
+    return ffi.from_buffer("mt_mapping[]", table.packed)
+
+
+def native_runs(runs: PageRuns) -> Any:
+    """The records as the C core takes them."""
+    return ffi.from_buffer("mt_run[]", runs.packed)
+
+
+def packed_runs(items: Any, count: int) -> bytes:
+    """Records that the C core gave."""
+    return bytes(ffi.buffer(items, count * RUN.size)) if count else b""

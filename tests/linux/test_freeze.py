@@ -1,0 +1,183 @@
+"""A stop of all threads: it holds, it ends with whoever made it, and the process notices only the time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from harness import spawned, status, wait_for
+
+from memtop.linux import access
+from memtop.linux.errors import Failed, NotPermitted, ProcessGone
+from memtop.linux.freeze import frozen
+from memtop.linux.process import ProcessHandle
+
+pytestmark = pytest.mark.usefixtures("needs_ptrace")
+
+TARGET = """
+import ctypes, os, select, signal, threading, time
+libc = ctypes.CDLL(None, use_errno=True)
+got = []
+signal.signal(signal.SIGUSR1, lambda *_: got.append(1))
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+def wait():  # epoll_wait is one of the calls that a stop makes return EINTR
+    poll, events = select.epoll(), ctypes.create_string_buffer(64)
+    while libc.epoll_wait(poll.fileno(), events, 1, 60000) == 0:
+        pass
+    os.write(1, b"epoll_wait: %d\\n" % ctypes.get_errno())
+def count():
+    while True:
+        counter[0] += 1
+counter = [0]
+for work in [wait] * 3 + [count]:
+    threading.Thread(target=work, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+print("ready", flush=True)
+while line := os.read(0, 9):
+    print(len(got), flush=True)
+"""
+
+HOLDER = """
+import sys, time
+from memtop.linux.freeze import frozen
+from memtop.linux.process import ProcessHandle
+with ProcessHandle.open(int(sys.argv[1])) as process, frozen(process):
+    print("frozen", flush=True)
+    time.sleep(60)
+"""
+
+Target = subprocess.Popen[bytes]
+
+
+@pytest.fixture
+def target() -> Iterator[Target]:
+    """Five threads: one computes, three wait in epoll_wait, one answers how many signals it got."""
+    command = [sys.executable, "-c", TARGET]
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+
+
+@pytest.fixture
+def handle(target: Target) -> Iterator[ProcessHandle]:
+    with ProcessHandle.open(target.pid) as handle:
+        yield handle
+
+
+def states(pid: int) -> set[str]:
+    """Of all threads, as their stat files say it; t is a ptrace stop."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return {text.rpartition(")")[2].split()[0] for text in texts}
+
+
+def signals_seen(target: Target) -> int:
+    """What it answers, which it can only if it runs; fails on a word from epoll_wait."""
+    assert target.stdin is not None
+    assert target.stdout is not None
+    target.stdin.write(b"?")
+    return int(target.stdout.readline())
+
+
+def test_all_threads_stand_still_and_go_on(target: Target, handle: ProcessHandle) -> None:
+    for _ in range(20):
+        with frozen(handle) as freeze:
+            assert states(target.pid) == {"t"}
+        assert freeze.held
+        assert freeze.threads == 5
+        assert 0 < freeze.stop_s < 2
+    assert "t" not in states(target.pid)
+    assert status(target.pid, "TracerPid") == "0"
+    assert signals_seen(target) == 0, "and no epoll_wait was interrupted"
+
+
+def test_a_signal_that_comes_meanwhile_is_delivered(target: Target, handle: ProcessHandle) -> None:
+    with frozen(handle):
+        os.kill(target.pid, signal.SIGUSR1)
+    wait_for(lambda: signals_seen(target) == 1, "the signal")
+
+
+def test_a_stopped_process_stays_stopped(target: Target, handle: ProcessHandle) -> None:
+    os.kill(target.pid, signal.SIGSTOP)
+    wait_for(lambda: states(target.pid) == {"T"}, "a stop")
+    with frozen(handle) as freeze:
+        assert states(target.pid) == {"t"}
+    assert freeze.held
+    wait_for(lambda: states(target.pid) == {"T"}, "still stopped")
+    os.kill(target.pid, signal.SIGCONT)
+    assert signals_seen(target) == 0
+
+
+@pytest.fixture
+def holder(target: Target) -> Iterator[Target]:
+    """Another memtop that has the target frozen right now."""
+    with spawned([sys.executable, "-c", HOLDER, str(target.pid)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"frozen\n"
+        yield holder
+
+
+def helper_of(target: Target) -> int:
+    """The process that traces it."""
+    return int(status(target.pid, "TracerPid"))
+
+
+@pytest.mark.parametrize("who", ["memtop", "its helper"])
+def test_a_kill_ends_it(who: str, target: Target, holder: Target) -> None:
+    assert states(target.pid) == {"t"}
+    os.kill(holder.pid if who == "memtop" else helper_of(target), signal.SIGKILL)
+    wait_for(lambda: status(target.pid, "TracerPid") == "0", "let go", 1.5)
+    assert signals_seen(target) == 0
+
+
+def test_a_signal_outlives_a_killed_helper(target: Target, holder: Target) -> None:
+    os.kill(target.pid, signal.SIGUSR1)
+    os.kill(helper_of(target), signal.SIGKILL)
+    wait_for(lambda: signals_seen(target) == 1, "the signal")
+
+
+def test_memtop_that_stands_still_itself_can_not_hold_it(target: Target, holder: Target) -> None:
+    os.kill(holder.pid, signal.SIGSTOP)
+    wait_for(lambda: status(target.pid, "TracerPid") == "0", "let go after two seconds", 10)
+    assert signals_seen(target) == 0
+
+
+def test_one_that_is_traced_already(target: Target, holder: Target, handle: ProcessHandle) -> None:
+    with pytest.raises(Failed, match=f"traced by .*{helper_of(target)}"), frozen(handle):
+        pass
+
+
+CHURN = """
+import threading
+print(flush=True)
+while True:
+    thread = threading.Thread(target=int)
+    thread.start()
+    thread.join()
+"""
+
+
+def test_threads_that_come_and_go() -> None:
+    with spawned([sys.executable, "-c", CHURN], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        with ProcessHandle.open(process.pid) as handle:
+            for _ in range(50):
+                with frozen(handle) as freeze:
+                    assert states(process.pid) <= {"t", "Z"}, "stands still, or has just ended"
+                assert freeze.held
+
+
+def test_readonly_and_gone(target: Target, handle: ProcessHandle) -> None:
+    access.set_readonly(True)
+    try:
+        with pytest.raises(NotPermitted, match="--readonly"), frozen(handle):
+            pass
+    finally:
+        access.set_readonly(False)
+    target.kill()
+    target.wait()
+    with pytest.raises(ProcessGone), frozen(handle):
+        pass

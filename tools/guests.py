@@ -1,0 +1,272 @@
+"""``make test-kernels``: the tests of real processes inside guests with real Debian kernels.
+
+Each kernel boots under software emulation (virtme-ng, qemu), runs ``tests/vm`` and a part of ``tests/linux``,
+and leaves its results as files. A guest that does not boot or does not come to its end fails the run.
+``tests/vm`` runs on this machine's own kernel, too. A whole run that passes writes docs/kernels.md and
+docs/permissions.md.
+
+usage: guests.py [--kernel SERIES]… [--jobs N] [--keep DIRECTORY] [-- PYTEST-ARGUMENT…]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import kernel_docs
+from guest_image import ROOT, make_image
+from kernels import Kernel, Missing, newest_kernels
+
+LIMIT_S = 840
+"""For one guest, from power on to power off."""
+
+TESTS = (
+    "tests/vm",
+    *(f"tests/linux/test_{name}.py" for name in ("features", "clear_refs", "freeze", "scan", "lifecycle")),
+)
+"""What fits the time under emulation."""
+
+MODULES = ("virtio_blk", "ext4", "zram")
+
+IN_GUEST = """\
+for module in {modules}; do modprobe "$module" || echo "guest: no module $module"; done
+mkdir -p /run/box && mount -t ext4 /dev/vda /run/box || exit
+for place in proc sys dev; do mount --rbind /$place /run/box/$place; done
+mount -t tmpfs -o mode=1777 none /run/box/tmp
+mount --bind /run/results /run/box/results || exit
+echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
+mkdir -p /run/box/boot && cp {config} /run/box/boot/
+echo {booted}
+cd /run/box && mkdir -p old && exec bin/busybox unshare -m bin/sh -c '
+bin/pivot_root . old || exit # not chroot: in one, nobody may have a user namespace
+cd {root} && export HOME=/root PATH=/bin LC_ALL=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 TMPDIR=/tmp
+export MEMTOP_GUEST=1 MEMTOP_TARGETS={root}/tests/targets/built
+{python} -m pytest -q -p no:cacheprovider --junitxml=/results/junit.xml {tests} >/results/pytest.log 2>&1
+echo $? >/results/exit
+'
+"""
+BOOTED = "guest: up"
+
+running: set[int] = set()
+"""Process groups of guests: each has a session of its own, and must not outlive this run."""
+
+
+def _end(number: int, _frame: object) -> None:
+    for group in running:
+        with contextlib.suppress(OSError):
+            os.killpg(group, signal.SIGKILL)
+    os._exit(128 + number)
+
+
+@dataclass
+class Run:
+    """What a guest left.
+
+    Attributes:
+        failure: why the guest itself failed; empty if its tests ran to their end.
+        report: the results, as pytest's junit file has them.
+    """
+
+    kernel: Kernel | None
+    seconds: float = 0.0
+    boot_s: float = 0.0
+    failure: str = ""
+    report: ElementTree.Element | None = None
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """All tests ran, and none failed."""
+        return not self.failure and not self.counts.get("failures") and not self.counts.get("errors")
+
+    def line(self) -> str:
+        """The outcome in one line."""
+        name = f"{self.kernel.series} ({self.kernel.release})" if self.kernel else "this machine"
+        if self.failure:
+            return f"{name}: {self.failure}"
+        c = self.counts
+        good = c["tests"] - c["failures"] - c["errors"] - c["skipped"]
+        return (
+            f"{name}: {good} passed, {c['failures'] + c['errors']} failed, {c['skipped']} skipped"
+            f" in {self.seconds:.0f} s" + (f" (up after {self.boot_s:.0f} s)" if self.kernel else "")
+        )
+
+    def recorded(self) -> kernel_docs.Recorded:
+        """What goes into the documents."""
+        assert self.report is not None
+        if self.kernel:
+            return kernel_docs.read(self.kernel.series, self.kernel.version, self.report)
+        own = ".".join(os.uname().release.split("-")[0].split(".")[:2])
+        return kernel_docs.read(own, "this machine's own", self.report)
+
+
+def run_guest(kernel: Kernel, image: Path, results: Path, tests: Sequence[str]) -> Run:
+    """Boots the kernel, runs the tests in it, and reads what they left."""
+    run = Run(kernel)
+    results.mkdir(parents=True)
+    script = results / "guest.sh"
+    script.write_text(
+        IN_GUEST.format(
+            modules=" ".join(MODULES),
+            booted=BOOTED,
+            config=kernel.image.with_name(f"config-{kernel.release}"),
+            root=ROOT,
+            python=sys.executable,
+            tests=" ".join(map(shlex.quote, tests)),
+        )
+    )
+    began = time.monotonic()
+    with (results / "console.log").open("wb") as console:
+        guest = subprocess.Popen(
+            _command(kernel, image, results, script),
+            stdin=subprocess.DEVNULL,
+            stdout=console,
+            stderr=subprocess.STDOUT,
+            cwd=results,
+            env={**os.environ, "PATH": _path()},
+            start_new_session=True,  # qemu is a grandchild: all end together
+        )
+        running.add(guest.pid)
+        try:
+            while guest.poll() is None and time.monotonic() - began < LIMIT_S:
+                time.sleep(0.5)
+                if not run.boot_s and BOOTED.encode() in (results / "console.log").read_bytes():
+                    run.boot_s = time.monotonic() - began
+        finally:
+            running.discard(guest.pid)
+            if guest.poll() is None:
+                os.killpg(guest.pid, signal.SIGKILL)
+                guest.wait()
+                run.failure = f"not done after {LIMIT_S} s"
+    run.seconds = time.monotonic() - began
+    _read_results(run, results)
+    return run
+
+
+def _command(kernel: Kernel, image: Path, results: Path, script: Path) -> list[str]:
+    vng = shutil.which("vng", path=_path())
+    if vng is None:
+        raise Missing("vng is not there: pip install virtme-ng")
+    disk = f"-drive if=virtio,format=raw,snapshot=on,file={image}"
+    return [
+        vng, "--run", str(kernel.image), "--disable-kvm", "--cpus", "2", "--memory", "2G", "--user", "root",
+        "--force-9p", "--verbose", f"--rwdir=/run/results={results}", f"--qemu-opts={disk}",
+        "--", f"sh {script}",
+    ]  # fmt: skip
+
+
+def _path() -> str:
+    """Where virtme-ng's own programs are, too."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def run_here(results: Path) -> Run:
+    """tests/vm on this machine's own kernel."""
+    results.mkdir(parents=True)
+    began = time.monotonic()
+    with (results / "pytest.log").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", f"--junitxml={results}/junit.xml", "tests/vm"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    (results / "exit").write_text(str(done.returncode))
+    run = Run(None, time.monotonic() - began)
+    _read_results(run, results)
+    return run
+
+
+def _read_results(run: Run, results: Path) -> None:
+    report = results / "junit.xml"
+    if run.kernel and not run.boot_s and not run.failure:
+        run.failure = "did not boot"
+    elif not (results / "exit").exists() or not report.exists():
+        run.failure = run.failure or "ended before its tests did"
+    if report.exists():
+        run.report = ElementTree.parse(report).getroot()
+        suite = run.report.find("testsuite")
+        assert suite is not None
+        run.counts = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
+        if not run.counts["tests"]:
+            run.failure = "ran no tests"
+
+
+def _show_failure(run: Run, results: Path) -> None:
+    for name in ("console.log",) if run.failure else ("pytest.log",):
+        text = (results / name).read_text(errors="replace") if (results / name).exists() else ""
+        print(f"---- {results.name}: {name}", text[-6000:], sep="\n", flush=True)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Entry point; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="guests.py")
+    parser.add_argument("--kernel", action="append", help="5.10, 6.1 or 6.12; may be repeated (default: all)")
+    parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 3), help="guests at a time")
+    parser.add_argument("--keep", type=Path, help="leave results in this new directory")
+    parser.add_argument("tests", nargs="*", default=TESTS)
+    options = parser.parse_args(argv)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="memtop-guests-") as scratch:
+        base = options.keep.absolute() if options.keep else Path(scratch) / "results"
+        base.mkdir(parents=True)
+        try:
+            kernels = [k for k in newest_kernels() if not options.kernel or k.series in options.kernel]
+            kernels.reverse()  # the newest has most to do: it must not be what the run ends with
+            print(f"kernels: {', '.join(f'{k.release} ({k.version})' for k in kernels)}", flush=True)
+            staging, image = Path(scratch) / "staging", Path(scratch) / "image"
+            staging.mkdir()
+            make_image(image, staging)
+            shutil.rmtree(staging)
+            print(f"ready to boot after {time.monotonic() - began:.0f} s", flush=True)
+            with ThreadPoolExecutor(options.jobs) as pool:
+                jobs = [pool.submit(run_guest, k, image, base / k.series, options.tests) for k in kernels]
+                runs = [
+                    _told(job.result(), base / kernel.series)
+                    for job, kernel in zip(jobs, kernels, strict=True)
+                ]
+            whole = options.tests == TESTS and not options.kernel
+            if whole:
+                runs.append(_told(run_here(base / "here"), base / "here"))
+        except Missing as error:
+            print(f"make test-kernels: {error}", file=sys.stderr)
+            return 1
+    took = f"{len(runs)} kernels in {time.monotonic() - began:.0f} s"
+    print(took)
+    passed = all(run.passed for run in runs)
+    if whole and passed:
+        today = datetime.date.today().isoformat()
+        recorded = sorted(
+            (run.recorded() for run in runs), key=lambda r: [int(n) for n in r.kernel.split(".")]
+        )
+        kernel_docs.write(ROOT / "docs", recorded, today, took)
+    return 0 if passed else 1
+
+
+def _told(run: Run, results: Path) -> Run:
+    print(run.line(), flush=True)
+    if not run.passed:
+        _show_failure(run, results)
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
