@@ -79,8 +79,18 @@ def _by_written(sample: Sample) -> Sequence[int]:
     return [n if tracked[c] else -1 for n, c in zip(packed.written(sample), sample.coverage, strict=True)]
 
 
-def _by_address(sample: Sample) -> Sequence[int]:
-    return range(len(sample.table))
+def _by_swap(sample: Sample) -> Sequence[int]:
+    swapped = sample.swapped or {}
+    return [swapped.get(mapping, 0) for mapping in sample.table.ids]
+
+
+def _exact(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    known = m.exactness is not Exactness.NONE
+    return [(fill(m.exactness.value if known else DASH, width), p.dim if known else p.faint)]
+
+
+def _perms(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    return [(fill(m.mapping.perms, width), p.dim)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,18 +116,39 @@ class Column:
     right: bool = True
 
 
-ADDRESS = Column("ADDRESS", 12, _by_address, False, _address, right=False)
+ADDRESS = Column("ADDRESS", 12, packed.starts, False, _address, right=False)
 SIZE = Column("SIZE", 5, packed.sizes, True, _number(lambda m: size(m.mapping.size), "0"), gives_way=3)
 RESIDENT = Column("RSS", 5, packed.resident, True, _number(lambda m: size(m.resident), "0"))
 WRITTEN = Column("WRITTEN/S", 10, _by_written, True)
 HUGE = Column("HUGE", 5, packed.huge, True, _number(lambda m: percent(m.huge, m.resident), "0%"), gives_way=2)
 KIND = Column("KIND", 7, packed.kinds, False, _kind, gives_way=1, right=False)
-MARKED = Column("SINCE MARK", 10, _by_address, True)  # the table knows the values
+MARKED = Column("SINCE MARK", 10, packed.starts, True)  # the table knows the values
 NAME = Column("NAME", 0, packed.names, False, right=False)
+SWAP = Column("SWAP", 5, _by_swap, True, _number(lambda m: size(m.swapped), "0"), gives_way=8)
+PERMS = Column("PERM", 4, packed.perms, True, _perms, gives_way=7, right=False)
+TREND = Column("TREND", 10, _by_written, True, gives_way=6, right=False)
+ZERO = Column("ZERO", 5, packed.zero, True, _number(lambda m: size(m.zero), "0"), gives_way=5)
+EXACT = Column("EXACT", 11, lambda sample: sample.coverage, False, _exact, gives_way=4, right=False)
+
 COLUMNS = (ADDRESS, SIZE, RESIDENT, WRITTEN, HUGE, KIND, NAME)
-"""In the order of the screen; the map of the row follows."""
-WITH_MARK = (*COLUMNS[: COLUMNS.index(WRITTEN) + 1], MARKED, *COLUMNS[COLUMNS.index(WRITTEN) + 1 :])
-"""The same while a moment is marked."""
+"""What is shown unless other columns are chosen (F2)."""
+EVERY = (ADDRESS, PERMS, SIZE, RESIDENT, SWAP, ZERO, WRITTEN, TREND, MARKED, EXACT, HUGE, KIND, NAME)
+"""All, in the order of the screen; the map of the row follows."""
+ABOUT = {
+    ADDRESS: "where it begins",
+    PERMS: "permissions: read, write, execute, private or shared",
+    SIZE: "address space",
+    RESIDENT: "resident memory",
+    SWAP: "swapped out (with --swap: expensive)",
+    ZERO: "mapped to the shared zero page: read, never written",
+    WRITTEN: "memory written per second",
+    TREND: "written in each of the last ten samples",
+    MARKED: "written since the mark (m), each page once",
+    EXACT: "how exact what is said of writes is",
+    HUGE: "share of the resident memory that huge pages map",
+    KIND: "what it is used for",
+}
+"""Those that can be left out or added, and what they show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +175,7 @@ class Layout:
         """
         gap = 2 if width >= 100 else 1
         columns = list(shown)
-        for column in sorted((c for c in COLUMNS if c.gives_way), key=lambda c: c.gives_way):
+        for column in sorted((c for c in shown if c.gives_way), key=lambda c: c.gives_way):
             if cls._left(columns, width, gap) >= NARROWEST_NAME + NARROWEST_MAP + gap:
                 break
             columns.remove(column)
@@ -167,12 +198,8 @@ def marked_runs(m: MappingSample, pages: int, width: int, gap: bool, p: Palette)
     return [(size(pages * PAGE).rjust(width - 1) + mark, p.written(pages > 0))]
 
 
-def order(sample: Sample, column: Column, reverse: bool, marked: Sequence[int] | None = None) -> list[int]:
-    """Indices of all mappings in the order of the screen; ties by address.
-
-    Args:
-        marked: pages since the mark, per mapping, for that column.
-    """
-    keys = marked if column is MARKED and marked is not None else column.keys(sample)
+def order(sample: Sample, column: Column, reverse: bool) -> list[int]:
+    """Indices of all mappings in the order of the screen; ties by address."""
+    keys = column.keys(sample)
     # A stable sort, also with reverse=True: equal rows stay in the order of their addresses.
     return sorted(range(len(sample.table)), key=keys.__getitem__, reverse=column.descending ^ reverse)

@@ -14,11 +14,14 @@ class Mode(Enum):
     TABLE = "table"
     PANE = "pane"
     ASK = "ask"
+    TYPE = "type"
+    LIST = "list"
 
 
 TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
+TYPE, LIST = frozenset({Mode.TYPE}), frozenset({Mode.LIST})
 PAGE = TABLE | PANE
-ALWAYS = PAGE | ASK
+ALWAYS = PAGE | ASK | LIST
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,24 @@ KEYMAP = (
     ),
     Key("minus", "", "interval(-1)"),
     Key("s", "s", "screenshot", "save this picture as SVG and text in the current directory", "picture"),
+    Key(
+        "slash",
+        "/",
+        "search",
+        "search names, addresses and kinds; F3 goes to the next, Shift-F3 back",
+        "search",
+    ),
+    Key("f3", "", "find_next(1)", modes=PAGE | TYPE),
+    Key("shift+f3", "", "find_next(-1)", modes=PAGE | TYPE),
+    Key(
+        "backslash,f,f4",
+        "\\ f",
+        "filter",
+        "show only rows that an expression matches: name, kind:heap, written …",
+        "filter",
+    ),
+    Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
+    Key("f2", "F2", "columns", "choose columns", "columns"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
     Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),
@@ -134,7 +155,13 @@ KEYMAP = (
     Key("M", "", "forget_mark"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
-    Key("ctrl+c", "", "leave(130)", modes=ALWAYS),
+    Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE),
+    Key("enter", "Enter", "type_keep", "", "keep", modes=TYPE),
+    Key("escape", "Esc", "type_leave", "", "as before", modes=TYPE),
+    Key("up", "↑ ↓", "list_move(-1)", "", "choose", modes=LIST),
+    Key("down", "", "list_move(1)", modes=LIST),
+    Key("space", "space", "list_toggle", "", "on, off", modes=LIST),
+    Key("enter,escape,f2", "Enter", "list_close", "", "done", modes=LIST),
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
     Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | TABLE),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),

@@ -6,9 +6,12 @@ Which word of a record a field is follows from ``model.layout``; a test compares
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from struct import Struct
 
 from memtop.model.layout import COUNT, MAPPING
+from memtop.model.mapping import MappingTable
+from memtop.model.runs import PageRuns
 from memtop.model.sample import Sample
 
 _NAME = Struct("<II")
@@ -33,6 +36,16 @@ def resident(sample: Sample) -> list[int]:
 def huge(sample: Sample) -> list[int]:
     """Pages mapped by huge pages."""
     return _wide(sample.counts, 1, COUNT.size)
+
+
+def zero(sample: Sample) -> list[int]:
+    """Pages that are the shared zero page."""
+    return _wide(sample.counts, 2, COUNT.size)
+
+
+def guard(sample: Sample) -> list[int]:
+    """Guard pages."""
+    return _wide(sample.counts, 4, COUNT.size)
 
 
 def written(sample: Sample) -> list[int]:
@@ -62,6 +75,21 @@ def sizes(sample: Sample) -> list[int]:
     return [end - start for start, end in zip(starts, ends, strict=True)]
 
 
+def starts(sample: Sample) -> list[int]:
+    """First byte address of every mapping."""
+    return _wide(sample.table.packed, 0, MAPPING.size)
+
+
+def inodes(sample: Sample) -> list[int]:
+    """Inode of every mapping, 0 where there is no file."""
+    return _wide(sample.table.packed, 3, MAPPING.size)
+
+
+def perms(sample: Sample) -> Sequence[int]:
+    """``Perm`` bits of every mapping."""
+    return sample.table.packed[48 :: MAPPING.size]
+
+
 def kinds(sample: Sample) -> Sequence[int]:
     """``Kind`` of every mapping."""
     return sample.table.packed[49 :: MAPPING.size]
@@ -80,6 +108,23 @@ def resident_map(sample: Sample, index: int) -> int:
     return word
 
 
+def only(sample: Sample, index: int) -> Sample:
+    """The sample with one of its mappings and no other: what it said of it, to keep."""
+    table = sample.table
+    return replace(
+        sample,
+        table=MappingTable(
+            table.packed[index * MAPPING.size : (index + 1) * MAPPING.size],
+            table.names,
+            table.ids[index : index + 1],
+        ),
+        counts=sample.counts[index * COUNT.size : (index + 1) * COUNT.size],
+        coverage=sample.coverage[index : index + 1],
+        runs=PageRuns(),
+        watched=None,
+    )
+
+
 def row(sample: Sample, index: int) -> tuple[object, ...]:
     """All that one row says, to compare: equal tuples draw the same row."""
     count = sample.counts[index * COUNT.size : (index + 1) * COUNT.size]
@@ -93,4 +138,5 @@ def row(sample: Sample, index: int) -> tuple[object, ...]:
         sample.coverage[index],
         count[72:76],
         sample.interval if written else sample.interval > 0,  # a rate depends on it, no rate does not
+        None if sample.swapped is None else sample.swapped.get(sample.table.ids[index]),
     )

@@ -13,8 +13,10 @@ class PaneActions(PeekActions):
     """``Enter`` gives the keys to the pane, ``Esc`` takes them back."""
 
     def action_enter_pane(self) -> None:
-        """The arrows move the pane's cursor from now on."""
-        if self.pane.takes_keys():
+        """Opens or closes a group; in a mapping, the arrows move the pane's cursor from now on."""
+        if self.table.toggle_group():
+            self.show()
+        elif self.pane.takes_keys():
             self.pane.has_keys = True
             self.show()
             self.look_at_cell()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from memtop.ui.actions.clock import ClockActions
 from memtop.ui.actions.pane import PaneActions
+from memtop.ui.actions.rows import RowActions
 from memtop.ui.actions.table import TableActions
 from memtop.ui.actions.target import TargetActions
 from memtop.ui.keymap import ACTIONS, bindings
 from memtop.ui.screens.help import HelpScreen
 
 
-class LiveScreen(TableActions, PaneActions, ClockActions, TargetActions):
+class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActions):
     """Shows one process at a time and turns keys into requests to the source."""
 
     BINDINGS = bindings()

@@ -16,6 +16,7 @@ from memtop.ui.keymap import Mode
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
 from memtop.ui.widgets.banner import Banner
+from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.confirm import Prompt
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
@@ -24,6 +25,7 @@ from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable
 from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.strip import ProcessStrip
 from memtop.ui.widgets.timeline import Timeline
+from memtop.ui.widgets.type_line import TypeLine
 from memtop.ui.widgets.write_map import WriteMap, selected
 
 if TYPE_CHECKING:
@@ -71,6 +73,8 @@ class Page(Screen[None]):
         yield KeyBar(look)
         yield Banner(look)
         yield Prompt(look)
+        yield Checklist(look)
+        yield TypeLine(look)
 
     def on_mount(self) -> None:
         """Widgets that every tick needs are looked up once."""
@@ -83,6 +87,8 @@ class Page(Screen[None]):
         self.keys = self.query_one(KeyBar)
         self.banner = self.query_one(Banner)
         self.prompt = self.query_one(Prompt)
+        self.checklist = self.query_one(Checklist)
+        self.typing = self.query_one(TypeLine)
         self.strip.display = len(self.views) > 1
         self.open_pane(PANES[0])
         self._arrange(self.size.width, self.size.height)
@@ -97,6 +103,10 @@ class Page(Screen[None]):
         """Who has the keys."""
         if self.prompt.question is not None:
             return Mode.ASK
+        if self.typing.what is not None:
+            return Mode.TYPE
+        if self.checklist.display:
+            return Mode.LIST
         return Mode.PANE if self.pane.has_keys else Mode.TABLE
 
     # ---- drawing -----------------------------------------------------------------------------------
@@ -138,8 +148,8 @@ class Page(Screen[None]):
         )
         if len(self.views) > 1:
             self.strip.show(list(self.views.values()), view)
-        self.heads.show(self.table.layout_now, self.table.sort, self.table.reverse)
         self.table.show(view)
+        self.show_heads()
         self.keys.show(
             self.mode,
             can_act=not (self.source.readonly or view.ended),
@@ -150,6 +160,11 @@ class Page(Screen[None]):
         )
         self.show_selected()
         self.show_messages()
+
+    def show_heads(self) -> None:
+        """Draws the heads of the columns, and what a filter leaves out."""
+        table = self.table
+        self.heads.show(table.layout_now, table.sort, table.reverse, table.grouping.value, table.filtered)
 
     def show_selected(self) -> None:
         """Draws what is about the selected mapping."""

@@ -11,25 +11,26 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from memtop.model.sample import MappingSample, Sample
-from memtop.model.units import DASH
+from memtop.sampler.source import Key
 from memtop.ui import packed
 from memtop.ui.ages import row_cells
 from memtop.ui.columns import (
     COLUMNS,
+    EVERY,
     MARKED,
     NAME,
     RESIDENT,
-    WITH_MARK,
+    SIZE,
+    TREND,
     WRITTEN,
     Column,
     Layout,
-    marked_runs,
-    name_runs,
-    order,
-    written_runs,
 )
-from memtop.ui.glyphs import CELLS, SELECTED
+from memtop.ui.glyphs import CELLS
 from memtop.ui.lines import Run, fill, line
+from memtop.ui.row_filter import RowFilter
+from memtop.ui.row_runs import Drawing, gone_runs, group_runs, mapping_runs
+from memtop.ui.rows import Group, Grouping, Rows
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.drawn import Drawn
@@ -60,14 +61,23 @@ class ColumnHeads(Drawn):
         super().__init__(look)
         self._spans: list[tuple[int, int, Column]] = []
 
-    def show(self, layout: Layout, sort: Column, reverse: bool) -> None:
-        """Draws the heads; the one that sorts carries an arrow."""
+    def show(
+        self, layout: Layout, sort: Column, reverse: bool, grouping: str = "", filtered: str = ""
+    ) -> None:
+        """Draws the heads; the one that sorts carries an arrow.
+
+        Args:
+            grouping: how rows are grouped, empty: not at all.
+            filtered: what a filter does, in a few words; empty: there is none.
+        """
         p = self.look.palette
         runs: list[Run] = [("  ", p.dim)]
         x = 2
         self._spans = []
         for column, width in layout.columns:
             text = column.head
+            if column is NAME and grouping:
+                text += f" {grouping}"
             if column is sort:
                 text += "▼" if column.descending ^ reverse else "▲"
             style = p.strong if column is sort else p.dim
@@ -77,7 +87,7 @@ class ColumnHeads(Drawn):
             runs.append((" " * layout.gap, p.dim))
             self._spans.append((x, x + width, column))
             x += width + layout.gap
-        runs.append((fill("MAP", layout.map_width), p.dim))
+        runs.append((fill(filtered or "MAP", layout.map_width), p.warn if filtered else p.dim))
         self.draw_runs([runs])
 
     def on_click(self, event: events.Click) -> None:
@@ -97,10 +107,16 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         super().__init__(look)
         self.sort = RESIDENT
         self.reverse = False
+        self.filter: RowFilter | None = None
+        self.grouping = Grouping.NONE
+        self.columns: tuple[Column, ...] = COLUMNS
+        self._chosen_sort = False
+        self._every: dict[Key, Rows] = {}
+        self._rows = Rows()
+        self._group: str | None = None
         self._view: ProcessView | None = None
         self._sample: Sample | None = None
-        self._order: list[int] = []
-        self._cache: dict[int, tuple[object, Strip]] = {}
+        self._cache: dict[object, tuple[object, Strip]] = {}
         self._drawn: int | None = None
 
     # ---- what is shown ---------------------------------------------------------------------------
@@ -109,15 +125,32 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
     def layout_now(self) -> Layout:
         """The columns that this width has room for."""
         marked = self._view is not None and self._view.mark is not None
-        columns = WITH_MARK if marked else COLUMNS
+        columns = [c for c in EVERY if c in self.columns or (c is MARKED and marked)]
         return Layout.of(max(self.scrollable_content_region.width - 2, 0), columns)
+
+    @property
+    def filtered(self) -> str:
+        """How many rows the filter has left, and which it is; empty: there is none."""
+        return "" if self.filter is None else f"{self.matched} · {self.filter.text}"
+
+    @property
+    def matched(self) -> str:
+        """How many mappings of how many pass the filter."""
+        return f"{self._rows.matched} of {0 if self._sample is None else len(self._sample.table)}"
 
     def show(self, view: ProcessView) -> None:
         """Shows the newest sample of a process."""
         follow = view is not self._view or self._in_sight(self._at)
         if view is not self._view or view.sample is not self._sample:
             before = self._at if view is self._view else 0
+            if view is not self._view:
+                self._group = None
             self._view, self._sample = view, view.sample
+            self._rows = self._every.setdefault(view.key, Rows())
+            if view.sample is not None:
+                if not self._chosen_sort and view.sample.totals.huge is None:
+                    self.sort = SIZE  # what is resident can't be read here
+                self._rows.take(view.sample)
             self._sort()
             self._keep_selection(before)
         if follow:
@@ -126,37 +159,91 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def sort_by(self, column: Column, reverse: bool) -> None:
         """Another order; the selection stays on its mapping."""
-        self.sort, self.reverse = column, reverse
+        self.sort, self.reverse, self._chosen_sort = column, reverse, True
+        self.rearrange()
+
+    def rearrange(self) -> None:
+        """After another order, filter, grouping or set of columns; the selection stays on its mapping."""
+        before = self._at
         self._sort()
+        if self._view is not None:
+            self._keep_selection(before)
         self._scroll_into_sight()
         self._draw()
 
     def _sort(self) -> None:
-        sample = self._sample
-        self._order = [] if sample is None else order(sample, self.sort, self.reverse, self._marked)
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self._order))
+        self._rows.arrange(
+            self.sort, self.reverse, only=self.filter, grouping=self.grouping, marked=self._marked
+        )
+        self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows.lines))
 
     @property
     def _marked(self) -> Sequence[int] | None:
         return None if self._view is None else self._view.since_mark()
 
     def _keep_selection(self, row_before: int) -> None:
-        """A mapping that is gone hands the selection to the one in its place."""
-        view = self._view
+        """A mapping that is gone, or not shown, hands the selection to the one in its place."""
+        view, rows = self._view, self._rows
         assert view is not None
-        if self._sample is None or not self._order:
+        if self._group is not None and not any(group.name == self._group for group in rows.groups):
+            self._group = None
+        if self._sample is None or not rows.lines:
             view.selected = None
-        elif view.selected is None or self._sample.table.index_of(view.selected) is None:
-            row = min(max(row_before, 0), len(self._order) - 1)
-            view.selected = self._sample.table.ids[self._order[row]]
+        elif view.selected is None or self._at < 0:
+            row = self._nearest(row_before, 1)
+            view.selected = None if row is None else rows.mapping_in(row)
+            self._group = None
+        if self._group is None and self.grouping is not Grouping.NONE and (group := rows.group_in(self._at)):
+            self._group = group.name
+
+    def _nearest(self, row: int, step: int) -> int | None:
+        """This row, or the next one in a direction (else in the other) that can be selected."""
+        rows = self._rows
+        row = min(max(row, 0), len(rows.lines) - 1)
+        ways = range(row, len(rows.lines)), range(row, -1, -1)
+        for way in ways if step >= 0 else reversed(ways):
+            for at in way:
+                if rows.mapping_in(at) is not None:
+                    return at
+        return None
 
     @property
     def _at(self) -> int:
-        """Row of the selected mapping, -1 if there is none."""
-        if self._view is None or self._sample is None or self._view.selected is None:
+        """Row of the selected mapping or group, -1 if there is none."""
+        if self._view is None or self._view.selected is None:
             return -1
-        index = self._sample.table.index_of(self._view.selected)
-        return -1 if index is None else self._order.index(index)
+        return self._rows.row_of(self._view.selected, self._group)
+
+    def select_mapping(self, mapping: int | None) -> None:
+        """Selects a mapping, if it is there."""
+        row = -1 if mapping is None else self._rows.row_of(mapping)
+        if row >= 0:
+            self.select_row(row)
+
+    def toggle_group(self) -> bool:
+        """Opens or closes the selected group; False: it is a mapping that is selected."""
+        if self._group is None:
+            return False
+        self._rows.opened ^= {self._group}
+        self.rearrange()
+        return True
+
+    def find(self, text: str, start: int, step: int = 1) -> tuple[int, int]:
+        """The next row from ``start`` on whose name, address or kind contains a text, in any case.
+
+        Returns:
+            The row, -1 if there is none; and how many there are.
+        """
+        found = self._rows.find(text)
+        if not found:
+            return -1, 0
+        count = len(self._rows.lines)
+        return min(found, key=lambda row: (row - start) * step % count), len(found)
+
+    @property
+    def row(self) -> int:
+        """The selected row, -1: there is none."""
+        return self._at
 
     # ---- moving ------------------------------------------------------------------------------------
 
@@ -166,11 +253,15 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def select_row(self, row: int) -> None:
         """Selects the mapping that stands in this row now."""
-        if self._view is None or self._sample is None or not self._order:
+        if self._view is None or self._sample is None or not self._rows.lines:
             return
-        row = min(max(row, 0), len(self._order) - 1)
-        chosen = self._sample.table.ids[self._order[row]]
+        nearest = self._nearest(row, row - self._at)
+        if nearest is None:
+            return
+        group = self._rows.group_in(nearest)
+        chosen = self._rows.mapping_in(nearest)
         changed, self._view.selected = chosen != self._view.selected, chosen
+        self._group = None if group is None else group.name
         self._scroll_into_sight()
         self._draw()
         if changed:
@@ -209,7 +300,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Selects the row under the pointer."""
-        if event.y + self.scroll_offset.y < len(self._order):
+        if event.y + self.scroll_offset.y < len(self._rows.lines):
             self.select_row(event.y + self.scroll_offset.y)
 
     # ---- drawing -----------------------------------------------------------------------------------
@@ -222,53 +313,59 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._drawn = view.selected
         layout, top, rows = self.layout_now, self.scroll_offset.y, self.rows_shown
         before, self._cache = self._cache, {}
-        width = self.scrollable_content_region.width
-        marked = self._marked
-        strips = []
+        at = self._at
         with view.lock:
-            for index in self._order[top : top + rows]:
-                mapping = sample.table[index]
-                resident_map = packed.resident_map(sample, index)
-                age = view.ages.of(mapping)
-                cells = row_cells(mapping, resident_map, age, sample.time, layout.map_width, view.marked_at)
-                chosen = mapping.id == view.selected
-                since = None if marked is None else marked[index]
-                says = (packed.row(sample, index), cells, chosen, layout, width, view.tracking, since)
-                drawn = before.get(mapping.id)
-                if drawn is None or drawn[0] != says:
-                    runs = self._row(view, sample.mappings[index], layout, cells, chosen, since)
-                    layer = self.look.palette.selected if chosen else None
-                    drawn = says, line(self.look, runs, width, layer)
-                self._cache[mapping.id] = drawn
-                strips.append(drawn[1])
+            strips = [
+                self._strip(view, sample, row, row == at, layout, before)
+                for row in range(top, min(top + rows, len(self._rows.lines)))
+            ]
         self.draw(strips)
 
-    def _row(
+    def _strip(
         self,
         view: ProcessView,
-        m: MappingSample,
-        layout: Layout,
-        cells: bytes,
+        sample: Sample,
+        row: int,
         chosen: bool,
-        since_mark: int | None,
-    ) -> list[Run]:
-        p = self.look.palette
-        runs: list[Run] = [(f"{SELECTED} " if chosen else "  ", p.accent)]
-        for column, width in layout.columns:
-            if column is WRITTEN:
-                runs += written_runs(m, width, view.tracking, p)
-            elif column is MARKED:
-                if since_mark is None:
-                    runs.append((fill(DASH, width - 1, right=True) + " ", p.faint))
-                else:
-                    gap = view.mark is not None and view.mark.gap
-                    runs += marked_runs(m, since_mark, width, gap, p)
-            elif column is NAME:
-                runs += name_runs(m, width, p)
-            elif column.cell is not None:
-                runs += column.cell(m, width, p)
-            runs.append((" " * layout.gap, p.text))
-        return [*runs, *cell_runs(cells, p)]
+        layout: Layout,
+        before: dict[object, tuple[object, Strip]],
+    ) -> Strip:
+        """One row, drawn again only if it says something else than before."""
+        index, rows, marked = self._rows.lines[row], self._rows, self._marked
+        width = self.scrollable_content_region.width
+        how = Drawing(
+            layout, self.look.palette, view.tracking, chosen, view.mark is not None and view.mark.gap
+        )
+        cells, since, trend = b"", None, ""
+        what: MappingSample | Group
+        if index < 0:
+            what = rows.groups[~index]
+            name: object = what.name
+            says: tuple[object, ...] = (what.row, what.open, what.whole, len(what.members), what.since_mark)
+        elif index >= len(sample.table):
+            what = rows.gone[index - len(sample.table)].row
+            name, says = ("gone", what.mapping.id), ()
+        else:
+            mapping = sample.table[index]
+            resident_map, age = packed.resident_map(sample, index), view.ages.of(mapping)
+            cells = row_cells(mapping, resident_map, age, sample.time, layout.map_width, view.marked_at)
+            since = None if marked is None else marked[index]
+            if TREND in self.columns:
+                trend = rows.rates.sparkline(mapping.id)
+            name, says = mapping.id, (packed.row(sample, index), cells, since, trend)
+            what = sample.mappings[index]
+        drawn = before.get(name)
+        if drawn is None or drawn[0] != (says, how, width):
+            if isinstance(what, Group):
+                runs = group_runs(what, how)
+            elif index >= len(sample.table):
+                runs = gone_runs(what, how)
+            else:
+                runs = [*mapping_runs(what, how, since, trend), *cell_runs(cells, self.look.palette)]
+            layer = self.look.palette.selected if chosen else None
+            drawn = (says, how, width), line(self.look, runs, width, layer)
+        self._cache[name] = drawn
+        return drawn[1]
 
 
 def next_column(layout: Layout, now: Column, step: int) -> Column:

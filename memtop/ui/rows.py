@@ -1,0 +1,305 @@
+"""Which row of the table shows what: filtered, sorted, grouped, with what has just gone still in its place.
+
+A row is a number, so that 30 000 of them are no 30 000 objects: an index into the sample's mappings; behind
+those, one into ``gone``; below zero, ``~row`` is one into ``groups``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+
+from memtop.model.coverage import Exactness
+from memtop.model.layout import PAGE, CountFlag, Kind
+from memtop.model.mapping import Mapping
+from memtop.model.names import clean
+from memtop.model.runs import PageRuns
+from memtop.model.sample import MappingSample, Sample, rate_of
+from memtop.ui import packed
+from memtop.ui.columns import HUGE, MARKED, RESIDENT, SIZE, SWAP, WRITTEN, ZERO, Column
+from memtop.ui.rates import Rates
+from memtop.ui.row_filter import RowFilter
+
+FADE_S = 5.0
+"""Seconds that the last row of a mapping stays after it is gone."""
+MOST_GONE = 64
+"""Of so many at once; of a heap that is torn down nobody reads every row."""
+
+_SUMS = {SIZE, RESIDENT, SWAP, ZERO, WRITTEN, MARKED}
+
+
+class Grouping(Enum):
+    """``F5``."""
+
+    NONE = ""
+    FILE = "by file"
+    KIND = "by kind"
+
+    @property
+    def next(self) -> Grouping:
+        """What the key gives after it."""
+        every = list(Grouping)
+        return every[(every.index(self) + 1) % len(every)]
+
+    def names(self, sample: Sample) -> list[str]:
+        """The group of every mapping: its file, or what it is used for."""
+        kinds = [f"[{Kind(kind).label}]" for kind in range(len(Kind))]
+        if self is Grouping.KIND:
+            return [kinds[kind] for kind in packed.kinds(sample)]
+        facts = zip(packed.inodes(sample), packed.names(sample), packed.kinds(sample), strict=True)
+        return [clean(name) if inode else kinds[kind] for inode, name, kind in facts]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Mappings of one file or kind.
+
+    Attributes:
+        members: their indices, as sorted.
+        open: they stand below.
+        row: sums, in the form of one mapping that is as large as all of them.
+        whole: every one is tracked, or none; else what was written is a lower bound.
+        kinds: how many kinds of mappings.
+        since_mark: pages written since the mark; None: not known.
+    """
+
+    name: str
+    members: Sequence[int]
+    open: bool
+    row: MappingSample
+    whole: bool
+    kinds: int
+    since_mark: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A mapping that is not there any more: the last sample that had it, cut down to it."""
+
+    sample: Sample
+    since: float
+
+    @property
+    def row(self) -> MappingSample:
+        """What was last said of it."""
+        return self.sample.mappings[0]
+
+
+@dataclass(eq=False)
+class Rows:
+    """The rows of one process.
+
+    Attributes:
+        lines: what stands in each row, from the top.
+        groups, gone: what the numbers in ``lines`` stand for.
+        matched: how many mappings passed the filter.
+        opened: names of the groups whose members are shown.
+    """
+
+    lines: list[int] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    gone: list[Gone] = field(default_factory=list)
+    matched: int = 0
+    opened: set[str] = field(default_factory=set)
+    rates: Rates = field(default_factory=Rates)
+    _sample: Sample | None = None
+
+    def take(self, sample: Sample) -> None:
+        """Takes in the next sample, or an earlier one, which forgets what is gone."""
+        before, self._sample = self._sample, sample
+        if before is sample:
+            return
+        self.rates.take(sample)
+        if before is None or sample.time < before.time:
+            self.gone = []
+            return
+        self.gone = [gone for gone in self.gone if sample.time < gone.since + FADE_S]
+        if before.table.ids != sample.table.ids:
+            there = set(sample.table.ids)
+            lost = [i for i, mapping in enumerate(before.table.ids) if mapping not in there]
+            self.gone += [Gone(packed.only(before, i), sample.time) for i in lost[:MOST_GONE]]
+            del self.gone[:-MOST_GONE]
+
+    def arrange(
+        self,
+        column: Column,
+        reverse: bool,
+        *,
+        only: RowFilter | None = None,
+        grouping: Grouping = Grouping.NONE,
+        marked: Sequence[int] | None = None,
+    ) -> None:
+        """Puts all rows in order; ties by address."""
+        sample, self.groups = self._sample, []
+        if sample is None:
+            self.lines, self.matched = [], 0
+            return
+        shown = list(range(len(sample.table))) if only is None else only.rows(sample)
+        self.matched = len(shown)
+        keys = self._keys(sample, column, marked)
+        # A stable sort, also with reverse=True: equal rows stay in the order of their addresses.
+        down = column.descending ^ reverse
+        if grouping is not Grouping.NONE:
+            self._group(sample, grouping, column, down, keys, shown, marked)
+            return
+        if self.gone:
+            keys, shown = self._with_gone(sample, column, list(keys), shown, only)
+        self.lines = sorted(shown, key=keys.__getitem__, reverse=down)
+
+    def _keys(self, sample: Sample, column: Column, marked: Sequence[int] | None) -> Sequence[float | bytes]:
+        if column is MARKED and marked is not None:
+            return marked
+        return self.rates.keys(sample) if column is WRITTEN else column.keys(sample)
+
+    def _with_gone(
+        self,
+        sample: Sample,
+        column: Column,
+        keys: list[float | bytes],
+        shown: list[int],
+        only: RowFilter | None,
+    ) -> tuple[list[float | bytes], list[int]]:
+        """The same with those that are gone, where they would stand."""
+        starts = packed.starts(sample)
+        for gone in self.gone:
+            if only is None or only.rows(gone.sample):
+                shown.append(len(keys))
+            keys.append(self._keys(gone.sample, column, [0])[0])
+            starts += packed.starts(gone.sample)
+        return keys, sorted(shown, key=starts.__getitem__)
+
+    # ---- groups ------------------------------------------------------------------------------------
+
+    def _group(
+        self,
+        sample: Sample,
+        grouping: Grouping,
+        column: Column,
+        down: bool,
+        keys: Sequence[float | bytes],
+        shown: list[int],
+        marked: Sequence[int] | None,
+    ) -> None:
+        names = grouping.names(sample)
+        members: dict[str, list[int]] = {}
+        for index in shown:
+            members.setdefault(names[index], []).append(index)
+
+        def key(name: str) -> float | bytes:
+            of = [keys[index] for index in members[name]]
+            if column in _SUMS:
+                return sum(k for k in of if isinstance(k, float | int) and k > 0) or max(of)
+            if column is HUGE:
+                return sum(of)  # type: ignore[arg-type]
+            return min(of)
+
+        of_group = {name: key(name) for name in members}
+        sums = _Sums(sample, marked)
+        self.lines = []
+        for name in sorted(members, key=of_group.__getitem__, reverse=down):
+            inside = sorted(members[name], key=keys.__getitem__, reverse=down)
+            self.lines.append(~len(self.groups))
+            self.groups.append(sums.group(name, inside, name in self.opened))
+            if name in self.opened:
+                self.lines += inside
+
+    # ---- looking up --------------------------------------------------------------------------------
+
+    def group_in(self, row: int) -> Group | None:
+        """The group whose head stands in a row."""
+        at = self.lines[row] if 0 <= row < len(self.lines) else 0
+        return self.groups[~at] if at < 0 else None
+
+    def mapping_in(self, row: int) -> int | None:
+        """Id of the mapping in a row: of a group, its first; None: it is gone."""
+        assert self._sample is not None
+        group, ids = self.group_in(row), self._sample.table.ids
+        at = group.members[0] if group is not None else self.lines[row]
+        return ids[at] if at < len(ids) else None
+
+    def row_of(self, mapping: int, group: str | None = None) -> int:
+        """Where a mapping stands, or the group's head, or else that of the group it is in; -1: nowhere."""
+        sample = self._sample
+        index = None if sample is None else sample.table.index_of(mapping)
+        if group is not None:
+            for i, each in enumerate(self.groups):
+                if each.name == group:
+                    return self.lines.index(~i)
+        if index is None:
+            return -1
+        if index in self.lines:
+            return self.lines.index(index)
+        for i, each in enumerate(self.groups):
+            if not each.open and index in each.members:
+                return self.lines.index(~i)
+        return -1
+
+    def find(self, text: str) -> list[int]:
+        """Rows whose name, address or kind contains a text, in any case."""
+        sample, text = self._sample, text.casefold()
+        if sample is None or not text:
+            return []
+        names, starts, kinds = packed.names(sample), packed.starts(sample), packed.kinds(sample)
+        labels = [kind.label for kind in Kind]
+        digits = text.removeprefix("0x")
+
+        def holds(row: int) -> bool:
+            if row < 0:
+                return text in self.groups[~row].name.casefold()
+            if row >= len(names):
+                return False
+            kind = labels[kinds[row]]
+            return text in clean(names[row]).casefold() or digits in f"{starts[row]:x}" or text in f"[{kind}]"
+
+        return [at for at, row in enumerate(self.lines) if holds(row)]
+
+
+class _Sums:
+    """Adds up the columns of a sample over groups."""
+
+    def __init__(self, sample: Sample, marked: Sequence[int] | None) -> None:
+        self._sample, self._marked = sample, marked
+        self._sizes, self._starts = packed.sizes(sample), packed.starts(sample)
+        columns = (packed.resident, packed.huge, packed.zero, packed.guard, packed.written, packed.flags)
+        self._pages = [column(sample) for column in columns]
+        self._kinds = packed.kinds(sample)
+
+    def group(self, name: str, members: Sequence[int], open: bool) -> Group:
+        """The group's row; what is not known of any of them is not known of all."""
+        sample = self._sample
+        resident, huge, zero, guard, written, flags = ([column[i] for i in members] for column in self._pages)
+        scanned = all(flag & CountFlag.SCANNED for flag in flags)
+        zeros = all(flag & CountFlag.ZERO for flag in flags)
+        rows = {sample.coverage[i]: sample.mappings[i] for i in members}  # one of each state
+        tracked = [m for m in rows.values() if m.written_pages is not None]
+        pages = None
+        if tracked:
+            states = {m.coverage for m in tracked}
+            pages = sum(
+                0 if sample.baseline else n
+                for n, flag, i in zip(written, flags, members, strict=True)
+                if sample.coverage[i] in states and flag & CountFlag.SCANNED
+            )
+        worst = max(tracked or rows.values(), key=lambda m: list(Exactness).index(m.exactness))
+        start = min(self._starts[i] for i in members)
+        size = sum(self._sizes[i] for i in members)
+        kinds = {self._kinds[i] for i in members}
+        swapped = sample.swapped
+        row = MappingSample(
+            mapping=Mapping(0, start, start + size, "", 0, "", 0, name, Kind(self._kinds[members[0]])),
+            coverage=worst.coverage,
+            flags=worst.flags,
+            resident=sum(resident) * PAGE if scanned else None,
+            huge=sum(huge) * PAGE if scanned else None,
+            zero=sum(zero) * PAGE if zeros else None,
+            swapped=None if swapped is None else sum(swapped.get(sample.table.ids[i], 0) for i in members),
+            guard=sum(guard) * PAGE if zeros else None,
+            written_pages=pages,
+            written_bytes_per_s=None if pages is None else rate_of(pages * PAGE, sample.interval),
+            resident_map=0,
+            written_map=0,
+            written=PageRuns(),
+        )
+        since = None if self._marked is None else sum(self._marked[i] for i in members)
+        return Group(name, members, open, row, len(tracked) in (0, len(rows)), len(kinds), since)

@@ -1,0 +1,89 @@
+"""The line to type in, over the bottom of the page: search and filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.widget import Widget
+from textual.widgets import Input
+
+from memtop.ui.lines import Run, cut, fill, line
+from memtop.ui.theme import Look
+from memtop.ui.widgets.drawn import Drawn
+
+_NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
+"""A paste may bring anything; what would reach the terminal as a command is not taken."""
+
+
+class TypeLine(Widget):
+    """Shows a label, what is typed, and a line about it.
+
+    Attributes:
+        what: is being typed; None: the line is closed and has no keys.
+    """
+
+    def __init__(self, look: Look) -> None:
+        super().__init__()
+        self.look = look
+        self.what: str | None = None
+        self._label = ""
+
+    def compose(self) -> ComposeResult:
+        """The input, and what is said about it."""
+        with Horizontal():
+            yield Drawn(self.look, id="label")
+            yield Input(restrict=_NO_CONTROL, select_on_focus=False, compact=True)
+        yield Drawn(self.look, id="about")
+
+    def on_mount(self) -> None:
+        """A cursor that blinks would cost bytes on an idle screen."""
+        self.input = self.query_one(Input)
+        self.input.cursor_blink = False
+        self.input.can_focus = False  # only while the line is open
+
+    def open(self, what: str, text: str = "") -> None:
+        """Gives the keys to the line.
+
+        Args:
+            what: one word, shown before the text.
+            text: what stands there at first.
+        """
+        self.what, self.display = what, True
+        self._label = f" {what} "
+        label = self.query_one("#label", Drawn)
+        label.styles.width = len(self._label)
+        label.draw([line(self.look, [(self._label, self.look.palette.accent)], len(self._label))])
+        self.input.can_focus = True
+        self.input.value, self.input.cursor_position = text, len(text)
+        self.input.focus()
+
+    def close(self) -> None:
+        """Takes the keys back."""
+        self.what, self.display = None, False
+        self.screen.set_focus(None)
+        self.input.can_focus = False
+
+    def say(self, runs: Sequence[Run], column: int | None = None) -> None:
+        """Says something below the text.
+
+        Args:
+            runs: what.
+            column: of the text that it is about: a mark points there.
+        """
+        p, width = self.look.palette, self.screen.size.width
+        left = len(self._label)
+        if column is not None:
+            at = left + column
+            room = width - at - 2
+            text, style = runs[0]
+            mark = ("^", p.trouble)
+            if room >= min(cell_len(text), at - 1):
+                runs = [(" " * at, p.text), mark, (" ", p.text), (cut(text, room), style)]
+            else:  # there is more room in front of it
+                runs = [(fill(cut(text, at - 1), at - 1, right=True) + " ", style), mark]
+        else:
+            runs = [(" " * left, p.text), *runs]
+        self.query_one("#about", Drawn).draw([line(self.look, runs, width)])
