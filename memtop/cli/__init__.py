@@ -23,8 +23,10 @@ VERBS = {
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 
-USAGE = """usage: memtop -p PID[,PID…] [-d SECONDS] [--track METHOD]   the live screen
-       memtop VERB [options]                           memtop VERB --help says more
+USAGE = """usage: memtop                       choose processes from a list
+       memtop -p PID[,PID…]         the live screen of these; also --name PATTERN [--children]
+       memtop -- COMMAND …          start a command and look at it
+       memtop VERB [options]        memtop VERB --help says more
 """
 
 

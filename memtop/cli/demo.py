@@ -28,7 +28,7 @@ def run(argv: Sequence[str]) -> int:
     """Runs the verb; the workload ends with it."""
     options = parser().parse_args(argv)
     with workload() as pid:
-        return show([pid], options)
+        return show([pid], options, can_pick=False)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 
 from memtop.model.actions import Arm, Care, KeepHuge, Method
 from memtop.sampler.source import LONGEST, SHORTEST
@@ -28,6 +29,14 @@ def pids(text: str) -> list[int]:
         if int(part) not in answer:
             answer.append(int(part))
     return answer
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
 
 
 def positive(text: str) -> int:

@@ -6,7 +6,7 @@ import argparse
 import os
 from collections.abc import Sequence
 
-from memtop.cli.live import add_screen
+from memtop.cli.live import add_screen, wants_mouse
 from memtop.cli.options import positive
 from memtop.linux.errors import Failed
 from memtop.stream.recording import Recording, open_recording
@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     from memtop.ui import run as run_screen
 
     return run_screen(
-        ReplaySource(recording, options.at), processes, ascii=options.ascii, mouse=not options.no_mouse
+        ReplaySource(recording, options.at), processes, ascii=options.ascii, mouse=wants_mouse(options)
     )
 
 

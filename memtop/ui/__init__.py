@@ -8,6 +8,21 @@ from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 
+PICK = -1
+"""Instead of an exit code: the user wants to choose other processes."""
+
+
+def pick(*, ascii: bool = False, mouse: bool = True) -> tuple[Sequence[int], int]:
+    """Lists all processes until the user has chosen some.
+
+    Returns:
+        Their pids, none if the user left, and the exit code as of ``run``.
+    """
+    from memtop.ui.terminal import run_picker
+
+    picked, code = run_picker(ascii=ascii, mouse=mouse)
+    return picked.pids, code
+
 
 def run(
     source: Source,
@@ -17,6 +32,7 @@ def run(
     ascii: bool = False,
     arm_at_start: Method | None = None,
     mouse: bool = True,
+    can_pick: bool = False,
 ) -> int:
     """Shows processes until the user quits; the terminal and the targets are as before then.
 
@@ -27,11 +43,12 @@ def run(
         ascii: draw with ASCII only; also done where the terminal's encoding has nothing else.
         arm_at_start: track writes from the first sample on.
         mouse: take the mouse from the terminal.
+        can_pick: the caller can open other processes when the user asks for it.
 
     Returns:
-        The exit code: 0, 1 if the screen failed, 128+n on a signal.
+        The exit code: 0, 1 if the screen failed, 128+n on a signal; PICK.
     """
     from memtop.ui.terminal import run_app
 
     source.readonly = source.readonly or readonly
-    return run_app(source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse)
+    return run_app(source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse, can_pick=can_pick)

@@ -76,6 +76,8 @@ class MemtopApp(App[int]):
     CSS_PATH = "memtop.tcss"
     ENABLE_COMMAND_PALETTE = False
     ALLOW_SELECT = False
+    can_pick = False
+    """Other processes can be chosen (``p``): whoever runs this opens them."""
 
     def __init__(
         self,

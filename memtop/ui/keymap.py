@@ -100,6 +100,7 @@ KEYMAP = (
     ),
     Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
     Key("f2", "F2", "columns", "choose columns", "columns"),
+    Key("p", "p", "pick", "choose other processes; whatever was armed is given back", "others"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
     Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),

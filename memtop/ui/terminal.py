@@ -7,6 +7,7 @@ output (Textual's writer blocks its loop): after ``PATIENCE`` this process ends 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import select
@@ -16,13 +17,14 @@ import termios
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 from memtop.ui.app import MemtopApp
+from memtop.ui.picker import Picked, PickerApp
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -37,21 +39,23 @@ _RESET = (
 
 
 def run_app(
-    source: Source, processes: Sequence[Process], *, ascii: bool, arm_at_start: Method | None, mouse: bool
+    source: Source,
+    processes: Sequence[Process],
+    *,
+    ascii: bool,
+    arm_at_start: Method | None,
+    mouse: bool,
+    can_pick: bool,
 ) -> int:
     """Runs the screen in this terminal; see ``memtop.ui.run``.
 
     Raises:
         Failed: there is no terminal.
     """
-    stdin, stderr = sys.__stdin__, sys.__stderr__
-    if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
-        raise Failed("the live screen can't open", "this is no terminal", "memtop batch writes to anything")
-    encoding = (stderr.encoding or "ascii").lower().replace("-", "")
-    app = MemtopApp(
-        source, processes, ascii=ascii or not encoding.startswith("utf"), arm_at_start=arm_at_start
-    )
-    guard = Guard(app, source, stdin.fileno(), stderr.fileno())
+    stdin, stderr, plain = _terminal()
+    app = MemtopApp(source, processes, ascii=ascii or plain, arm_at_start=arm_at_start)
+    app.can_pick = can_pick
+    guard = Guard(app, source, stdin, stderr)
     with guard:
         try:
             app.run(mouse=mouse)
@@ -62,10 +66,43 @@ def run_app(
     return app.return_value if app.return_value is not None else app.return_code or 0
 
 
+def run_picker(*, ascii: bool, mouse: bool) -> tuple[Picked, int]:
+    """Runs the picker in this terminal; see ``memtop.ui.pick``.
+
+    Raises:
+        Failed: there is no terminal.
+    """
+    stdin, stderr, plain = _terminal()
+    app = PickerApp(ascii=ascii or plain)
+    with Guard(app, None, stdin, stderr) as guard:
+        app.run(mouse=mouse)
+    code = app.return_code or 0 if guard.code is None else guard.code
+    return app.return_value or Picked(), code
+
+
+def _terminal() -> tuple[int, int, bool]:
+    """Descriptors of keys and picture, and whether only ASCII can be shown."""
+    stdin, stderr = sys.__stdin__, sys.__stderr__
+    if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
+        raise Failed("the live screen can't open", "this is no terminal", "memtop batch writes to anything")
+    encoding = (stderr.encoding or "ascii").lower().replace("-", "")
+    return stdin.fileno(), stderr.fileno(), not encoding.startswith("utf")
+
+
+class Ending(Protocol):
+    """An application that can be told to end."""
+
+    loop: asyncio.AbstractEventLoop | None
+
+    def leave(self, code: int) -> None:
+        """Ends it with this exit code."""
+        ...
+
+
 class Guard:
     """Ends the application on signals and on hang-up; a context manager around its run."""
 
-    def __init__(self, app: MemtopApp, source: Source, input_fd: int, output_fd: int) -> None:
+    def __init__(self, app: Ending, source: Source | None, input_fd: int, output_fd: int) -> None:
         self.code: int | None = None
         self._app, self._source = app, source
         self._input, self._output = input_fd, output_fd
@@ -113,9 +150,10 @@ class Guard:
         if self._over.wait(PATIENCE):
             return
         # What was armed dies with our descriptors, so this may be cut short.
-        stop = threading.Thread(target=self._source.stop, daemon=True)
-        stop.start()
-        stop.join(0.1)
+        if self._source is not None:
+            stop = threading.Thread(target=self._source.stop, daemon=True)
+            stop.start()
+            stop.join(0.1)
         with contextlib.suppress(OSError, termios.error):
             os.set_blocking(self._output, False)
             os.write(self._output, _RESET.encode())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from memtop.model.actions import ClearRefs, Method
+from memtop.ui import PICK
 from memtop.ui.screens.page import Page
 from memtop.ui.state import ProcessView
 from memtop.ui.widgets.confirm import Ask, Menu
@@ -53,6 +54,16 @@ class TargetActions(Page):
 
         choices = [(what, asking(what)) for what in ClearRefs]
         self.ask(Menu(view.key, f"Clear references of {view.title}", choices))
+
+    def action_pick(self) -> None:
+        """Leaves for the picker; asks first where that would end tracking."""
+        if not self.app.can_pick:
+            self.say("other processes can be chosen where memtop shows live ones (memtop, memtop -p)")
+        elif any(view.tracking and not view.ended for view in self.views.values()):
+            cost = "tracking ends, all mappings are given back, and what was seen so far is forgotten"
+            self.ask(Ask(self.view.key, "Choose other processes", cost, lambda: self.app.leave(PICK)))
+        else:
+            self.app.leave(PICK)
 
     def may_act(self, view: ProcessView) -> bool:
         """Whether anything can be done to this process; says why not."""

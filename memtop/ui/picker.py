@@ -1,0 +1,282 @@
+"""The picker: which processes to look at. A screen of its own, before the live one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult
+
+from memtop.linux.processes import Listed, processes, why_not, with_children
+from memtop.model.units import count, size
+from memtop.ui.glyphs import SELECTED
+from memtop.ui.lines import Run, cut, fill, line, spread
+from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+from memtop.ui.widgets.drawn import Drawn
+
+REFRESH_S = 2.0
+"""Seconds between two looks at all processes."""
+
+KEYS = (
+    ("type", "filters"),
+    ("space", "marks"),
+    ("F4", "children"),
+    ("Enter", "opens"),
+    ("Esc", "clears, leaves"),
+)
+
+
+@dataclass(frozen=True)
+class Picked:
+    """What was chosen; empty: nothing."""
+
+    pids: Sequence[int] = ()
+
+
+class PickerApp(App[Picked]):
+    """Lists processes until some are chosen.
+
+    Args:
+        ascii: draw with ASCII only.
+        list_all: where processes come from.
+        palette: colours; None: as many as the terminal has.
+    """
+
+    CSS = "Screen { background: $background; } Drawn { height: 1fr; }"
+    ENABLE_COMMAND_PALETTE = False
+    ALLOW_SELECT = False
+
+    def __init__(
+        self,
+        *,
+        ascii: bool = False,
+        list_all: Callable[[], list[Listed]] = processes,
+        palette: Palette | None = None,
+    ) -> None:
+        colourless = bool(os.environ.get("NO_COLOR"))
+        super().__init__(ansi_color=True if colourless else None)
+        if palette is None:
+            palette = MONO if colourless else ANSI if self.console.color_system == "standard" else DARK
+        self.look = Look(palette, ascii)
+        self.register_theme(palette.textual)
+        self.theme = palette.textual.name
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.filter = ""
+        self.with_children = False
+        self._list_all = list_all
+        self._all: list[Listed] = []
+        self._rates: dict[int, float] = {}
+        self._seen: tuple[float, dict[int, int]] = (0.0, {})
+        self._selected: int | None = None
+        self._marked: set[int] = set()
+        self._message = ""
+
+    def compose(self) -> ComposeResult:
+        """One drawing for everything."""
+        yield Drawn(self.look)
+
+    async def on_mount(self) -> None:
+        """The first list, and then again and again."""
+        self.loop = asyncio.get_running_loop()
+        self.drawing = self.query_one(Drawn)
+        self.set_interval(REFRESH_S, self.reread)
+        await self.reread()
+
+    def on_resize(self) -> None:
+        """Other widths."""
+        self.call_after_refresh(self.show)
+
+    async def reread(self) -> None:
+        """Looks at all processes, beside the screen's thread."""
+        now, found = time.monotonic(), await asyncio.to_thread(self._list_all)
+        before, faults = self._seen
+        self._rates = {
+            each.pid: max(each.faults - faults[each.pid], 0) / (now - before)
+            for each in found
+            if each.pid in faults and now > before
+        }
+        self._seen = now, {each.pid: each.faults for each in found}
+        root = os.getuid() == 0
+        self._all = sorted(found, key=lambda each: (not (root or each.own), -each.resident, each.pid))
+        self._marked &= {each.pid for each in found}
+        self.show()
+
+    # ---- what is chosen ----------------------------------------------------------------------------
+
+    @property
+    def rows(self) -> list[Listed]:
+        """Those that the filter leaves: every word in pid, user, name or command."""
+        words = self.filter.casefold().split()
+        return [
+            each
+            for each in self._all
+            if all(word in f"{each.pid} {each.user} {each.name} {each.command}".casefold() for word in words)
+        ]
+
+    def _at(self, rows: Sequence[Listed]) -> int:
+        return next((i for i, each in enumerate(rows) if each.pid == self._selected), 0)
+
+    def move(self, lines: int) -> None:
+        """Selects another one; it stops at both ends."""
+        if rows := self.rows:
+            self._selected = rows[min(max(self._at(rows) + lines, 0), len(rows) - 1)].pid
+
+    def mark(self) -> None:
+        """Marks the selected one, or takes the mark away; goes on to the next."""
+        rows = self.rows
+        if rows and self._check(rows[self._at(rows)]):
+            self._marked ^= {rows[self._at(rows)].pid}
+            self.move(1)
+
+    def _check(self, each: Listed) -> bool:
+        if not each.allowed:
+            self._message = why_not(each.pid) or "it may be looked at now: once more"
+        return each.allowed
+
+    def open(self) -> None:
+        """Leaves with what is marked, or else with the selected one."""
+        rows = self.rows
+        chosen = [each.pid for each in self._all if each.pid in self._marked]
+        if not chosen:
+            if not rows or not self._check(rows[self._at(rows)]):
+                return
+            chosen = [rows[self._at(rows)].pid]
+        if self.with_children:
+            allowed = {each.pid for each in self._all if each.allowed}
+            chosen = [pid for pid in with_children(chosen, self._all) if pid in allowed]
+        self.exit(Picked(chosen))
+
+    def leave(self, code: int) -> None:
+        """Leaves with nothing; ``code`` is the guard's."""
+        self.exit(Picked(), return_code=code)
+
+    def _fatal_error(self) -> None:
+        """An exception that nobody caught: a sentence for the user, the traceback on request."""
+        if os.environ.get("MEMTOP_DEBUG"):
+            super()._fatal_error()
+            return
+        text = f"memtop: the list of processes failed: {self._exception!r}; MEMTOP_DEBUG=1 says where"
+        self._exit_renderables.append(Text(text))
+        self._close_messages_no_wait()
+
+    # ---- keys --------------------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """All keys are the picker's, before any binding of Textual's own."""
+        if isinstance(event, events.Key):
+            self._key(event)
+            self.show()
+        else:
+            await super().on_event(event)
+
+    def _key(self, event: events.Key) -> None:
+        self._message = ""
+        page = max(self.size.height - 5, 1)
+        moves = {"up": -1, "down": 1, "pageup": -page, "pagedown": page, "home": -(10**9), "end": 10**9}
+        if event.key in moves:
+            self.move(moves[event.key])
+        elif event.key == "space":
+            self.mark()
+        elif event.key == "enter":
+            self.open()
+        elif event.key == "f4":
+            self.with_children = not self.with_children
+        elif event.key == "backspace":
+            self.filter = self.filter[:-1]
+        elif event.key == "ctrl+c" or (event.key == "escape" and not self.filter):
+            self.leave(130 if event.key == "ctrl+c" else 0)
+        elif event.key == "escape":
+            self.filter = ""
+        elif event.character is not None and event.character.isprintable():
+            self.filter += event.character
+
+    def on_click(self, event: events.Click) -> None:
+        """Selects the row under the pointer; a second click opens it."""
+        rows, y = self.rows, event.y - 2 + self._top(self.rows)
+        if 0 <= y < len(rows) and event.y >= 2:
+            if rows[y].pid == self._selected:
+                self.open()
+            self._selected = rows[y].pid
+            self.show()
+
+    # ---- drawing -----------------------------------------------------------------------------------
+
+    def _top(self, rows: Sequence[Listed]) -> int:
+        room = max(self.size.height - 4, 1)
+        return min(max(self._at(rows) - room // 2, 0), max(len(rows) - room, 0))
+
+    def show(self) -> None:
+        """Draws everything; only what changed is sent."""
+        p, width, rows = self.look.palette, self.size.width, self.rows
+        room, top, at = max(self.size.height - 4, 1), self._top(rows), self._at(rows)
+        chosen = f"{len(self._marked)} marked  " if self._marked else ""
+        children = "with children" if self.with_children else "without children"
+        left: list[Run] = [
+            (" memtop", p.accent),
+            ("  which process?  ", p.dim),
+            (self.filter, p.strong),
+            ("█", p.dim),
+        ]
+        right: list[Run] = [(f"{chosen}{children}  {len(rows)} of {len(self._all)} ", p.dim)]
+        lines = [spread(left, right, width, p.text)]
+        lines.append([(_cells("PID", "USER", "RSS", "SWAP", "FAULTS/S") + "COMMAND", p.dim)])
+        for i, each in enumerate(rows[top : top + room], top):
+            lines.append(self._row(each, i == at))
+        lines += [[] for _ in range(room - len(rows[top : top + room]))]
+        lines.append(self._about(rows[at] if rows else None, width))
+        keys: list[Run] = [(" ", p.text)]
+        for key, does in KEYS:
+            keys += [(key, p.accent), (f" {does}   ", p.dim)]
+        lines.append(keys)
+        self.drawing.draw(
+            [
+                line(self.look, runs, width, p.selected if i == at - top + 2 and rows else None)
+                for i, runs in enumerate(lines)
+            ]
+        )
+
+    def _row(self, each: Listed, selected: bool) -> list[Run]:
+        p = self.look.palette
+        rate = self._rates.get(each.pid)
+        numbers = _cells(
+            str(each.pid),
+            each.user,
+            size(each.resident),
+            size(each.swapped),
+            "–" if rate is None else count(round(rate)),
+        )
+        text, name = (p.text, p.strong) if each.allowed else (p.faint, p.faint)
+        front = (SELECTED if selected else " ") + ("*" if each.pid in self._marked else " ")
+        command = each.command.removeprefix(each.name)
+        return [
+            (front, p.accent),
+            (numbers[2:], text),
+            (each.name, name),
+            (f"  {command}", p.dim if each.allowed else p.faint),
+        ]
+
+    def _about(self, each: Listed | None, width: int) -> list[Run]:
+        p = self.look.palette
+        if self._message:
+            return [(" ! ", p.warn), (cut(self._message, width - 4), p.warn)]
+        if each is None:
+            return [(" no process matches" if self._all else " looking …", p.dim)]
+        if not each.allowed:
+            return [
+                (" not permitted: ", p.warn),
+                (cut(f"Enter says why · {each.command or each.name}", width - 18), p.dim),
+            ]
+        return [(" " + cut(each.command or each.name, width - 2), p.dim)]
+
+
+def _cells(pid: str, user: str, resident: str, swap: str, faults: str) -> str:
+    """One line's columns in front of the command."""
+    return (
+        f"  {pid:>7} {fill(user, 9)} {fill(resident, 6, right=True)} {fill(swap, 6, right=True)} "
+        f"{fill(faults, 8, right=True)}  "
+    )

@@ -1,0 +1,156 @@
+"""The list of processes: what can be seen, filtered, marked and opened."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fake import FakeSource, FakeTarget, process, world
+from screen import opened
+
+from memtop.linux import processes as listing
+from memtop.linux.processes import Listed, processes, with_children
+from memtop.ui import PICK
+from memtop.ui.picker import PickerApp
+from memtop.ui.theme import DARK
+
+OWN = os.getuid()
+
+
+def entry(pid: int, name: str, mib: int, parent: int = 1, own: bool = True, allowed: bool = True) -> Listed:
+    return Listed(
+        pid, parent, name, "me" if own else "they", own, mib << 20, 0, 1000, f"/usr/bin/{name} -x", allowed
+    )
+
+
+ALL = [
+    entry(10, "shell", 4),
+    entry(11, "redis-server", 512, 10),
+    entry(12, "redis-child", 100, 11),
+    entry(13, "postgres", 900, own=False, allowed=False),
+    entry(14, "worker", 8, 11),
+]
+
+
+@asynccontextmanager
+async def picker(size: tuple[int, int] = (100, 24)) -> AsyncIterator[Any]:
+    app = PickerApp(list_all=lambda: ALL, palette=DARK)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        await app.reread()
+        app.pilot = pilot  # type: ignore[attr-defined]
+        yield app
+
+
+def text(app: Any) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def picked(app: Any) -> list[int]:
+    return list(app.return_value.pids)
+
+
+async def test_lists_who_uses_most_first_and_enter_opens_one() -> None:
+    async with picker() as app:
+        lines = text(app).splitlines()
+        assert [line.split()[0] for line in lines[3:6]] == ["11", "12", "14"] or OWN
+        assert "512M" in text(app)
+        assert "5 of 5" in text(app)
+        await app.pilot.press(*"redis-c", "enter")
+    assert picked(app) == [12]
+
+
+async def test_typing_filters_and_escape_clears_then_leaves() -> None:
+    async with picker() as app:
+        await app.pilot.press(*"worq")
+        assert "0 of 5" in text(app)
+        assert "no process matches" in text(app)
+        await app.pilot.press("backspace")
+        assert "1 of 5" in text(app)
+        await app.pilot.press("escape")
+        assert "5 of 5" in text(app)
+        await app.pilot.press("escape")
+    assert picked(app) == []
+
+
+async def test_several_are_marked_and_come_with_their_children() -> None:
+    async with picker() as app:
+        await app.pilot.press(*"shell", "space", "escape", *"worker", "space")
+        assert "2 marked" in text(app)
+        await app.pilot.press("f4", "enter")
+    assert picked(app) == [14, 10, 11, 12]
+
+
+async def test_what_is_not_permitted_is_said_before_and_does_not_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(
+        "memtop.ui.picker.why_not", lambda pid: f"reading {pid} is not permitted: run as root"
+    )
+    async with picker() as app:
+        await app.pilot.press(*"postgres")
+        assert "not permitted" in text(app)
+        await app.pilot.press("enter", "space")
+        assert "run as root" in text(app)
+        assert app.return_value is None
+        assert "marked" not in text(app)
+        await app.pilot.press("escape", "escape")
+
+
+async def test_the_selection_follows_its_process() -> None:
+    async with picker() as app:
+        await app.pilot.press(*"w", "escape", "end")
+        before = app._selected
+        app._list_all = lambda: [entry(99, "bigger", 9000), *ALL]
+        await app.reread()
+        assert app._selected == before
+        assert any(line.startswith("▸") and str(before) in line for line in text(app).splitlines())
+
+
+def test_real_processes_are_listed_with_what_the_kernel_says() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        (found,) = [each for each in processes() if each.pid == child.pid]
+        assert found.parent == os.getpid()
+        assert found.own
+        assert found.allowed
+        assert found.resident > 1 << 20
+        assert "input()" in found.command
+        assert with_children([os.getpid()])[0] == os.getpid()
+        assert child.pid in with_children([os.getpid()])
+        assert not any(each.pid == os.getpid() for each in processes())
+    finally:
+        child.communicate(b"\n")
+
+
+def test_the_permission_is_that_of_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: str, flags: int) -> int:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(listing.os, "open", refused)
+    assert "not permitted" in listing.why_not(os.getpid())
+
+
+async def test_p_leaves_for_the_list_and_asks_where_tracking_would_end() -> None:
+    async with opened() as screen:
+        await screen.press("p")
+        assert "other processes can be chosen where" in screen.text
+        screen.app.can_pick = True
+        await screen.press("p")
+        assert "tracking ends" in screen.text
+        await screen.press("escape")
+        assert screen.app._exit is False
+        await screen.press("p", "enter")
+    assert screen.app.return_value == PICK
+
+
+async def test_p_does_not_ask_where_nothing_is_lost() -> None:
+    async with opened(FakeSource(FakeTarget(process(), world())), arm=False) as screen:
+        screen.app.can_pick = True
+        await screen.press("p")
+    assert screen.app.return_value == PICK
