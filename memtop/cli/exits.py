@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 
-from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted, ProcessGone
+from memtop.linux.errors import KernelCannot, MemtopError, Misused, NotPermitted, ProcessGone
 
 
 class ExitCode(IntEnum):
@@ -35,6 +35,7 @@ _CODES: tuple[tuple[type[MemtopError], ExitCode], ...] = (
     (ProcessGone, ExitCode.NO_PROCESS),
     (NotPermitted, ExitCode.NOT_PERMITTED),
     (KernelCannot, ExitCode.KERNEL_CANNOT),
+    (Misused, ExitCode.USAGE),
 )
 
 

@@ -29,5 +29,9 @@ class KernelCannot(MemtopError):
     """This kernel, processor or build has no such feature."""
 
 
+class Misused(MemtopError):
+    """What the user wrote, on the command line or in a file, means nothing."""
+
+
 class Failed(MemtopError):
     """Anything else that went wrong, in words."""

@@ -20,12 +20,14 @@ from textual.scrollbar import ScrollBar
 from memtop.model.actions import Method, Notice
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
-from memtop.ui import picture
+from memtop.ui import keymap, picture
 from memtop.ui.checkpoints import Checkpoints
 from memtop.ui.glyphs import Bars
 from memtop.ui.meter import CpuMeter
 from memtop.ui.paint import CroppedUpdate
+from memtop.ui.palette import Commands
 from memtop.ui.screens.live import LiveScreen
+from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
@@ -71,10 +73,12 @@ class MemtopApp(App[int]):
         palette: colours; None: as many as the terminal has, none with NO_COLOR.
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
+        settings: what the user has settled; its keys are those of the whole process from then on.
     """
 
     CSS_PATH = "memtop.tcss"
-    ENABLE_COMMAND_PALETTE = False
+    COMMANDS = {Commands}  # noqa: RUF012 (Textual's own form)
+    COMMAND_PALETTE_BINDING = ""
     ALLOW_SELECT = False
     can_pick = False
     """Other processes can be chosen (``p``): whoever runs this opens them."""
@@ -89,6 +93,7 @@ class MemtopApp(App[int]):
         palette: Palette | None = None,
         folder: Path | None = None,
         cpu_share: Callable[[], float | None] | None = None,
+        settings: Settings | None = None,
     ) -> None:
         if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
             del os.environ["NO_COLOR"]
@@ -105,6 +110,8 @@ class MemtopApp(App[int]):
         self.title = "memtop"
         self.source = source
         self.views = {view.key: view for view in map(ProcessView, processes)}
+        self.settings = settings or Settings()
+        keymap.use(self.settings.keymap)
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self._arm_at_start = arm_at_start
         self._folder = folder

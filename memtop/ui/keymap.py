@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from textual.binding import Binding, BindingType
+from textual.keys import _character_to_key, format_key
 
 
 class Mode(Enum):
@@ -49,7 +51,7 @@ class Key:
     many: bool = False
 
 
-KEYMAP = (
+KEYMAP: list[Key] = [
     Key("question_mark,f1", "?", "help", "this page", "help"),
     Key(
         "space", "space", "freeze", "freeze the picture; nothing is read until it is pressed again", "freeze"
@@ -100,6 +102,7 @@ KEYMAP = (
     ),
     Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
     Key("f2", "F2", "columns", "choose columns", "columns"),
+    Key("colon,ctrl+p", ":", "palette", "everything that can be done, to search through", "commands"),
     Key("p", "p", "pick", "choose other processes; whatever was armed is given back", "others"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
@@ -157,6 +160,7 @@ KEYMAP = (
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
     Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE),
+    Key("", "", "save_settings"),
     Key("enter", "Enter", "type_keep", "", "keep", modes=TYPE),
     Key("escape", "Esc", "type_leave", "", "as before", modes=TYPE),
     Key("up", "↑ ↓", "list_move(-1)", "", "choose", modes=LIST),
@@ -166,16 +170,66 @@ KEYMAP = (
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
     Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | TABLE),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),
-)
+]
 """In the order of footer and help. A key may stand in several lines, each for other modes."""
+
+_DEFAULTS = tuple(KEYMAP)
+
+
+def defaults() -> tuple[Key, ...]:
+    """The table as it is without a user's changes."""
+    return _DEFAULTS
+
+
+def key_names(names: Sequence[str]) -> list[str]:
+    """Keys as Textual names them; a character may be given as it is."""
+    return [_character_to_key(name) if len(name) == 1 else name.lower() for name in names]
+
+
+def remapped(changes: Mapping[str, Sequence[str]]) -> tuple[Key, ...]:
+    """The table with other keys for some actions; an empty list takes an action's keys away.
+
+    Raises:
+        ValueError: two actions would have the same key in one mode.
+    """
+    table = [
+        replace(key, keys=",".join(changes[key.action]), shown=" ".join(map(shown, changes[key.action])))
+        if key.action in changes
+        else key
+        for key in _DEFAULTS
+    ]
+    taken: dict[tuple[Mode, str], str] = {}
+    for key in table:
+        for name in filter(None, key.keys.split(",")):
+            for mode in key.modes:
+                other = taken.setdefault((mode, name), key.action)
+                if other != key.action:
+                    raise ValueError(f"{shown(name)} would be both {other} and {key.action}")
+    return tuple(table)
+
+
+def shown(name: str) -> str:
+    """A key's name as people write it."""
+    return "+".join(
+        part.capitalize() if part in ("ctrl", "shift") else format_key(part) for part in name.split("+")
+    )
+
+
+def use(table: Sequence[Key]) -> None:
+    """Makes this the table of the screen; before the screen is made."""
+    KEYMAP[:] = table
+    for mode in Mode:
+        ACTIONS[mode] = _actions(mode)
 
 
 def bindings() -> list[BindingType]:
     """Textual's form of the table; the screen decides which are on (``LiveScreen.check_action``)."""
-    return [Binding(key.keys, key.action, key.help, show=False, priority=True) for key in KEYMAP]
+    return [Binding(key.keys, key.action, key.help, show=False, priority=True) for key in KEYMAP if key.keys]
 
 
-ACTIONS = {
-    mode: frozenset(key.action.partition("(")[0] for key in KEYMAP if mode in key.modes) for mode in Mode
-}
+def _actions(mode: Mode) -> frozenset[str]:
+    return frozenset(key.action.partition("(")[0] for key in KEYMAP if mode in key.modes)
+
+
+ACTIONS = {mode: _actions(mode) for mode in Mode}
 """The names of the actions that work in each mode."""

@@ -25,6 +25,7 @@ from memtop.model.sample import Process
 from memtop.sampler.source import Source
 from memtop.ui.app import MemtopApp
 from memtop.ui.picker import Picked, PickerApp
+from memtop.ui.settings import load
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -53,7 +54,7 @@ def run_app(
         Failed: there is no terminal.
     """
     stdin, stderr, plain = _terminal()
-    app = MemtopApp(source, processes, ascii=ascii or plain, arm_at_start=arm_at_start)
+    app = MemtopApp(source, processes, ascii=ascii or plain, arm_at_start=arm_at_start, settings=load())
     app.can_pick = can_pick
     guard = Guard(app, source, stdin, stderr)
     with guard:

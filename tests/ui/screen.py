@@ -12,6 +12,7 @@ from textual.pilot import Pilot
 
 from memtop.model.actions import Method
 from memtop.ui.app import MemtopApp
+from memtop.ui.settings import Settings
 from memtop.ui.theme import DARK, Palette
 
 
@@ -65,6 +66,7 @@ async def opened(
     ascii: bool = False,
     palette: Palette | None = DARK,
     folder: Path | None = None,
+    settings: Settings | None = None,
 ) -> AsyncIterator[Driver]:
     source = source or FakeSource()
     app = MemtopApp(
@@ -75,6 +77,7 @@ async def opened(
         palette=palette,
         folder=folder,
         cpu_share=lambda: 0.003,
+        settings=settings,
     )
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, source, pilot)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from textual.binding import BindingsMap
+
+from memtop.model.names import clean_text
+from memtop.sampler.source import Source
 from memtop.ui.actions.clock import ClockActions
 from memtop.ui.actions.pane import PaneActions
 from memtop.ui.actions.rows import RowActions
@@ -9,12 +15,17 @@ from memtop.ui.actions.table import TableActions
 from memtop.ui.actions.target import TargetActions
 from memtop.ui.keymap import ACTIONS, bindings
 from memtop.ui.screens.help import HelpScreen
+from memtop.ui.settings import Settings, SettingsError, save
+from memtop.ui.state import ProcessView
+from memtop.ui.theme import Look
 
 
 class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActions):
     """Shows one process at a time and turns keys into requests to the source."""
 
-    BINDINGS = bindings()
+    def __init__(self, look: Look, source: Source, views: Sequence[ProcessView]) -> None:
+        super().__init__(look, source, views)
+        self._bindings = BindingsMap(bindings())  # of the table as the user has it
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A key does what its table says for whoever has the keys, and nothing else."""
@@ -28,6 +39,20 @@ class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActi
     def _save_picture(self) -> None:
         text, severity = self.app.save_picture(self.view)
         self.say(text, severity)
+
+    def action_palette(self) -> None:
+        """Opens the command palette."""
+        self.app.action_command_palette()
+
+    def action_save_settings(self) -> None:
+        """Writes columns, order and grouping into the user's file."""
+        table = self.table
+        try:
+            file = save(Settings(table.columns, table.sort, table.reverse, table.grouping))
+        except SettingsError as error:
+            self.say(error.sentence, "error")
+        else:
+            self.say(f"saved in {clean_text(str(file))}")
 
     def action_help(self) -> None:
         """Opens the help page."""

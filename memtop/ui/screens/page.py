@@ -82,6 +82,7 @@ class Page(Screen[None]):
         self.strip = self.query_one(ProcessStrip)
         self.heads = self.query_one(ColumnHeads)
         self.table = self.query_one(MappingTable)
+        self.table.settle(self.app.settings)
         self.panes = {kind: self.query_one(kind) for kind in PANES}
         self.detail = self.query_one(DetailLine)
         self.keys = self.query_one(KeyBar)

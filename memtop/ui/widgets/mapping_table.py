@@ -31,6 +31,7 @@ from memtop.ui.lines import Run, fill, line
 from memtop.ui.row_filter import RowFilter
 from memtop.ui.row_runs import Drawing, gone_runs, group_runs, mapping_runs
 from memtop.ui.rows import Group, Grouping, Rows
+from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.drawn import Drawn
@@ -118,6 +119,15 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._sample: Sample | None = None
         self._cache: dict[object, tuple[object, Strip]] = {}
         self._drawn: int | None = None
+
+    def settle(self, settings: Settings) -> None:
+        """Columns, order and grouping as the user has them."""
+        if settings.columns is not None:
+            self.columns = tuple(c for c in EVERY if c in settings.columns or c is NAME)
+        if settings.sort is not None:
+            self.sort, self._chosen_sort = settings.sort, True
+        self.reverse = bool(settings.reverse)
+        self.grouping = settings.grouping or Grouping.NONE
 
     # ---- what is shown ---------------------------------------------------------------------------
 

@@ -1,0 +1,52 @@
+"""The command palette: every key's action by its phrase, in Textual's own search box."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+
+from memtop.ui.keymap import KEYMAP, Key, Mode
+
+if TYPE_CHECKING:
+    from memtop.ui.app import MemtopApp
+    from memtop.ui.screens.live import LiveScreen
+
+
+class Commands(Provider):
+    """What can be done in the table; what can't be done now is not there."""
+
+    @property
+    def _live(self) -> LiveScreen:
+        app = self.app
+        return cast("MemtopApp", app).live
+
+    def _commands(self) -> Iterator[tuple[str, Key]]:
+        live = self._live
+        can_act = not (live.source.readonly or live.view.ended)
+        for key in KEYMAP:
+            if not key.help or Mode.TABLE not in key.modes or key.action == "palette":
+                continue
+            if (key.acts and not can_act) or (key.many and len(live.views) < 2):
+                continue
+            yield key.help.partition(";")[0], key
+        yield "save columns, order and grouping for the next time", Key("", "", "save_settings")
+
+    async def _run(self, action: str) -> None:
+        await self._live.run_action(action)
+
+    async def discover(self) -> AsyncIterator[DiscoveryHit]:
+        """Everything, while nothing is typed."""
+        for text, key in self._commands():
+            yield DiscoveryHit(text, partial(self._run, key.action), help=key.shown or None)
+
+    async def search(self, query: str) -> Hits:
+        """What matches."""
+        matcher = self.matcher(query)
+        for text, key in self._commands():
+            if (score := matcher.match(text)) > 0:
+                yield Hit(
+                    score, matcher.highlight(text), partial(self._run, key.action), help=key.shown or None
+                )
