@@ -52,7 +52,7 @@ class Key:
 
 
 KEYMAP: list[Key] = [
-    Key("question_mark,f1", "?", "help", "this page", "help"),
+    Key("question_mark,f1", "?", "help", "help: all keys and signs", "help"),
     Key(
         "space", "space", "freeze", "freeze the picture; nothing is read until it is pressed again", "freeze"
     ),

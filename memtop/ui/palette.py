@@ -31,7 +31,7 @@ class Commands(Provider):
                 continue
             if (key.acts and not can_act) or (key.many and len(live.views) < 2):
                 continue
-            yield key.help.partition(";")[0], key
+            yield f"{key.help.partition(';')[0]}  ({key.shown})", key
         yield "save columns, order and grouping for the next time", Key("", "", "save_settings")
 
     async def _run(self, action: str) -> None:
@@ -40,13 +40,11 @@ class Commands(Provider):
     async def discover(self) -> AsyncIterator[DiscoveryHit]:
         """Everything, while nothing is typed."""
         for text, key in self._commands():
-            yield DiscoveryHit(text, partial(self._run, key.action), help=key.shown or None)
+            yield DiscoveryHit(text, partial(self._run, key.action))
 
     async def search(self, query: str) -> Hits:
         """What matches."""
         matcher = self.matcher(query)
         for text, key in self._commands():
             if (score := matcher.match(text)) > 0:
-                yield Hit(
-                    score, matcher.highlight(text), partial(self._run, key.action), help=key.shown or None
-                )
+                yield Hit(score, matcher.highlight(text), partial(self._run, key.action))

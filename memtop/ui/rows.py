@@ -26,6 +26,7 @@ FADE_S = 5.0
 MOST_GONE = 64
 """Of so many at once; of a heap that is torn down nobody reads every row."""
 
+_SCANNED, _ZERO = int(CountFlag.SCANNED), int(CountFlag.ZERO)  # as numbers: an IntFlag is made anew each time
 _SUMS = {SIZE, RESIDENT, SWAP, ZERO, WRITTEN, MARKED}
 
 
@@ -269,19 +270,20 @@ class _Sums:
         """The group's row; what is not known of any of them is not known of all."""
         sample = self._sample
         resident, huge, zero, guard, written, flags = ([column[i] for i in members] for column in self._pages)
-        scanned = all(flag & CountFlag.SCANNED for flag in flags)
-        zeros = all(flag & CountFlag.ZERO for flag in flags)
-        rows = {sample.coverage[i]: sample.mappings[i] for i in members}  # one of each state
-        tracked = [m for m in rows.values() if m.written_pages is not None]
+        scanned = all(flag & _SCANNED for flag in flags)
+        zeros = all(flag & _ZERO for flag in flags)
+        one_each = {(sample.coverage[i], flag): i for i, flag in zip(members, flags, strict=True)}
+        rows = [sample.mappings[i] for i in one_each.values()]
+        tracked = [m for m in rows if m.written_pages is not None]
         pages = None
         if tracked:
             states = {m.coverage for m in tracked}
             pages = sum(
                 0 if sample.baseline else n
                 for n, flag, i in zip(written, flags, members, strict=True)
-                if sample.coverage[i] in states and flag & CountFlag.SCANNED
+                if sample.coverage[i] in states and flag & _SCANNED
             )
-        worst = max(tracked or rows.values(), key=lambda m: list(Exactness).index(m.exactness))
+        worst = max(tracked or rows, key=lambda m: list(Exactness).index(m.exactness))
         start = min(self._starts[i] for i in members)
         size = sum(self._sizes[i] for i in members)
         kinds = {self._kinds[i] for i in members}
