@@ -323,10 +323,10 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._drawn = view.selected
         layout, top, rows = self.layout_now, self.scroll_offset.y, self.rows_shown
         before, self._cache = self._cache, {}
-        at = self._at
+        at, marked = self._at, self._marked
         with view.lock:
             strips = [
-                self._strip(view, sample, row, row == at, layout, before)
+                self._strip(view, sample, row, row == at, layout, before, marked)
                 for row in range(top, min(top + rows, len(self._rows.lines)))
             ]
         self.draw(strips)
@@ -339,9 +339,10 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         chosen: bool,
         layout: Layout,
         before: dict[object, tuple[object, Strip]],
+        marked: Sequence[int] | None,
     ) -> Strip:
         """One row, drawn again only if it says something else than before."""
-        index, rows, marked = self._rows.lines[row], self._rows, self._marked
+        index, rows = self._rows.lines[row], self._rows
         width = self.scrollable_content_region.width
         how = Drawing(
             layout, self.look.palette, view.tracking, chosen, view.mark is not None and view.mark.gap
