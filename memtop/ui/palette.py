@@ -31,6 +31,8 @@ class Commands(Provider):
                 continue
             if (key.acts and not can_act) or (key.many and len(live.views) < 2):
                 continue
+            if key.action == "pick" and not live.app.can_pick:
+                continue
             yield f"{key.help.partition(';')[0]}  ({key.shown})", key
         yield "save columns, order and grouping for the next time", Key("", "", "save_settings")
 

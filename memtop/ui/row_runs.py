@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from memtop.model.sample import MappingSample
-from memtop.model.units import DASH, size
+from memtop.model.units import DASH
 from memtop.ui.columns import (
     ADDRESS,
     EXACT,
@@ -84,15 +84,13 @@ def group_runs(group: Group, how: Drawing) -> list[Run]:
             runs.append((" " * width, p.text))
         elif column is WRITTEN:
             text, style = written_runs(m, width, how.tracking, p)[0]
-            if m.written_bytes_per_s is not None and not group.whole and text.endswith((" ", "~", "²")):
-                text = (
-                    LOWER_BOUND.rjust(len(text) - len(text.strip(" ~²")) - 1) + text.strip(" ~²") + text[-1]
-                )
-            runs.append((text, style))
+            runs.append((text if group.whole or m.written_bytes_per_s is None else _bounded(text), style))
         elif column is MARKED:
-            known = group.since_mark is not None and m.written_pages is not None
-            text = f"{'' if group.whole else LOWER_BOUND}{size(group.since_mark * 4096)}" if known else DASH  # type: ignore[operator]
-            runs.append((fill(text, width - 1, right=True) + " ", p.text if known else p.faint))
+            if group.since_mark is None:
+                runs.append((fill(DASH, width - 1, right=True) + " ", p.faint))
+            else:
+                ((text, style),) = marked_runs(m, group.since_mark, width, how.gap, p)
+                runs.append((text if group.whole else _bounded(text), style))
         elif column is NAME:
             mark = "▾ " if group.open else "▸ "
             runs += [(mark, p.accent), *name_runs(m, width - 2, p)]
@@ -100,6 +98,14 @@ def group_runs(group: Group, how: Drawing) -> list[Run]:
             runs += column.cell(m, width, p)
         runs.append((" " * how.layout.gap, p.text))
     return runs
+
+
+def _bounded(text: str) -> str:
+    """The same number as a lower bound; its last cell is that of its mark, and a word stays as it is."""
+    number = text[:-1].lstrip(" ")
+    if not number[:1].isdigit():
+        return text
+    return (LOWER_BOUND + number).rjust(len(text) - 1) + text[-1]
 
 
 def gone_runs(m: MappingSample, how: Drawing) -> list[Run]:

@@ -106,12 +106,21 @@ class Rows:
     rates: Rates = field(default_factory=Rates)
     _sample: Sample | None = None
 
-    def take(self, sample: Sample) -> None:
-        """Takes in the next sample, or an earlier one, which forgets what is gone."""
+    def take(self, sample: Sample, recent: Sequence[Sample] | None = None) -> None:
+        """Takes in the next sample, or an earlier one, which forgets what is gone.
+
+        Args:
+            recent: the samples up to this one, where it does not follow the one before.
+        """
         before, self._sample = self._sample, sample
         if before is sample:
             return
-        self.rates.take(sample)
+        if recent is None:
+            self.rates.take(sample)
+        else:
+            self.rates = Rates()
+            for each in recent:
+                self.rates.take(each)
         if before is None or sample.time < before.time:
             self.gone = []
             return

@@ -127,6 +127,14 @@ class ProcessView:
         """The kept sample that is shown instead of the newest."""
         return self._back
 
+    def recent(self, count: int) -> list[Sample]:
+        """The kept samples up to the one shown, at most so many, oldest first."""
+        with self.lock:
+            if self.sample is None:
+                return []
+            time = self.sample.time
+            return [kept.sample for kept in self.past.kept if kept.sample.time <= time][-count:]
+
     @property
     def newest_time(self) -> float:
         """Unix seconds of the last sample that ``ages`` has taken in; 0 before the first."""

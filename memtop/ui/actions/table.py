@@ -5,7 +5,8 @@ from __future__ import annotations
 from textual import on
 
 from memtop.ui.screens.page import Page
-from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable, next_column
+from memtop.ui.widgets.column_heads import ColumnHeads
+from memtop.ui.widgets.mapping_table import MappingTable, next_column
 from memtop.ui.widgets.strip import ProcessStrip
 
 
@@ -22,7 +23,7 @@ class TableActions(Page):
 
     def action_edge(self, which: int) -> None:
         """Selects the first or the last mapping."""
-        self.table.select_row(0 if which < 0 else len(self.view.sample.table) if self.view.sample else 0)
+        self.table.select_row(0 if which < 0 else self.table.last_row)
 
     def action_sort(self, step: int) -> None:
         """Sorts by the column beside."""

@@ -17,11 +17,12 @@ from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
 from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.checklist import Checklist
+from memtop.ui.widgets.column_heads import ColumnHeads
 from memtop.ui.widgets.confirm import Prompt
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.hex import HexPane
-from memtop.ui.widgets.mapping_table import ColumnHeads, MappingTable
+from memtop.ui.widgets.mapping_table import MappingTable
 from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.strip import ProcessStrip
 from memtop.ui.widgets.timeline import Timeline
@@ -155,6 +156,7 @@ class Page(Screen[None]):
             self.mode,
             can_act=not (self.source.readonly or view.ended),
             many=len(self.views) > 1,
+            can_pick=self.app.can_pick,
             frozen=self.frozen,
             tracking=view.tracking,
             position=self.source.position,
@@ -219,7 +221,7 @@ class Page(Screen[None]):
         self.forget()
 
     def switch(self, key: Key) -> None:
-        """Shows another process, unless a question about this one is open."""
-        if self.prompt.question is None:
+        """Shows another process, unless a question about this one is open or something is typed."""
+        if self.mode in (Mode.TABLE, Mode.PANE):
             self.view = self.views[key]
             self.show()

@@ -20,6 +20,7 @@ class KeyBar(Drawn):
         *,
         can_act: bool,
         many: bool,
+        can_pick: bool = True,
         frozen: bool,
         tracking: bool,
         position: Position | None = None,
@@ -32,6 +33,7 @@ class KeyBar(Drawn):
             key
             for key in KEYMAP
             if key.label and mode in key.modes and (many or not key.many) and not (recorded and key.acts)
+            if can_pick or key.action != "pick"
         ]
         keys.sort(key=lambda key: key.modes != {mode})  # what works only here comes first
         for rank, key in enumerate(keys):

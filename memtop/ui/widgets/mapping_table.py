@@ -22,12 +22,12 @@ from memtop.ui.columns import (
     RESIDENT,
     SIZE,
     TREND,
-    WRITTEN,
     Column,
     Layout,
 )
 from memtop.ui.glyphs import CELLS
-from memtop.ui.lines import Run, fill, line
+from memtop.ui.lines import Run, line
+from memtop.ui.rates import TREND as TREND_SAMPLES
 from memtop.ui.row_filter import RowFilter
 from memtop.ui.row_runs import Drawing, gone_runs, group_runs, mapping_runs
 from memtop.ui.rows import Group, Grouping, Rows
@@ -48,56 +48,6 @@ def cell_runs(cells: bytes, p: Palette) -> list[Run]:
     return runs
 
 
-class ColumnHeads(Drawn):
-    """The line above the table; a click sorts."""
-
-    class Clicked(Message):
-        """A column's head was clicked."""
-
-        def __init__(self, column: Column) -> None:
-            super().__init__()
-            self.column = column
-
-    def __init__(self, look: Look) -> None:
-        super().__init__(look)
-        self._spans: list[tuple[int, int, Column]] = []
-
-    def show(
-        self, layout: Layout, sort: Column, reverse: bool, grouping: str = "", filtered: str = ""
-    ) -> None:
-        """Draws the heads; the one that sorts carries an arrow.
-
-        Args:
-            grouping: how rows are grouped, empty: not at all.
-            filtered: what a filter does, in a few words; empty: there is none.
-        """
-        p = self.look.palette
-        runs: list[Run] = [("  ", p.dim)]
-        x = 2
-        self._spans = []
-        for column, width in layout.columns:
-            text = column.head
-            if column is NAME and grouping:
-                text += f" {grouping}"
-            if column is sort:
-                text += "▼" if column.descending ^ reverse else "▲"
-            style = p.strong if column is sort else p.dim
-            # The last cell of WRITTEN/S belongs to its mark.
-            mark = " " if column in (WRITTEN, MARKED) and len(text) < width else ""
-            runs.append((fill(text, width - len(mark), right=column.right) + mark, style))
-            runs.append((" " * layout.gap, p.dim))
-            self._spans.append((x, x + width, column))
-            x += width + layout.gap
-        runs.append((fill(filtered or "MAP", layout.map_width), p.warn if filtered else p.dim))
-        self.draw_runs([runs])
-
-    def on_click(self, event: events.Click) -> None:
-        """Sorts by the column under the pointer."""
-        for first, end, column in self._spans:
-            if first <= event.x < end:
-                self.post_message(self.Clicked(column))
-
-
 class MappingTable(Drawn, ScrollView, can_focus=True):
     """All mappings of one process; the selection follows the mapping's id."""
 
@@ -115,6 +65,8 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._every: dict[Key, Rows] = {}
         self._rows = Rows()
         self._group: str | None = None
+        self._hidden: int | None = None
+        self._was_back = False
         self._view: ProcessView | None = None
         self._sample: Sample | None = None
         self._cache: dict[object, tuple[object, Strip]] = {}
@@ -154,13 +106,15 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         if view is not self._view or view.sample is not self._sample:
             before = self._at if view is self._view else 0
             if view is not self._view:
-                self._group = None
+                self._group = self._hidden = None
             self._view, self._sample = view, view.sample
+            back = view.back is not None
+            jumped, self._was_back = back or self._was_back, back
             self._rows = self._every.setdefault(view.key, Rows())
             if view.sample is not None:
                 if not self._chosen_sort and view.sample.totals.huge is None:
                     self.sort = SIZE  # what is resident can't be read here
-                self._rows.take(view.sample)
+                self._rows.take(view.sample, view.recent(TREND_SAMPLES) if jumped else None)
             self._sort()
             self._keep_selection(before)
         if follow:
@@ -174,7 +128,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def rearrange(self) -> None:
         """After another order, filter, grouping or set of columns; the selection stays on its mapping."""
-        before = self._at
+        before, self._hidden = self._at, None
         self._sort()
         if self._view is not None:
             self._keep_selection(before)
@@ -192,12 +146,18 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         return None if self._view is None else self._view.since_mark()
 
     def _keep_selection(self, row_before: int) -> None:
-        """A mapping that is gone, or not shown, hands the selection to the one in its place."""
-        view, rows = self._view, self._rows
+        """A mapping that is gone, or not shown, hands the selection to the one in its place.
+
+        One that was chosen in the map stays, even where a filter hides it.
+        """
+        view, rows, sample = self._view, self._rows, self._sample
         assert view is not None
+        hidden = self._hidden if self._hidden == view.selected else None
+        if hidden is not None and sample is not None and sample.table.index_of(hidden) is not None:
+            return
         if self._group is not None and not any(group.name == self._group for group in rows.groups):
             self._group = None
-        if self._sample is None or not rows.lines:
+        if sample is None or not rows.lines:
             view.selected = None
         elif view.selected is None or self._at < 0:
             row = self._nearest(row_before, 1)
@@ -255,6 +215,11 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         """The selected row, -1: there is none."""
         return self._at
 
+    @property
+    def last_row(self) -> int:
+        """The row at the bottom of all."""
+        return len(self._rows.lines) - 1
+
     # ---- moving ------------------------------------------------------------------------------------
 
     def move(self, rows: int) -> None:
@@ -272,14 +237,19 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         chosen = self._rows.mapping_in(nearest)
         changed, self._view.selected = chosen != self._view.selected, chosen
         self._group = None if group is None else group.name
+        self._hidden = None
         self._scroll_into_sight()
         self._draw()
         if changed:
             self.post_message(self.Selected())
 
     def follow(self, view: ProcessView) -> None:
-        """Shows the selection that something else has changed."""
+        """Shows the selection that something else has changed: the mapping, or the closed group it is in."""
         if view is self._view and view.selected != self._drawn:
+            self._group = None
+            group = self._rows.group_in(self._at)
+            self._group = None if group is None else group.name
+            self._hidden = view.selected if self._at < 0 else None
             self._scroll_into_sight()
             self._draw()
 
