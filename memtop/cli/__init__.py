@@ -20,6 +20,7 @@ VERBS = {
     "record": "write samples to a file or a pipe",
     "replay": "open the same screen on a recording, also as it comes: ssh … record -o - | memtop replay -",
     "shot": "a picture of the screen as SVG or text, without a terminal",
+    "dump": "write the memory of a process to a file, with a pause of milliseconds",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 
