@@ -21,6 +21,8 @@ VERBS = {
     "replay": "open the same screen on a recording, also as it comes: ssh … record -o - | memtop replay -",
     "shot": "a picture of the screen as SVG or text, without a terminal",
     "dump": "write the memory of a process to a file, with a pause of milliseconds",
+    "verify": "check a snapshot and all that it builds on",
+    "core": "write an ELF core from a snapshot",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

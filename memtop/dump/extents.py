@@ -85,3 +85,16 @@ class Extents:
                 parts.append(PIECE.pack(low, offset, count, 0))
                 pages += count
         return Pieces(b"".join(parts), pages)
+
+
+def page_index(index: Pieces, address: int) -> int:
+    """Which page of sorted runs lies at an address; ``index`` is ``Pieces.of_runs``."""
+    low, high = 0, len(index)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if PIECE.unpack_from(index.packed, middle * PIECE.size)[0] <= address:
+            low = middle
+        else:
+            high = middle
+    start, offset, _, _ = PIECE.unpack_from(index.packed, low * PIECE.size)
+    return int((offset + address - start) // PAGE)

@@ -11,7 +11,7 @@ from memtop.model.layout import PAGE, PIECE
 _STEP = 1 << 20
 
 
-def write_at(fd: int, at: int, data: bytes) -> None:
+def write_at(fd: int, at: int, data: bytes | memoryview) -> None:
     """Writes all of it.
 
     Raises:

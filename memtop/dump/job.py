@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from memtop.dump.chain import Chain
 from memtop.dump.core import CoreSink
 from memtop.dump.engine import Engine, Progress, Result
 from memtop.dump.feed import Feed, OwnFeed
@@ -15,6 +16,7 @@ from memtop.dump.live import LiveSource
 from memtop.dump.output import Output
 from memtop.dump.plan import Range
 from memtop.dump.rounds import Limits
+from memtop.dump.snapshot import SnapshotSink
 from memtop.dump.source import PageSink
 from memtop.linux.access import require_action
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
@@ -80,7 +82,10 @@ def dump(
         source = LiveSource(handle, kernel, take_all=job.take_all, read_swap=job.read_swap, only=job.only)
         stack.callback(source.close)
         output = stack.enter_context(Output(job.path))
-        sink = _sink(job, output)
+        parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
+        if parent is not None:
+            parent.require_process(handle)
+        sink = _sink(job, output, parent)
         if feed is None and job.freeze is not Freeze.FULL:
             feed = _follow(job, handle, kernel, method)
             if feed is not None:
@@ -89,7 +94,9 @@ def dump(
         return engine.run()
 
 
-def _sink(job: Job, output: Output) -> PageSink:
+def _sink(job: Job, output: Output, parent: Chain | None) -> PageSink:
+    if job.format is Format.SNAPSHOT:
+        return SnapshotSink(output, parent, compress=job.compress)
     return CoreSink(output)
 
 

@@ -43,6 +43,8 @@ class LiveSource:
         MemtopError: it can't be looked at.
     """
 
+    whole = False
+
     def __init__(
         self,
         handle: ProcessHandle,

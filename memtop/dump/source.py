@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from memtop.dump.image import Image
 from memtop.linux.vmread import Copied, Held, Pieces, hash_held, write_held
@@ -10,7 +10,13 @@ from memtop.model.runs import PageRuns
 
 
 class PageSource(Protocol):
-    """Has pages: a live process, pages held in memory, a snapshot chain."""
+    """Has pages: a live process, pages held in memory, a snapshot chain.
+
+    Attributes:
+        whole: all of its pages have to be asked for in one go.
+    """
+
+    whole: bool
 
     def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
         """Copies pages into a file.
@@ -60,6 +66,8 @@ class PageSink(Protocol):
 class HeldSource:
     """Pages that were read into memory while the process stood still: to be asked for in one go."""
 
+    whole = True
+
     def __init__(self, held: Held) -> None:
         self._held = held
 
@@ -70,8 +78,3 @@ class HeldSource:
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""
         return hash_held(self._held, hashed=hashed)
-
-
-def page_bytes(buffer: Any) -> memoryview:
-    """Any buffer as bytes."""
-    return memoryview(buffer).cast("B")

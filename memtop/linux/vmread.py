@@ -211,3 +211,9 @@ def hash_pages(data: bytes | bytearray | memoryview) -> array[int]:
     hashes = array("Q", bytes(8 * count))
     lib.mt_hash_pages(ffi.from_buffer("uint8_t[]", data), count, ffi.from_buffer("uint64_t[]", hashes))
     return hashes
+
+
+def mark_same(now: array[int], before: array[int], states: bytearray, state: int) -> int:
+    """Gives this state to pages with contents whose two hashes are the same; returns how many."""
+    a, b = ffi.from_buffer("uint64_t[]", now), ffi.from_buffer("uint64_t[]", before)
+    return int(lib.mt_mark_same(a, b, len(states), ffi.from_buffer("uint8_t[]", states), state))

@@ -219,6 +219,9 @@ size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, ui
 uint64_t mt_hash(const void *data, size_t size);
 void mt_hash_pages(const uint8_t *pages, size_t count, uint64_t *hashes);
 
+/* Sets states[i] = state where it is MT_PAGE_DATA and both hashes are the same.  Returns how many. */
+size_t mt_mark_same(const uint64_t *now, const uint64_t *before, size_t count, uint8_t *states, uint8_t state);
+
 /* ---- copy.c: pages out of a process ----------------------------------------------------------- */
 
 #define MT_PAGE_DATA 0   /* what became of a page: it has contents */

@@ -78,3 +78,13 @@ void mt_hash_pages(const uint8_t *pages, size_t count, uint64_t *hashes) {
     for (size_t i = 0; i < count; i++)
         hashes[i] = mt_hash(pages + i * MT_PAGE, MT_PAGE);
 }
+
+size_t mt_mark_same(const uint64_t *now, const uint64_t *before, size_t count, uint8_t *states, uint8_t state) {
+    size_t same = 0;
+    for (size_t i = 0; i < count; i++)
+        if (states[i] == MT_PAGE_DATA && now[i] == before[i]) {
+            states[i] = state;
+            same++;
+        }
+    return same;
+}
