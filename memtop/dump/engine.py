@@ -17,7 +17,7 @@ from memtop.dump.output import Output, explain_output
 from memtop.dump.plan import Census, Plan, compose, ranges_runs
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
-from memtop.linux.errors import Failed
+from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.freeze import Stop, frozen
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
 from memtop.linux.vmread import Held, new_buffer
@@ -137,6 +137,8 @@ class Engine:
             self._sink.finish(image)
         except OSError as error:
             raise explain_output(error, self._output.path) from error
+        except ProcessGone as error:
+            raise self._source.gone() from error
         size = self._output.commit()
         return Result(image, time.monotonic() - began, size, self._progress.bytes_written, self._doubts)
 

@@ -20,6 +20,7 @@ from memtop.linux.procfs import MapsReader
 from memtop.linux.vmread import Copied, Held, MemoryReader, Pieces, new_buffer
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
+from memtop.model.sample import Life
 from memtop.native import ffi
 
 NO_BEAT: Any = ffi.NULL
@@ -84,12 +85,13 @@ class LiveSource:
         Raises:
             ProcessGone: the address space that was opened has ended.
         """
-        try:
-            return self._planner.plan(self._maps.read())
-        except ProcessGone as error:
-            raise ProcessGone(
-                f"the dump of process {self.handle.pid} can't be finished", "it ended or ran exec"
-            ) from error
+        return self._planner.plan(self._maps.read())
+
+    def gone(self) -> ProcessGone:
+        """Why the address space is no more."""
+        ended = self.handle.life() is Life.ENDED
+        why = "it ended" if ended else "it ran exec, so the memory that was to be dumped is no more"
+        return ProcessGone(f"the dump of process {self.handle.pid} can't be finished", why)
 
     def census(self, plan: Plan) -> Census:
         """What is in memory of it now."""

@@ -21,7 +21,7 @@ NT_PRSTATUS, NT_PRFPREG, NT_PRPSINFO, NT_AUXV = 1, 2, 3, 6
 NT_X86_XSTATE = 0x202
 NT_SIGINFO = 0x53494749
 NT_FILE = 0x46494C45
-NT_MEMTOP = 1
+NT_MEMTOP = 0x4D544F50  # no type that a debugger could take for its own
 
 _HEADER = Struct("<III")
 # signo, code, errno, cursig, pad, sigpend, sighold, pid, ppid, pgrp, sid, four times (s, µs)

@@ -21,6 +21,8 @@ from memtop.model.runs import PageRuns
 GUARD_ERROR = 14
 """EFAULT: what reading a guard page answers."""
 
+VDSO = b"[vdso]"
+
 
 class CoreFilter(IntFlag):
     """Bits of /proc/PID/coredump_filter."""
@@ -76,6 +78,11 @@ class Plan:
             else:
                 joined.append(part.take)
         return joined
+
+    @property
+    def always(self) -> list[Range]:
+        """Read whether or not it is in memory yet: the kernel's own pages, which cost the process nothing."""
+        return [part.take for part in self.parts if part.area.name == VDSO and part.area.wanted]
 
 
 class Planner:
@@ -139,11 +146,11 @@ class Planner:
 
     def _why_not(self, area: Area) -> str:
         flags = self._flags.get(area.start, frozenset())
-        if area.start >> 63 or (area.kind is Kind.SPECIAL and area.name != b"[vdso]"):
+        if area.start >> 63 or (area.kind is Kind.SPECIAL and area.name != VDSO):
             return "kernel or device memory"
         if b"io" in flags or b"pf" in flags:
             return "device memory"
-        if self._take_all or area.name == b"[vdso]":
+        if self._take_all or area.name == VDSO:
             return ""
         if b"dd" in flags:
             return "the process asked for it not to be dumped (MADV_DONTDUMP)"
@@ -221,7 +228,9 @@ def count(looker: Looker, plan: Plan, *, read_swap: bool) -> Census:
     data = Category.PRESENT | Category.SWAPPED if read_swap else Category.PRESENT
     none = PageRuns()
     return Census(
-        data=regions_runs(regions, data, Category.PFNZERO | Category.GUARD),
+        data=runs_union(
+            regions_runs(regions, data, Category.PFNZERO | Category.GUARD), ranges_runs(plan.always)
+        ),
         zero=regions_runs(regions, Category.PFNZERO, 0),
         swapped=none if read_swap else regions_runs(regions, Category.SWAPPED, Category.GUARD),
         guard=regions_runs(regions, Category.GUARD, 0),

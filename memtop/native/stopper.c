@@ -62,13 +62,23 @@ static char state_of(const mt_stopper *s, int tid) {
     return name_end && name_end[1] ? name_end[2] : 'X';
 }
 
+static int tracer_of(const mt_stopper *s, int tid) {
+    char text[8192];
+    mt_read_task(s->pid, tid, "status", text, sizeof text);
+    const char *line = strstr(text, "\nTracerPid:\t");
+    return line ? atoi(line + 12) : 0;
+}
+
 /* Seizes a thread that is new.  0, or the errno: a thread that ends is no error. */
 static int seize(mt_stopper *s, int tid) {
     if (find(s, tid, false))
         return 0;
-    if (ptrace(PTRACE_SEIZE, tid, 0, (void *)PTRACE_O_TRACECLONE) != 0) {
-        char state = errno == EPERM ? state_of(s, tid) : 'X';
-        return errno == ESRCH || state == 'Z' || state == 'X' ? 0 : EPERM;
+    int error = ptrace(PTRACE_SEIZE, tid, 0, (void *)PTRACE_O_TRACECLONE) == 0 ? 0 : errno;
+    if (error == EPERM && tracer_of(s, tid) == (int)syscall(SYS_getpid))
+        error = 0; /* born traced by us, not yet waited for */
+    if (error) {
+        char state = error == EPERM ? state_of(s, tid) : 'X';
+        return state == 'Z' || state == 'X' ? 0 : error;
     }
     return find(s, tid, true) ? 0 : E2BIG;
 }
@@ -117,7 +127,7 @@ static bool has_signal(int tid, uint64_t blocked) {
 
 /* epoll_wait and some others say EINTR for our stop alone.  Mended at once, not when the thread is let go, so that
  * it does not matter how that comes about. */
-static void mend(const mt_thread *t) {
+static void mend(mt_thread *t) {
     mt_regs regs;
     char code[MT_SYSCALL_SIZE];
     memcpy(&regs, t->general_set, sizeof regs);
@@ -128,7 +138,8 @@ static void mend(const mt_thread *t) {
         return; /* int 0x80 has other numbers */
     mt_arch_rewind(&regs);
     struct iovec io = {&regs, sizeof regs};
-    ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_PRSTATUS, &io);
+    if (ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_PRSTATUS, &io) == 0)
+        memcpy(t->general_set, &regs, sizeof regs);
 }
 
 static void take(mt_stopper *s, mt_thread *t) {
