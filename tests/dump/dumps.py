@@ -1,4 +1,4 @@
-"""What the tests of dumps share: cores and snapshots read without memtop, and targets that tell what is true."""
+"""What the tests of dumps share: cores read without memtop, and a target that tells what is true."""
 
 from __future__ import annotations
 
