@@ -15,10 +15,11 @@ from memtop.dump.live import NO_BEAT, LiveSource
 from memtop.dump.notes import build_notes
 from memtop.dump.output import Output, explain_output
 from memtop.dump.plan import Census, Plan, compose, ranges_runs
+from memtop.dump.recount import Expectation
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.freeze import Stop, frozen
+from memtop.linux.freeze import Stop, frozen, urgent
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
 from memtop.linux.vmread import Held, new_buffer
 from memtop.model.layout import PAGE
@@ -128,10 +129,11 @@ class Engine:
             elif self._feed is None:
                 plan, census = self._just_read()
             else:
-                pending = self._follow()
-                plan, census = (
-                    self._finish_stopped(pending) if self._freeze is Freeze.FINAL else self._settle(pending)
-                )
+                pending, expected = self._follow()
+                if self._freeze is Freeze.FINAL:
+                    plan, census = self._finish_stopped(pending, expected)
+                else:
+                    plan, census = self._settle(pending)
             self._sink.drop(self._ledger.forget_all_but(census.data))
             image = self._image(plan, census)
             self._sink.finish(image)
@@ -171,8 +173,8 @@ class Engine:
 
     # ---- while it runs ----------------------------------------------------------------------------------
 
-    def _follow(self) -> PageRuns:
-        """The rounds. Returns what was written during the last one."""
+    def _follow(self) -> tuple[PageRuns, Expectation]:
+        """The rounds. Returns what was written during the last one, and what to expect from then on."""
         feed = self._feed
         assert feed is not None
         feed.take()
@@ -182,13 +184,14 @@ class Engine:
         while True:
             written = feed.take()
             plan = self._source.plan()
-            pending = self._to_read(self._source.census(plan), written.runs)
+            census = self._source.census(plan)
+            pending = self._to_read(census, written.runs)
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
-                return pending
+                return pending, Expectation(plan, census)
             self._copy(pending, again=True)
 
     def _settle(self, pending: PageRuns) -> tuple[Plan, Census]:
@@ -224,7 +227,7 @@ class Engine:
 
     # ---- while it stands still ----------------------------------------------------------------------------
 
-    def _finish_stopped(self, pending: PageRuns) -> tuple[Plan, Census]:
+    def _finish_stopped(self, pending: PageRuns, expected: Expectation) -> tuple[Plan, Census]:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
         feed, source = self._feed, self._source
         assert feed is not None
@@ -234,11 +237,11 @@ class Engine:
         self._watch(self._progress)
         gc.disable()
         try:
-            with frozen(source.handle) as still:
+            with urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 written = feed.take()
                 plan = source.plan()
-                census = source.census(plan)
+                census = expected.recount(source, plan, written)
                 again = runs_union(pending, written.runs)
                 if written.blind:
                     again = runs_union(again, ranges_runs(written.blind))

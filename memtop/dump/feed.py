@@ -35,9 +35,13 @@ class Written:
         runs: pages that were written.
         blind: ranges of which nobody can tell, and which may be written: to be read again.
         doubtful: there is memory that others may write unseen.
+        table, counts, coverage: of the scan that told it (``tracking.base.Tick``).
     """
 
     runs: PageRuns
+    table: MappingTable
+    counts: bytes
+    coverage: bytes
     blind: tuple[Range, ...] = ()
     doubtful: bool = False
 
@@ -91,6 +95,7 @@ class OwnFeed:
             guard_bit=bool(kernel.guard_bit.works),
             tid=tid,
         )
+        self._blind = Blind()
         care = Care(Arm.ALL if files else Arm.ANON)
         try:
             armed = arm(method, handle, self._scanner, kernel, care)
@@ -120,8 +125,8 @@ class OwnFeed:
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
-        blind, doubtful = blind_ranges(table, tick.coverage)
-        return Written(tick.runs, blind, doubtful)
+        blind, doubtful = self._blind.ranges(table, tick.coverage)
+        return Written(tick.runs, table, tick.counts, tick.coverage, blind, doubtful)
 
     def close(self) -> None:
         """See ``Feed``."""
@@ -135,6 +140,7 @@ class SharedFeed:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._blind = Blind()
         self._consumer = target.fan_out.subscribe()
         self._name = target.tracker_info.name
         if self._name == "off":
@@ -158,12 +164,27 @@ class SharedFeed:
         sample = self._target.tick()
         if sample.life is not Life.RUNNING or sample.baseline:
             raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
-        blind, doubtful = blind_ranges(sample.table, sample.coverage)
-        return Written(self._consumer.take(), blind, doubtful)
+        blind, doubtful = self._blind.ranges(sample.table, sample.coverage)
+        runs = self._consumer.take()
+        return Written(runs, sample.table, sample.counts, sample.coverage, blind, doubtful)
 
     def close(self) -> None:
         """See ``Feed``."""
         self._target.fan_out.unsubscribe(self._consumer)
+
+
+class Blind:
+    """``blind_ranges``, worked out only when something has changed."""
+
+    def __init__(self) -> None:
+        self._of: tuple[MappingTable, bytes] | None = None
+        self._answer: tuple[tuple[Range, ...], bool] = ((), False)
+
+    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], bool]:
+        """See ``blind_ranges``."""
+        if self._of is None or self._of[0] is not table or self._of[1] != coverage:
+            self._of, self._answer = (table, coverage), blind_ranges(table, coverage)
+        return self._answer
 
 
 def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], bool]:

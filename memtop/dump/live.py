@@ -97,6 +97,10 @@ class LiveSource:
         """What is in memory of it now."""
         return count(self._looker, plan, read_swap=self._read_swap)
 
+    def census_of(self, plan: Plan, ranges: Sequence[Range]) -> Census:
+        """The same of some ranges of the plan."""
+        return count(self._looker, plan, read_swap=self._read_swap, ranges=ranges)
+
     def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
         return self._memory.copy(pieces, out_fd, hashed=hashed, overwrite=overwrite, beat=self.beat)

@@ -218,13 +218,13 @@ class Census:
     guard: PageRuns
 
 
-def count(looker: Looker, plan: Plan, *, read_swap: bool) -> Census:
-    """Looks at all pages of a plan; nothing changes.
+def count(looker: Looker, plan: Plan, *, read_swap: bool, ranges: Sequence[Range] | None = None) -> Census:
+    """Looks at all pages of a plan, or at those of some ranges of it; nothing changes.
 
     Raises:
         ProcessGone: the address space ended.
     """
-    regions = b"".join(looker.look(r.start, r.end) for r in plan.ranges)
+    regions = b"".join(looker.look(r.start, r.end) for r in (plan.ranges if ranges is None else ranges))
     data = Category.PRESENT | Category.SWAPPED if read_swap else Category.PRESENT
     none = PageRuns()
     return Census(

@@ -112,6 +112,21 @@ class Frozen:
 
 
 @contextmanager
+def urgent() -> Iterator[None]:
+    """This thread runs before others, as far as it may (sched(7)): a process stands still for it."""
+    before = None
+    with contextlib.suppress(OSError):
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    try:
+        yield
+    finally:
+        if before is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setscheduler(0, *before)
+
+
+@contextmanager
 def frozen(process: ProcessHandle) -> Iterator[Frozen]:
     """Stops all threads; whatever happens inside, they run again at its end.
 
