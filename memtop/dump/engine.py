@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from memtop.dump.feed import Feed
+from memtop.dump.feed import Feed, Written
 from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -91,6 +91,8 @@ class Engine:
         output: the file.
         freeze: when the process stands still.
         limits: of the rounds.
+        known: pages that the parent has, where the feed has told all that was written since: what was not
+            written is not read at all.
         watch: called now and then; raises ``Cancelled`` to end it all.
     """
 
@@ -103,10 +105,12 @@ class Engine:
         *,
         freeze: Freeze = Freeze.FINAL,
         limits: Limits | None = None,
+        known: PageRuns | None = None,
         watch: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._source, self._feed, self._sink, self._output = source, feed, sink, output
         self._freeze, self._limits, self._watch = freeze, limits or Limits(), watch
+        self._known = known
         self._ledger = Ledger()
         self._progress = Progress()
         self._rounds: list[Round] = []
@@ -135,6 +139,7 @@ class Engine:
                 else:
                     plan, census = self._settle(pending)
             self._sink.drop(self._ledger.forget_all_but(census.data))
+            self._ledger.keep(runs_subtract(census.data, self._ledger.stored))
             image = self._image(plan, census)
             self._sink.finish(image)
         except OSError as error:
@@ -165,7 +170,9 @@ class Engine:
         self._rounds.append(Round(pages, time.monotonic() - began))
 
     def _missing(self, census: Census) -> PageRuns:
-        return runs_subtract(census.data, self._ledger.stored)
+        """What is there and was not copied yet. "Clean but absent in the parent" is such, too."""
+        missing = runs_subtract(census.data, self._ledger.stored)
+        return missing if self._known is None else runs_subtract(missing, self._known)
 
     def _to_read(self, census: Census, written: PageRuns) -> PageRuns:
         """Of these pages those that are there, and what came without being written (read in, swapped in)."""
@@ -177,10 +184,10 @@ class Engine:
         """The rounds. Returns what was written during the last one, and what to expect from then on."""
         feed = self._feed
         assert feed is not None
-        feed.take()
+        written = feed.take()
         began = time.monotonic()
         plan = self._source.plan()
-        self._copy(self._source.census(plan).data, again=False)
+        self._copy(self._first(self._source.census(plan), written), again=False)
         while True:
             written = feed.take()
             plan = self._source.plan()
@@ -193,6 +200,15 @@ class Engine:
                 self._because = explain(verdict, self._rounds, dirty)
                 return pending, Expectation(plan, census)
             self._copy(pending, again=True)
+
+    def _first(self, census: Census, written: Written) -> PageRuns:
+        """All; or, on top of a parent, what was written since, what nobody can tell of, and what it lacks."""
+        if self._known is None:
+            return census.data
+        others = runs_union(ranges_runs(written.blind), ranges_runs(written.shared))
+        unsure = runs_union(written.runs, others)
+        self._known = runs_subtract(self._known, unsure)
+        return self._missing(census)
 
     def _settle(self, pending: PageRuns) -> tuple[Plan, Census]:
         """Nothing stands still: pages written while they were read are read again, some times over."""
@@ -214,7 +230,7 @@ class Engine:
             self._doubts.append(
                 f"{self._unsettled} pages were written each time they were read, and may be torn"
             )
-        if written.doubtful:
+        if written.shared:
             self._doubts.append(_SHARED)
         return plan, census
 
@@ -255,7 +271,7 @@ class Engine:
         self._progress.frozen = False
         self._store(held.runs, HeldSource(held), again=True)
         self._final_pages = runs_pages(held.runs) + runs_pages(rest)
-        if written.doubtful:
+        if written.shared:
             self._doubts.append(_SHARED)
         return plan, census
 

@@ -34,7 +34,7 @@ class Written:
     Attributes:
         runs: pages that were written.
         blind: ranges of which nobody can tell, and which may be written: to be read again.
-        doubtful: there is memory that others may write unseen.
+        shared: ranges that others may write unseen.
         table, counts, coverage: of the scan that told it (``tracking.base.Tick``).
     """
 
@@ -43,7 +43,7 @@ class Written:
     counts: bytes
     coverage: bytes
     blind: tuple[Range, ...] = ()
-    doubtful: bool = False
+    shared: tuple[Range, ...] = ()
 
 
 class Feed(Protocol):
@@ -125,8 +125,8 @@ class OwnFeed:
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
-        blind, doubtful = self._blind.ranges(table, tick.coverage)
-        return Written(tick.runs, table, tick.counts, tick.coverage, blind, doubtful)
+        blind, shared = self._blind.ranges(table, tick.coverage)
+        return Written(tick.runs, table, tick.counts, tick.coverage, blind, shared)
 
     def close(self) -> None:
         """See ``Feed``."""
@@ -164,9 +164,9 @@ class SharedFeed:
         sample = self._target.tick()
         if sample.life is not Life.RUNNING or sample.baseline:
             raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
-        blind, doubtful = self._blind.ranges(sample.table, sample.coverage)
+        blind, shared = self._blind.ranges(sample.table, sample.coverage)
         runs = self._consumer.take()
-        return Written(runs, sample.table, sample.counts, sample.coverage, blind, doubtful)
+        return Written(runs, sample.table, sample.counts, sample.coverage, blind, shared)
 
     def close(self) -> None:
         """See ``Feed``."""
@@ -178,27 +178,28 @@ class Blind:
 
     def __init__(self) -> None:
         self._of: tuple[MappingTable, bytes] | None = None
-        self._answer: tuple[tuple[Range, ...], bool] = ((), False)
+        self._answer: tuple[tuple[Range, ...], tuple[Range, ...]] = ((), ())
 
-    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], bool]:
+    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
         """See ``blind_ranges``."""
         if self._of is None or self._of[0] is not table or self._of[1] != coverage:
             self._of, self._answer = (table, coverage), blind_ranges(table, coverage)
         return self._answer
 
 
-def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], bool]:
-    """Mappings that may be written and are not tracked; and whether others may write any of them."""
-    blind, doubtful = [], False
+def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Mappings that may be written and are not tracked; and those that others may write, too."""
+    blind, shared = [], []
     for index, cover in enumerate(coverage):
         if cover == Coverage.EXACT:
             continue
         if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE):
-            doubtful = True
+            start, end = table.range_of(index)
+            shared.append(Range(start, end))
         if Coverage(cover).tracked:
             continue
         mapping = table[index]
         stable = mapping.kind is Kind.SPECIAL or not ("w" in mapping.perms or "s" in mapping.perms)
         if not stable:
             blind.append(Range(mapping.start, mapping.end))
-    return tuple(blind), doubtful
+    return tuple(blind), tuple(shared)

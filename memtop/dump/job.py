@@ -61,6 +61,7 @@ def dump(
     kernel: KernelFeatures,
     *,
     feed: Feed | None = None,
+    since_parent: bool = False,
     method: Method = Method.AUTO,
     watch: Callable[[Progress], None] = lambda _: None,
 ) -> Result:
@@ -71,6 +72,8 @@ def dump(
         handle: the process; stays the caller's.
         kernel: what this kernel can.
         feed: what it writes, where somebody follows that already; stays the caller's.
+        since_parent: the feed was taken from by the dump that is the parent now, and by nobody since: so it
+            tells all that was written since, and what was not is not even read.
         method: which tracker to start, where not.
         watch: called now and then; raises ``engine.Cancelled`` to end it all.
 
@@ -85,18 +88,21 @@ def dump(
         parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
         if parent is not None:
             parent.require_process(handle)
-        sink = _sink(job, output, parent)
+        known = parent.known() if parent is not None and since_parent else None
+        sink = _sink(job, output, parent, compare=known is None)
         if feed is None and job.freeze is not Freeze.FULL:
             feed = _follow(job, handle, kernel, method)
             if feed is not None:
                 stack.callback(feed.close)
-        engine = Engine(source, feed, sink, output, freeze=job.freeze, limits=job.limits, watch=watch)
+        engine = Engine(
+            source, feed, sink, output, freeze=job.freeze, limits=job.limits, known=known, watch=watch
+        )
         return engine.run()
 
 
-def _sink(job: Job, output: Output, parent: Chain | None) -> PageSink:
+def _sink(job: Job, output: Output, parent: Chain | None, *, compare: bool) -> PageSink:
     if job.format is Format.SNAPSHOT:
-        return SnapshotSink(output, parent, compress=job.compress)
+        return SnapshotSink(output, parent, compare=compare, compress=job.compress)
     return CoreSink(output)
 
 

@@ -30,6 +30,10 @@ class Ledger:
             known = runs_subtract(self._by_state.get(state, PageRuns()), runs)
             self._by_state[state] = runs_union(known, state_runs(pieces, states, state))
 
+    def keep(self, runs: PageRuns) -> None:
+        """Pages that were not copied, because they are as in the parent."""
+        self._by_state[PARENT] = runs_union(self._by_state.get(PARENT, PageRuns()), runs)
+
     def forget_all_but(self, runs: PageRuns) -> PageRuns:
         """Pages that were copied and are not there any more; they are no longer stored."""
         gone = runs_subtract(self.stored, runs)

@@ -9,16 +9,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from dumps import PAGE, Core, memory_of, take
+from dumps import PAGE, Core, Dumpee, memory_of
 from harness import Area, Writer
 
 from memtop.dump.chain import Chain
 from memtop.dump.convert import core_from
+from memtop.dump.feed import OwnFeed, SharedFeed
 from memtop.dump.image import PageKind
-from memtop.dump.job import Format
+from memtop.dump.job import Format, Job, dump
 from memtop.dump.verify import verify
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
+from memtop.model.actions import Method
 from memtop.model.layout import RUN
 from memtop.model.runs import PageRuns
+from memtop.sampler.target import open_target
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 KINDS = ["anon", "anon", "shared", "thp", "private-memfd"]
@@ -63,7 +68,7 @@ class Changing:
         area.do("move")
 
     def shrink(self, area: Area, first: int, count: int) -> None:
-        if 0 < first and first + count == area.pages:
+        if first > 0 and first + count == area.pages:
             area.do("unmap", first, count)
             area.pages = first
 
@@ -105,18 +110,25 @@ def assert_same(chain: Chain, start: int, contents: bytes, what: str) -> None:
 @pytest.mark.parametrize("increments", [10, pytest.param(100, marks=pytest.mark.skipif(
     "MEMTOP_LONG" not in os.environ, reason="takes minutes: set MEMTOP_LONG"))])  # fmt: skip
 @pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("tracked", [False, True], ids=["compared", "tracked"])
 def test_each_point(
-    new_writer: Callable[[], Writer], tmp_path: Path, increments: int, compress: bool
+    new_writer: Callable[[], Writer], tmp_path: Path, increments: int, compress: bool, tracked: bool
 ) -> None:
     process = Changing(new_writer(), increments)
     rng, writer = process.rng, process.writer
     truths: list[dict[int, bytes]] = []
+    handle, kernel = ProcessHandle.open(writer.pid), probe_kernel()
+    feed = OwnFeed(handle, kernel) if tracked else None
     for i in range(increments + 1):
         for _ in range(rng.randrange(1, 8)):
             process.change()
         parent = str(tmp_path / str(i - 1)) if i else None
-        take(writer.pid, tmp_path / str(i), Format.SNAPSHOT, parent=parent, compress=compress and i % 3 > 0)
+        job = Job(str(tmp_path / str(i)), Format.SNAPSHOT, parent=parent, compress=compress and i % 3 > 0)
+        dump(job, handle, kernel, feed=feed, since_parent=tracked and i > 0)
         truths.append(process.truth())
+    if feed is not None:
+        feed.close()
+    handle.close()
     verify(str(tmp_path / str(increments)))
     for i, truth in enumerate(truths):
         with Chain(str(tmp_path / str(i))) as chain:
@@ -132,3 +144,51 @@ def test_each_point(
             assert page in (None, contents[at : at + PAGE]), hex(start + at)
     assert core.note(1)
     core.close()
+
+
+def test_an_increment_is_as_large_as_what_changed(writer: Writer, tmp_path: Path) -> None:
+    area = writer.map("a", "anon", 10000)
+    area.fill()
+    with ProcessHandle.open(writer.pid) as handle:
+        kernel = probe_kernel()
+        feed = OwnFeed(handle, kernel)
+        dump(Job(str(tmp_path / "0"), Format.SNAPSHOT), handle, kernel, feed=feed)
+        area.poke(500, 100)
+        job = Job(str(tmp_path / "1"), Format.SNAPSHOT, parent=str(tmp_path / "0"))
+        result = dump(job, handle, kernel, feed=feed, since_parent=True)
+        feed.close()
+    assert 100 <= result.image.pages_of(PageKind.DATA) <= 130  # and some of libc
+    assert result.image.statement.rounds[0].pages <= 130  # nothing else was read
+    assert (tmp_path / "1").stat().st_size < 0.02 * (tmp_path / "0").stat().st_size
+    verify(str(tmp_path / "1"))
+
+
+def test_the_screen_keeps_its_rates(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    """One tracker, two consumers: what is written during a dump is in the samples, too."""
+    process = dumpee(1, 64, 500)
+    target = open_target(process.pid, probe_kernel())
+    try:
+        target.arm(Method.WRITE_PROTECT)
+        target.tick()
+        screen = target.fan_out.subscribe()
+        feed = SharedFeed(target)
+        written = process.ask("written")
+        with ProcessHandle.open(process.pid) as handle:
+            for i in range(3):
+                parent = str(tmp_path / str(i - 1)) if i else None
+                job = Job(str(tmp_path / str(i)), Format.SNAPSHOT, parent=parent)
+                result = dump(job, handle, probe_kernel(), feed=feed, since_parent=i > 0)
+                assert result.image.statement.tracker == "write-protect"
+        more = process.ask("written") - written
+        assert target.tick().tracker.name == "write-protect"  # still armed
+        assert screen.take().pages >= min(more, 64)
+        feed.close()
+    finally:
+        target.close()
+    for i in range(3):
+        with Chain(str(tmp_path / str(i))) as chain:
+
+            def read(start: int, size: int, chain: Chain = chain) -> bytes:
+                return bytes(chain.load(PageRuns(RUN.pack(start, size // PAGE, 0)), hashed=False)[0])
+
+            process.judge(read, point=True)

@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -186,10 +187,8 @@ def test_garbage_crashes_nobody(writer: Writer, tmp_path: Path) -> None:
         bad[-120:-112] = struct.pack("<Q", xxh64(bytes(bad[at : at + size])))
         bad[-8:] = struct.pack("<Q", xxh64(bytes(bad[-160:-8])))
         (tmp_path / "bad").write_bytes(bad)
-        try:
+        with suppress(MemtopError):  # and nothing else
             verify(str(tmp_path / "bad"))
-        except MemtopError as error:
-            assert error.sentence
 
 
 def test_what_is_no_parent(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
