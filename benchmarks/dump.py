@@ -78,8 +78,10 @@ def main() -> None:
             "of gcore's",
             "file (MiB)",
         ],
-        f"Medians of {chosen.rounds}, in turn; the stop is the largest gap in the process's own clock. memtop's "
-        f"total has the start of Python and fsync in it, gcore's the start of gdb. Load average at the beginning: {load:.1f}. `python benchmarks/dump.py`",
+        f"Medians of {chosen.rounds}, in turn; the stop is the largest gap in the process's own "
+        "clock. memtop's "
+        f"total has the start of Python and fsync in it, gcore's the start of gdb. "
+        f"Load average at the beginning: {load:.1f}. `python benchmarks/dump.py`",
     )
     for rate in (1, 1000, 10000, 100000):
         stops: dict[str, list[float]] = defaultdict(list)
@@ -97,9 +99,10 @@ def main() -> None:
                     with contextlib.suppress(FileNotFoundError):
                         path.unlink()
         for name in ways:
+            ratio = times(median(stops["gcore"]) / median(stops[name]))
             report.add(
-                name, f"{rate:,}", milliseconds(stops[name]), times(median(stops["gcore"]) / median(stops[name])),
-                milliseconds(totals[name]), f"{median(totals[name]) / median(totals['gcore']):.2f}",
+                name, f"{rate:,}", milliseconds(stops[name]), ratio, milliseconds(totals[name]),
+                f"{median(totals[name]) / median(totals['gcore']):.2f}",
                 f"{sizes[name] / (1 << 20):,.0f}",
             )  # fmt: skip
     report.finish(chosen.write)

@@ -22,8 +22,10 @@ from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.freeze import Stop, frozen, urgent
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
 from memtop.linux.vmread import Held, new_buffer
+from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
+from memtop.model.units import seconds
 
 CHUNK = 16384
 """Pages between two looks at progress, cancellation and free space: 64 MiB."""
@@ -255,7 +257,7 @@ class Engine:
         try:
             with urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
-                written = feed.take()
+                written = feed.take(stopped=True)
                 plan = source.plan()
                 census = expected.recount(source, plan, written)
                 again = runs_union(pending, written.runs)
@@ -324,6 +326,11 @@ class Engine:
             self._doubts.append(
                 f"thread {who} waited in the kernel and did not stop (state D): it has no registers here"
             )
+        if feed is not None and feed.stops:
+            many, longest = len(feed.stops), seconds(max(feed.stops))
+            self._doubts.append(f"{many} more stops of at most {longest} to read what was written")
+        if feed is not None and feed.exactness is not Exactness.EXACT and not feed.stops:
+            self._doubts.append("what was written is known approximately: pages may be older than the rest")
         if self._because:
             self._doubts.insert(0, self._because)
         return Statement(

@@ -13,6 +13,7 @@ from typing import Protocol
 from memtop.dump.plan import Range
 from memtop.linux.errors import KernelCannot
 from memtop.linux.features import KernelFeatures
+from memtop.linux.freeze import frozen
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
@@ -47,7 +48,13 @@ class Written:
 
 
 class Feed(Protocol):
-    """Tells what was written since it was asked last; the first answer is empty."""
+    """Tells what was written since it was asked last; the first answer is empty.
+
+    Attributes:
+        stops: seconds of each stop of all threads that asking took.
+    """
+
+    stops: list[float]
 
     @property
     def name(self) -> str:
@@ -59,8 +66,11 @@ class Feed(Protocol):
         """At its best."""
         ...
 
-    def take(self) -> Written:
+    def take(self, *, stopped: bool = False) -> Written:
         """Reads and clears.
+
+        Args:
+            stopped: the process stands still already.
 
         Raises:
             ProcessGone: the address space ended.
@@ -75,6 +85,10 @@ class Feed(Protocol):
 class OwnFeed:
     """A tracker for this dump alone.
 
+    Attributes:
+        stops: see ``Feed``. Soft-dirty bits are read and cleared in two steps; what is written between them
+            would be lost.
+
     Raises:
         MemtopError: there is no tracker to be had; the sentence says why.
     """
@@ -87,6 +101,8 @@ class OwnFeed:
         *,
         files: bool = False,
     ) -> None:
+        self.stops: list[float] = []
+        self._handle = handle
         pid, tid = handle.pid, handle.maps_tid()
         self._maps = MapsReader(pid, tid)
         self._scanner = Scanner(
@@ -119,8 +135,16 @@ class OwnFeed:
         """At its best."""
         return self._tracker.info.exact
 
-    def take(self) -> Written:
+    def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``."""
+        if stopped or self.exactness is Exactness.EXACT:
+            return self._take()
+        with frozen(self._handle) as still:
+            written = self._take()
+            self.stops.append(still.release().whole_s)
+        return written
+
+    def _take(self) -> Written:
         table = self._maps.read()
         if self._tracker.prepare(table):
             table = self._maps.read()
@@ -140,6 +164,7 @@ class SharedFeed:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self.stops: list[float] = []
         self._blind = Blind()
         self._consumer = target.fan_out.subscribe()
         self._name = target.tracker_info.name
@@ -159,8 +184,8 @@ class SharedFeed:
         """At its best."""
         return self._target.tracker_info.exact
 
-    def take(self) -> Written:
-        """See ``Feed``."""
+    def take(self, *, stopped: bool = False) -> Written:
+        """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
         sample = self._target.tick()
         if sample.life is not Life.RUNNING or sample.baseline:
             raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")

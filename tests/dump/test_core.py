@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -14,10 +15,9 @@ from struct import unpack, unpack_from
 
 import pytest
 from dumps import PAGE, Core, memory_of, take
-from harness import status, wait_for
+from harness import spawned, status, wait_for
 
 from memtop.dump.image import Freeze, PageKind
-from memtop.dump.job import Format
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 SIZE = 64 * PAGE
@@ -222,33 +222,44 @@ def test_it_says_how_it_came_about(still: Callable[..., Still], tmp_path: Path) 
         core.close()
 
 
+LIMIT = Path("/proc/sys/vm/max_map_count")
+
+
+@pytest.fixture
+def many_mappings() -> Iterator[None]:
+    """A process may have enough of them for this test; the limit of before comes back afterwards."""
+    with LIMIT.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one change at a time, whoever else runs these tests
+        before = lock.read()
+        try:
+            if int(before) < 80000:
+                LIMIT.write_text("80000")
+        except OSError as error:
+            pytest.skip(f"missing capability: raising vm.max_map_count ({error.strerror})")
+        try:
+            yield
+        finally:
+            LIMIT.write_text(before)
+
+
+@pytest.mark.usefixtures("many_mappings")
 def test_more_mappings_than_a_header_can_count(build: Callable[[str], Path], tmp_path: Path) -> None:
-    limit = Path("/proc/sys/vm/max_map_count")
-    process = subprocess.Popen([build("maps"), "66000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        word = process.stdout.readline().split()
-        if word[0] != b"ok":
-            pytest.skip(
-                f"missing capability: 66000 mappings (vm.max_map_count is {limit.read_text().strip()})"
-            )
-        take(process.pid, tmp_path / "core")
-        core = Core(tmp_path / "core")
+    command = [build("maps"), "66000"]
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        word, address = process.stdout.readline().split()  # type: ignore[union-attr]
+        assert word == b"ok"
+        result = take(process.pid, tmp_path / "core")
+        start, core = int(address, 0), Core(tmp_path / "core")
         assert len(core.loads) >= 66000
-        start = int(word[1], 0)
         for i in (0, 1, 65999):
             assert core.read(start + 2 * i * PAGE, 8) == (i + 1).to_bytes(8, "little")
         core.close()
+        assert result.image.statement.stop_s < 2
         if shutil.which("readelf"):
-            said = subprocess.run(
-                ["readelf", "-lW", tmp_path / "core"], capture_output=True, text=True, check=True
-            )
+            command = ["readelf", "-lW", tmp_path / "core"]
+            said = subprocess.run(command, capture_output=True, text=True, check=True)
             assert f"There are {len(core.segments)} program headers" in said.stdout
             assert not said.stderr
-    finally:
-        process.kill()
-        process.communicate()
-    assert Format.CORE.value == "core"
 
 
 def test_sixteen_tebibytes_with_little_in_them(still: Callable[..., Still], tmp_path: Path) -> None:
