@@ -31,6 +31,9 @@ GAP = 16 << 20
 HOLE = 4 << 30
 """Bytes: the longest stretch of empty address space that one program header describes."""
 
+PIPED_HOLE = 256 << 20
+"""The same where holes have to be sent as zeros."""
+
 ZERO_KINDS = (PageKind.DATA, PageKind.ZERO, PageKind.HOLE)
 """What can be read from the core; of all else it says that it is not there."""
 
@@ -46,6 +49,7 @@ class CoreSink:
 
     def __init__(self, output: Output) -> None:
         self._output = output
+        self._hole = PIPED_HOLE if output.is_piped else HOLE
         self._extents = Extents(at=PAGE, granule=WINDOW, gap=GAP)
 
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
@@ -101,10 +105,10 @@ class CoreSink:
                 continue
             at = start
             for low, high, offset in self._extents.within(start, end):
-                yield from _empty(at, low, flags)
+                yield from _empty(at, low, flags, self._hole)
                 yield _Segment(low, high - low, flags, offset, in_file=True)
                 at = high
-            yield from _empty(at, end, flags)
+            yield from _empty(at, end, flags, self._hole)
 
 
 class _Segment:
@@ -131,8 +135,8 @@ def _stretches(area: Area) -> Iterator[tuple[int, int, bool]]:
         yield begun
 
 
-def _empty(start: int, end: int, flags: int) -> Iterator[_Segment]:
+def _empty(start: int, end: int, flags: int, hole: int) -> Iterator[_Segment]:
     while start < end:
-        size = min(end - start, HOLE)
+        size = min(end - start, hole)
         yield _Segment(start, size, flags, -1, in_file=True)
         start += size

@@ -13,7 +13,7 @@ from memtop.dump.image import PageKind
 from memtop.dump.snapshot_format import FRAME_PAGES, RUN
 from memtop.dump.zstd import Packer
 from memtop.linux.runsets import chop
-from memtop.linux.vmread import Pieces
+from memtop.linux.vmread import Pieces, hash_bytes
 from memtop.model.layout import PAGE
 from memtop.model.layout import RUN as PAGE_RUN
 from memtop.model.runs import PageRuns
@@ -21,10 +21,11 @@ from memtop.model.runs import PageRuns
 
 @dataclass(slots=True)
 class _Frame:
-    """Attributes: first: address of its first page; live: pages of it that count."""
+    """Attributes: check: hash of its bytes; first: address of its first page; live: pages that count."""
 
     position: int
     length: int
+    check: int
     first: int
     hashes: array[int]
     live: int
@@ -62,7 +63,7 @@ class Frames:
     def _append(self, start: int, contents: memoryview, hashes: array[int]) -> None:
         packed = self._packer.pack(contents)
         write_at(self._fd, self.at, packed)
-        frame = _Frame(self.at, len(packed), start, hashes, len(hashes))
+        frame = _Frame(self.at, len(packed), hash_bytes(packed), start, hashes, len(hashes))
         self.at += len(packed)
         self._insert(start, start + len(hashes) * PAGE, frame)
 
@@ -102,6 +103,8 @@ class Frames:
             low, high = max(self._starts[i], start), min(high, end)
             if low < high:
                 skip, pages = (low - frame.first) // PAGE, (high - low) // PAGE
-                packed = RUN.pack(low, frame.position, frame.length, pages, skip, PageKind.DATA, 0)
+                packed = RUN.pack(
+                    low, frame.position, frame.length, frame.check, pages, skip, PageKind.DATA, 0
+                )
                 yield packed, frame.hashes[skip : skip + pages].tobytes()
             i += 1

@@ -15,6 +15,7 @@ from memtop import __version__
 from memtop.dump.image import Area, Statement
 from memtop.linux.coreinfo import ProcessFacts, ThreadFacts
 from memtop.linux.freeze import Thread
+from memtop.linux.xstate import for_debuggers
 from memtop.model.layout import PAGE
 
 NT_PRSTATUS, NT_PRFPREG, NT_PRPSINFO, NT_AUXV = 1, 2, 3, 6
@@ -102,7 +103,7 @@ def _registers(thread: Thread) -> list[bytes]:
     if thread.floating:
         parts.append(note(b"CORE", NT_PRFPREG, thread.floating))
     if thread.extended:
-        parts.append(note(b"LINUX", NT_X86_XSTATE, thread.extended))
+        parts.append(note(b"LINUX", NT_X86_XSTATE, for_debuggers(thread.extended)))
     return parts
 
 

@@ -94,6 +94,11 @@ class Output:
         self.close()
 
     @property
+    def is_piped(self) -> bool:
+        """It goes to standard output in the end, holes as zeros."""
+        return self._to_stdout
+
+    @property
     def free(self) -> int:
         """Bytes that may still be written here."""
         disk = os.fstatvfs(self.fd)

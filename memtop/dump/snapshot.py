@@ -198,7 +198,7 @@ class SnapshotSink:
         out = []
         for run in area.runs:
             if run.kind is not PageKind.DATA:
-                out.append((RUN.pack(run.start, 0, 0, run.pages, 0, run.kind, run.error), b""))
+                out.append((RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""))
             elif self._frames is not None:
                 out += self._frames.runs(run.start, run.end)
             else:
@@ -209,7 +209,7 @@ class SnapshotSink:
         for start, end, offset in self._extents.within(run.start, run.end):
             pages, slot = (end - start) // PAGE, (offset - HEADER_SIZE) // PAGE
             hashes = self._hashes[slot : slot + pages].tobytes()
-            yield RUN.pack(start, offset, pages * PAGE, pages, 0, PageKind.DATA, 0), hashes
+            yield RUN.pack(start, offset, pages * PAGE, 0, pages, 0, PageKind.DATA, 0), hashes
 
 
 def boot_bytes(boot_id: str) -> bytes:

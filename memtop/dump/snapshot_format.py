@@ -29,9 +29,9 @@ of the reason."""
 CHUNK = Struct("<II")
 """runs, hashes; 0 runs end the mapping."""
 
-RUN = Struct("<QQQIIBB6x")
-"""start, position (bytes in the file), length (bytes there), pages, skip (pages at that position that come
-before),
+RUN = Struct("<QQQQIIBB6x")
+"""start, position (bytes in the file), length (bytes there), hash of a frame, pages, skip (pages at that
+position that come before),
 kind, errno."""
 
 TRAILER = Struct("<8sIIQQQQQQQQQ8QQ")

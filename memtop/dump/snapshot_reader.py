@@ -46,6 +46,7 @@ class Stored:
 
     Attributes:
         position, length: where its contents are, bytes; of the whole frame where they are compressed.
+        check: hash of the frame; 0 where they are not compressed.
         skip: pages of the frame that come before.
         hashes: index of the first page's hash.
     """
@@ -56,6 +57,7 @@ class Stored:
     error: int
     position: int
     length: int
+    check: int
     skip: int
     hashes: int
 
@@ -226,7 +228,7 @@ class Snapshot:
         if self._frame[0] != run.position:
             self._unpacker = self._unpacker or Unpacker()
             frame = self.read(run.position, run.length)
-            size = self._unpacker.size(frame)
+            size = self._unpacker.size(frame) if hash_bytes(frame) == run.check else 0
             data = self._unpacker.unpack(frame, size) if 0 < size <= FRAME_PAGES * PAGE else None
             if data is None:
                 raise self.bad(run.position, "the compressed frame is damaged")
@@ -333,7 +335,7 @@ class IndexParser:
             self.hashes.frombytes(self._index[at : at + 8 * hashes])
 
     def _run(self, fields: tuple[int, ...], hashes: int) -> Stored:
-        start, position, length, pages, skip, kind, error = fields
+        start, position, length, check, pages, skip, kind, error = fields
         if not 1 <= kind <= KINDS or pages == 0 or start % PAGE or start + pages * PAGE > TOP:
             raise self._bad("this is no run")
         if kind == PageKind.DATA:
@@ -343,7 +345,9 @@ class IndexParser:
             if snapshot.compressed:
                 fits = length > 0 and skip + pages <= FRAME_PAGES
             else:
-                fits = length == pages * PAGE and not skip
+                fits = length == pages * PAGE and not skip and not check
             if not fits:
                 raise self._bad("contents and pages do not fit")
-        return Stored(start, start + pages * PAGE, PageKind(kind), error, position, length, skip, hashes)
+        return Stored(
+            start, start + pages * PAGE, PageKind(kind), error, position, length, check, skip, hashes
+        )

@@ -355,6 +355,9 @@ int mt_freeze_release(mt_freeze *freeze);
 /* Releases, if need be, and frees. */
 void mt_freeze_free(mt_freeze *freeze);
 
+/* Where this processor's XSAVE puts a state component (CPUID leaf 0xd).  0, or -ENOENT: it has none. */
+int mt_xsave_component(uint32_t number, uint32_t *size, uint32_t *offset);
+
 /* ---- probe.c: what this kernel really does ----------------------------------------------------- */
 
 /* Each runs in a forked child on memory of its own.  1 works, 0 does not, -errno could not tell. */

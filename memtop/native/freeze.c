@@ -17,6 +17,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "child.h"
 
 #define GRACE_MS 2000
@@ -146,4 +150,16 @@ void mt_freeze_free(mt_freeze *f) {
         close(f->socket);
     munmap(f->shared, sizeof *f->shared);
     free(f);
+}
+
+int mt_xsave_component(uint32_t number, uint32_t *size, uint32_t *offset) {
+#if defined(__x86_64__)
+    unsigned a, b, c, d;
+    if (number > 1 && number < 63 && __get_cpuid_count(0xd, number, &a, &b, &c, &d) && a) {
+        *size = a;
+        *offset = b;
+        return 0;
+    }
+#endif
+    return -ENOENT;
 }

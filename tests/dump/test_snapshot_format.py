@@ -70,10 +70,10 @@ class Reader:
                 at += 8
                 if runs == 0:
                     break
-                first = at + 40 * runs
+                first = at + 48 * runs
                 for i in range(runs):
-                    address, place, length, pages, skip, kind, _ = struct.unpack_from(
-                        "<QQQIIBB", data, at + 40 * i
+                    address, place, length, check, pages, skip, kind, _ = struct.unpack_from(
+                        "<QQQQIIBB", data, at + 48 * i
                     )
                     assert address == position
                     position += pages * PAGE
@@ -81,6 +81,7 @@ class Reader:
                     seen += 1
                     contents = data[place : place + length]
                     if kind == 1 and self.flags & 1:
+                        assert xxh64(contents) == check
                         frame = zstandard.ZstdDecompressor().decompress(contents)
                         contents = frame[skip * PAGE : (skip + pages) * PAGE]
                     for page in range(pages):
@@ -90,7 +91,7 @@ class Reader:
                             first += 8
                         if kind in (1, 4) or pages < 1000:
                             self.pages[address + page * PAGE] = here if kind == 1 else kind
-                at += 40 * runs + 8 * hashes
+                at += 48 * runs + 8 * hashes
                 assert first == at
             assert position == (end if wanted else start)
         assert seen == self.runs
