@@ -106,7 +106,8 @@ def assert_same(chain: Chain, start: int, contents: bytes, what: str) -> None:
             run = PageRuns(RUN.pack(place.start, len(truth) // PAGE, 0))
             assert bytes(chain.load(run, hashed=False)[0]) == truth, f"{what}: {place.start:#x}"
         else:
-            assert place.kind is PageKind.ABSENT
+            # a discarded page of a tracked file mapping leaves a marker that looks like swap
+            assert place.kind in (PageKind.ABSENT, PageKind.SWAPPED)
             assert area.inode, what
     assert at == start + len(contents)
 
