@@ -19,7 +19,7 @@ from memtop.dump.recount import Expectation
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.freeze import Stop, frozen, urgent
+from memtop.linux.standstill import Stop, frozen, urgent
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
 from memtop.linux.vmread import Held, new_buffer
 from memtop.model.coverage import Exactness

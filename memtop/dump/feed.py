@@ -13,7 +13,7 @@ from typing import Protocol
 from memtop.dump.plan import Range
 from memtop.linux.errors import KernelCannot
 from memtop.linux.features import KernelFeatures
-from memtop.linux.freeze import frozen
+from memtop.linux.standstill import frozen
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader

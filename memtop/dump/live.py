@@ -13,7 +13,7 @@ from memtop.dump.plan import Census, Plan, Planner, Range, count
 from memtop.linux import coreinfo
 from memtop.linux.errors import ProcessGone
 from memtop.linux.features import KernelFeatures
-from memtop.linux.freeze import Thread
+from memtop.linux.standstill import Thread
 from memtop.linux.look import Looker
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader

@@ -14,7 +14,7 @@ from struct import Struct, pack
 from memtop import __version__
 from memtop.dump.image import Area, Statement
 from memtop.linux.coreinfo import ProcessFacts, ThreadFacts
-from memtop.linux.freeze import Thread
+from memtop.linux.standstill import Thread
 from memtop.linux.xstate import for_debuggers
 from memtop.model.layout import PAGE
 

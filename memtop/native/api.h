@@ -303,14 +303,14 @@ typedef struct {
  * stop; one that is only short of a processor, ten times that. */
 int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *out);
 
-/* ---- freeze.c: all threads stand still ---------------------------------------------------------- */
+/* ---- standstill.c: all threads stand still ---------------------------------------------------------- */
 
-#define MT_FREEZE_OK 0
-#define MT_FREEZE_FORK 1  /* no helper process, or no memory to share with it */
-#define MT_FREEZE_SEIZE 2 /* PTRACE_SEIZE refused */
-#define MT_FREEZE_LOST 3  /* the helper was ended: whatever it had stopped runs again */
-#define MT_FREEZE_GONE 4  /* the target ended meanwhile */
-#define MT_FREEZE_ARCH 5  /* no code for this processor */
+#define MT_STANDSTILL_OK 0
+#define MT_STANDSTILL_FORK 1  /* no helper process, or no memory to share with it */
+#define MT_STANDSTILL_SEIZE 2 /* PTRACE_SEIZE refused */
+#define MT_STANDSTILL_LOST 3  /* the helper was ended: whatever it had stopped runs again */
+#define MT_STANDSTILL_GONE 4  /* the target ended meanwhile */
+#define MT_STANDSTILL_ARCH 5  /* no code for this processor */
 
 typedef struct {
     int32_t tid;
@@ -329,7 +329,7 @@ typedef struct {
 } mt_thread;
 
 typedef struct {
-    int32_t stage;       /* MT_FREEZE_* */
+    int32_t stage;       /* MT_STANDSTILL_* */
     int32_t error;       /* errno of that stage */
     int32_t tid;         /* of which thread */
     uint32_t threads;    /* entries of the array of threads */
@@ -340,20 +340,20 @@ typedef struct {
     int64_t released_ns; /* all ran again */
 } mt_stop;
 
-typedef struct mt_freeze mt_freeze;
+typedef struct mt_standstill mt_standstill;
 
 /* Forks a helper that traces and stops every thread of the process, takes their registers and then waits.  If
- * memtop dies, or if mt_freeze_beat does not come for patience_ms, it lets all go; if it dies, the kernel does.
+ * memtop dies, or if mt_standstill_beat does not come for patience_ms, it lets all go; if it dies, the kernel does.
  * A thread in state D gets late_ms, one that is only short of a processor ten times that.  NULL: no memory. */
-mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms);
-const mt_stop *mt_freeze_stop(const mt_freeze *freeze);
-const mt_thread *mt_freeze_threads(const mt_freeze *freeze);
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms);
+const mt_stop *mt_standstill_stop(const mt_standstill *freeze);
+const mt_thread *mt_standstill_threads(const mt_standstill *freeze);
 /* Counted up, it says that the stop is still needed: for mt_copy_request.beat. */
-uint64_t *mt_freeze_beat(mt_freeze *freeze);
+uint64_t *mt_standstill_beat(mt_standstill *freeze);
 /* Lets all threads go.  0: they stood still until now; -ETIMEDOUT: the helper had let go before. */
-int mt_freeze_release(mt_freeze *freeze);
+int mt_standstill_release(mt_standstill *freeze);
 /* Releases, if need be, and frees. */
-void mt_freeze_free(mt_freeze *freeze);
+void mt_standstill_free(mt_standstill *freeze);
 
 /* Where this processor's XSAVE puts a state component (CPUID leaf 0xd).  0, or -ENOENT: it has none. */
 int mt_xsave_component(uint32_t number, uint32_t *size, uint32_t *offset);

@@ -1,12 +1,12 @@
 /*
- * The helper of freeze.c: traces every thread of a process, has them all stand still, takes their registers, and
+ * The helper of standstill.c: traces every thread of a process, has them all stand still, takes their registers, and
  * lets them go.  It makes system calls only (see child.h).
  *
  * All are seized first, which stops none; then all are told to stop in one go.  A thread that a seized one makes is
  * traced from its birth (PTRACE_O_TRACECLONE); the list of threads is read again until it holds nothing new, so
  * that one made by a thread that was not seized yet is found, too.
  */
-#include "freeze.h"
+#include "standstill.h"
 
 #if MT_CAN_INJECT
 
@@ -251,8 +251,8 @@ static int stop_all(mt_stopper *s) {
     stop->stopped_ns = mt_now_ns();
     stop->error = more < 0 ? -more : 0;
     if (!is_alive(s) || (more >= 0 && stop->stopped == 0 && stop->threads == 0))
-        return MT_FREEZE_GONE;
-    return more < 0 ? MT_FREEZE_SEIZE : MT_FREEZE_OK;
+        return MT_STANDSTILL_GONE;
+    return more < 0 ? MT_STANDSTILL_SEIZE : MT_STANDSTILL_OK;
 }
 
 static void release_all(mt_stopper *s) {
@@ -305,8 +305,8 @@ static void rehearse(mt_stopper *s) {
 void mt_stopper_run(mt_stopper *s) {
     mt_frozen *shared = s->shared;
     rehearse(s);
-    int stage = is_alive(s) ? stop_all(s) : MT_FREEZE_GONE;
-    if (stage != MT_FREEZE_OK) {
+    int stage = is_alive(s) ? stop_all(s) : MT_STANDSTILL_GONE;
+    if (stage != MT_STANDSTILL_OK) {
         release_all(s);
         shared->stop.stage = stage;
         return; /* the end of the socket says it */

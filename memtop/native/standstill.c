@@ -5,7 +5,7 @@
  * helper, the helper can outlive memtop by the moment that it takes to let all go, and it has the priority that
  * memtop should not have.  If the helper is killed, the kernel lets the threads go.
  */
-#include "freeze.h"
+#include "standstill.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -25,7 +25,7 @@
 
 #define GRACE_MS 2000
 
-struct mt_freeze {
+struct mt_standstill {
     mt_frozen *shared;
     int helper, socket;
 };
@@ -49,19 +49,19 @@ static void helper(mt_stopper *s) {
 }
 
 /* Waits for the helper's word that all stand still, or for its end.  It bounds its own time. */
-static void await(mt_freeze *f) {
+static void await(mt_standstill *f) {
     char byte;
     ssize_t got;
     do
         got = read(f->socket, &byte, 1);
     while (got < 0 && errno == EINTR);
-    if (got != 1 && f->shared->stop.stage == MT_FREEZE_OK)
-        f->shared->stop.stage = MT_FREEZE_LOST;
+    if (got != 1 && f->shared->stop.stage == MT_STANDSTILL_OK)
+        f->shared->stop.stage = MT_STANDSTILL_LOST;
 }
 
-mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms) {
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms) {
     int sockets[2];
-    mt_freeze *f = calloc(1, sizeof *f);
+    mt_standstill *f = calloc(1, sizeof *f);
     if (!f)
         return 0;
     f->helper = f->socket = -1;
@@ -71,20 +71,20 @@ mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms) {
         return 0;
     }
     mt_stop *stop = &f->shared->stop;
-    stop->stage = MT_FREEZE_FORK;
+    stop->stage = MT_STANDSTILL_FORK;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
         stop->error = errno;
         return f;
     }
     f->socket = sockets[0];
-    stop->stage = MT_FREEZE_OK;
+    stop->stage = MT_STANDSTILL_OK;
     mt_stopper s = {pid, pidfd, sockets[1], late_ms * 1000000ll, patience_ms * 1000000ll, f->shared};
     f->helper = mt_child_fork();
     if (f->helper == 0)
         helper(&s);
     close(sockets[1]);
     if (f->helper < 0) {
-        stop->stage = MT_FREEZE_FORK;
+        stop->stage = MT_STANDSTILL_FORK;
         stop->error = -f->helper;
     } else {
         await(f);
@@ -92,7 +92,7 @@ mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms) {
     return f;
 }
 
-int mt_freeze_release(mt_freeze *f) {
+int mt_standstill_release(mt_standstill *f) {
     int status, held = 0;
     if (f->helper <= 0)
         return -ETIMEDOUT;
@@ -110,8 +110,8 @@ int mt_freeze_release(mt_freeze *f) {
 
 #else
 
-mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms) {
-    mt_freeze *f = calloc(1, sizeof *f);
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms) {
+    mt_standstill *f = calloc(1, sizeof *f);
     if (!f)
         return 0;
     f->helper = f->socket = -1;
@@ -120,32 +120,32 @@ mt_freeze *mt_freeze_start(int pid, int pidfd, int late_ms, int patience_ms) {
         free(f);
         return 0;
     }
-    f->shared->stop.stage = MT_FREEZE_ARCH;
+    f->shared->stop.stage = MT_STANDSTILL_ARCH;
     return f;
 }
 
-int mt_freeze_release(mt_freeze *f) {
+int mt_standstill_release(mt_standstill *f) {
     return -ETIMEDOUT;
 }
 
 #endif
 
-const mt_stop *mt_freeze_stop(const mt_freeze *f) {
+const mt_stop *mt_standstill_stop(const mt_standstill *f) {
     return &f->shared->stop;
 }
 
-const mt_thread *mt_freeze_threads(const mt_freeze *f) {
+const mt_thread *mt_standstill_threads(const mt_standstill *f) {
     return f->shared->threads;
 }
 
-uint64_t *mt_freeze_beat(mt_freeze *f) {
+uint64_t *mt_standstill_beat(mt_standstill *f) {
     return &f->shared->beat;
 }
 
-void mt_freeze_free(mt_freeze *f) {
+void mt_standstill_free(mt_standstill *f) {
     if (!f)
         return;
-    mt_freeze_release(f);
+    mt_standstill_release(f);
     if (f->socket >= 0)
         close(f->socket);
     munmap(f->shared, sizeof *f->shared);

@@ -1,4 +1,4 @@
-/* Shared by freeze.c (memtop's side of a stop) and stopper.c (the helper that traces the threads). */
+/* Shared by standstill.c (memtop's side of a stop) and stopper.c (the helper that traces the threads). */
 #ifndef MEMTOP_FREEZE_H
 #define MEMTOP_FREEZE_H
 

@@ -1,6 +1,6 @@
 """All threads of a process stand still, for milliseconds; see ptrace(2), PTRACE_SEIZE and PTRACE_INTERRUPT.
 
-A helper process does it in C (``memtop/native/freeze.c``): whatever happens to memtop, the threads run on.
+A helper process does it in C (``memtop/native/standstill.c``): whatever happens to memtop, the threads run on.
 """
 
 from __future__ import annotations
@@ -86,12 +86,12 @@ class Frozen:
 
     def __init__(self, process: ProcessHandle) -> None:
         self._process = process
-        self._freeze = lib.mt_freeze_start(process.pid, process.pidfd, LATE_MS, PATIENCE_MS)
+        self._freeze = lib.mt_standstill_start(process.pid, process.pidfd, LATE_MS, PATIENCE_MS)
         if self._freeze == ffi.NULL:
             raise Failed(f"stopping process {process.pid} failed", "out of memory")
-        self.beat: Any = lib.mt_freeze_beat(self._freeze)
+        self.beat: Any = lib.mt_standstill_beat(self._freeze)
         self.stop: Stop | None = None
-        stop = lib.mt_freeze_stop(self._freeze)
+        stop = lib.mt_standstill_stop(self._freeze)
         if stop.stage != _Stage.OK:
             stage, error, tid = _Stage(stop.stage), stop.error, stop.tid
             self.close()
@@ -100,14 +100,14 @@ class Frozen:
     def release(self) -> Stop:
         """Lets all threads go. Idempotent."""
         if self.stop is None:
-            complete = lib.mt_freeze_release(self._freeze) == 0
+            complete = lib.mt_standstill_release(self._freeze) == 0
             self.stop = _read_stop(self._freeze, complete)
         return self.stop
 
     def close(self) -> None:
         """Lets go and frees. Idempotent."""
         if self._freeze != ffi.NULL:
-            lib.mt_freeze_free(self._freeze)
+            lib.mt_standstill_free(self._freeze)
             self._freeze = ffi.NULL
 
 
@@ -153,7 +153,7 @@ def frozen(process: ProcessHandle) -> Iterator[Frozen]:
 
 
 def _read_stop(freeze: Any, complete: bool) -> Stop:
-    stop, records = lib.mt_freeze_stop(freeze), lib.mt_freeze_threads(freeze)
+    stop, records = lib.mt_standstill_stop(freeze), lib.mt_standstill_threads(freeze)
     threads, late = [], []
     for i in range(stop.threads):
         record = records[i]

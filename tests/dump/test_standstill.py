@@ -16,7 +16,7 @@ from dumps import Dumpee
 from harness import spawned, status, wait_for
 
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.freeze import PATIENCE_MS, frozen
+from memtop.linux.standstill import PATIENCE_MS, frozen
 from memtop.linux.process import ProcessHandle
 
 pytestmark = pytest.mark.usefixtures("needs_ptrace")
@@ -97,7 +97,7 @@ def test_the_helper_is_killed(dumpee: Callable[..., Dumpee]) -> None:
 
 HOLDER = """
 import sys, time
-from memtop.linux.freeze import frozen
+from memtop.linux.standstill import frozen
 from memtop.linux.process import ProcessHandle
 with ProcessHandle.open(int(sys.argv[1])) as handle, frozen(handle):
     print("frozen", flush=True)
