@@ -1,4 +1,4 @@
-"""The C core: parsing maps, scanning pages, counting, injecting one system call.
+"""The C core: parsing maps, scanning, copying and hashing pages, injecting one system call, stopping threads.
 
 ``lib`` and ``ffi`` are cffi's (API mode): ``memtop/native/api.h`` is their whole interface.
 """

@@ -14,6 +14,8 @@
 _Static_assert(sizeof(mt_mapping) == 56, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_count) == 80, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_run) == 16, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_region) == 24, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_piece) == 24, "memtop/model/layout.py knows this size");
 
 static inline int64_t mt_now_ns(void) { /* CLOCK_MONOTONIC */
     struct timespec now;
