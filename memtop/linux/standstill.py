@@ -1,6 +1,6 @@
 """All threads of a process stand still, for milliseconds; see ptrace(2), PTRACE_SEIZE and PTRACE_INTERRUPT.
 
-A helper process does it in C (``memtop/native/standstill.c``): whatever happens to memtop, the threads run on.
+A helper process does it in C (``memtop/native/standstill.c``): whatever happens to memtop, they run on.
 """
 
 from __future__ import annotations
