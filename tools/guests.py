@@ -47,7 +47,7 @@ IN_GUEST = """\
 for module in {modules}; do modprobe "$module" || echo "guest: no module $module"; done
 mkdir -p /run/box && mount -t ext4 /dev/vda /run/box || exit
 for place in proc sys dev; do mount --rbind /$place /run/box/$place; done
-mount -t tmpfs -o mode=1777 none /run/box/tmp
+case {root} in /tmp/*) chmod 1777 /run/box/tmp ;; *) mount -t tmpfs -o mode=1777 none /run/box/tmp ;; esac
 mount --bind /run/results /run/box/results || exit
 echo madvise >/sys/kernel/mm/transparent_hugepage/enabled
 mkdir -p /run/box/boot && cp {config} /run/box/boot/
