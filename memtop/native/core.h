@@ -1,4 +1,4 @@
-/* The C core's own header: api.h plus what cffi must not see. */
+/* The C core's own header: api.h and dump.h plus what cffi must not see. */
 #ifndef MEMTOP_CORE_H
 #define MEMTOP_CORE_H
 
@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "api.h"
+#include "dump.h"
 
 #define MT_PAGE 4096ull
 #define MT_HUGE (2ull << 20)

@@ -112,31 +112,14 @@ static uint32_t read_set(int tid, int set, void *to, size_t room) {
     return ptrace(PTRACE_GETREGSET, tid, (void *)(uintptr_t)set, &io) == 0 ? (uint32_t)io.iov_len : 0;
 }
 
-/* A pending signal that it does not block: then EINTR is the program's own and stays. */
-static bool has_signal(int tid, uint64_t blocked) {
-    struct { uint64_t from; uint32_t flags; int32_t count; } ask = {0, 0, 16};
-    siginfo_t found[16];
-    for (ask.flags = 0; ask.flags <= 1; ask.flags++) { /* the thread's own, then the process's */
-        long count = ptrace(PTRACE_PEEKSIGINFO, tid, &ask, found);
-        for (long i = 0; i < count; i++)
-            if (!(blocked & 1ull << (found[i].si_signo - 1)))
-                return true;
-    }
-    return false;
-}
-
-/* epoll_wait and some others say EINTR for our stop alone.  Mended at once, not when the thread is let go, so that
- * it does not matter how that comes about. */
+/* epoll_wait and some others say EINTR for our stop alone (arch_*.h).  Mended at once, not when the thread is let go,
+ * so that it does not matter how that comes about. */
 static void mend(mt_thread *t) {
     mt_regs regs;
-    char code[MT_SYSCALL_SIZE];
     memcpy(&regs, t->general_set, sizeof regs);
-    if (mt_arch_compat(&regs, t->general) || !mt_arch_interrupted(&regs) || has_signal(t->tid, t->blocked))
+    if (mt_arch_compat(&regs, t->general) || !mt_arch_interrupted(&regs))
         return;
-    struct iovec here = {code, sizeof code}, there = {(void *)(mt_arch_ip(&regs) - sizeof code), sizeof code};
-    if (process_vm_readv(t->tid, &here, 1, &there, 1, 0) != sizeof code || memcmp(code, MT_SYSCALL_CODE, sizeof code))
-        return; /* int 0x80 has other numbers */
-    mt_arch_rewind(&regs);
+    mt_arch_restart(&regs);
     struct iovec io = {&regs, sizeof regs};
     if (ptrace(PTRACE_SETREGSET, t->tid, (void *)NT_PRSTATUS, &io) == 0)
         memcpy(t->general_set, &regs, sizeof regs);
