@@ -23,8 +23,8 @@ _CALLS = {
     14: "rt_sigprocmask", 15: "rt_sigreturn", 17: "pread64", 35: "nanosleep", 39: "getpid", 46: "sendmsg",
     60: "exit", 61: "wait4", 62: "kill", 101: "ptrace", 112: "setsid", 128: "rt_sigtimedwait",
     131: "sigaltstack", 141: "setpriority", 144: "sched_setscheduler", 157: "prctl", 200: "tkill",
-    203: "sched_setaffinity", 230: "clock_nanosleep", 231: "exit_group", 234: "tgkill", 247: "waitid",
-    257: "openat",
+    203: "sched_setaffinity", 204: "sched_getaffinity", 230: "clock_nanosleep", 231: "exit_group",
+    234: "tgkill", 247: "waitid", 257: "openat",
     258: "mkdirat", 267: "readlinkat", 302: "prlimit64", 310: "process_vm_readv", 311: "process_vm_writev",
     312: "kcmp", 424: "pidfd_send_signal", 434: "pidfd_open", 436: "close_range", 438: "pidfd_getfd",
 }  # fmt: skip

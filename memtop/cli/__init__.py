@@ -20,6 +20,9 @@ VERBS = {
     "record": "write samples to a file or a pipe",
     "replay": "open the same screen on a recording, also as it comes: ssh … record -o - | memtop replay -",
     "shot": "a picture of the screen as SVG or text, without a terminal",
+    "dump": "write the memory of a process to a file, with a pause of milliseconds",
+    "verify": "check a snapshot and all that it builds on",
+    "core": "write an ELF core from a snapshot",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

@@ -30,6 +30,12 @@ first_run, run_count, flags, reserved."""
 RUN = Struct("<QII")
 """start (byte address), pages, flags."""
 
+REGION = Struct("<QQQ")
+"""start, end (byte addresses), categories (``PAGE_IS_*``)."""
+
+PIECE = Struct("<QQII")
+"""address (byte address in a process), offset (bytes in a file), pages, reserved."""
+
 
 class Perm(IntFlag):
     """Permissions of a mapping (proc_pid_maps(5))."""

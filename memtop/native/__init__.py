@@ -1,6 +1,6 @@
-"""The C core: parsing maps, scanning pages, counting, injecting one system call.
+"""The C core: parsing maps, scanning, copying and hashing pages, injecting one system call, stopping threads.
 
-``lib`` and ``ffi`` are cffi's (API mode): ``memtop/native/api.h`` is their whole interface.
+``lib`` and ``ffi`` are cffi's (API mode): ``api.h`` and ``dump.h`` beside this are their whole interface.
 """
 
 from memtop.native._core import ffi, lib

@@ -185,6 +185,9 @@ const mt_match *mt_matches_items(const mt_matches *matches);
 /* Union of two sorted run arrays; out has room for a_count + b_count.  Flags of touching runs differ: kept
  * apart; overlapping: the union carries both flags.  Returns the count of runs in out. */
 size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
+/* The part of a that is also in b, and the part that is not.  out has room for a_count + b_count. */
+size_t mt_runs_intersect(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
+size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
 /* Adds to cells[i] how many pages of the runs lie in cell i of cell_pages pages from start on. */
 void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
                  size_t cell_count);
@@ -247,6 +250,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #define MT_RANK_RUNS 1    /* a moment: it runs (or we can't tell) */
 #define MT_RANK_NOTICES 2 /* EINTR, if nobody can undo that: it waits in epoll_wait or the like */
 int mt_thread_rank(int pid, int tid);
+
 /* ---- freeze.c: all threads of a process stopped for a moment ----------------------------------- */
 
 #define MT_FREEZE_OK 0

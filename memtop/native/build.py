@@ -12,7 +12,8 @@ ROOT = HERE.parent.parent
 SOURCES = sorted(str(p.relative_to(ROOT)) for p in HERE.glob("*.c") if not p.name.startswith("_"))
 
 ffibuilder = FFI()
-ffibuilder.cdef((HERE / "api.h").read_text(encoding="utf-8"))
+for header in ("api.h", "dump.h"):
+    ffibuilder.cdef((HERE / header).read_text(encoding="utf-8"))
 ffibuilder.set_source(
     "memtop.native._core",
     '#include "core.h"',

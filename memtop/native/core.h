@@ -1,4 +1,4 @@
-/* The C core's own header: api.h plus what cffi must not see. */
+/* The C core's own header: api.h and dump.h plus what cffi must not see. */
 #ifndef MEMTOP_CORE_H
 #define MEMTOP_CORE_H
 
@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "api.h"
+#include "dump.h"
 
 #define MT_PAGE 4096ull
 #define MT_HUGE (2ull << 20)
@@ -14,6 +15,8 @@
 _Static_assert(sizeof(mt_mapping) == 56, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_count) == 80, "memtop/model/layout.py knows this size");
 _Static_assert(sizeof(mt_run) == 16, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_region) == 24, "memtop/model/layout.py knows this size");
+_Static_assert(sizeof(mt_piece) == 24, "memtop/model/layout.py knows this size");
 
 static inline int64_t mt_now_ns(void) { /* CLOCK_MONOTONIC */
     struct timespec now;

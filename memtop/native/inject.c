@@ -20,12 +20,10 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -60,20 +58,17 @@ static int receive_fd(int socket) {
     return fd;
 }
 
-/* The last to be killed for lack of memory, the first to get a processor: the target waits for us.  We sleep
- * whenever it runs, so real-time priority takes nothing from anybody.  All of it as far as we may. */
-static void be_first(void) {
+/* The last to be killed for lack of memory: the target waits for us.  As far as we may. */
+static void be_spared(void) {
     int fd = open("/proc/self/oom_score_adj", O_WRONLY);
     if (fd >= 0 && write(fd, "-1000", 5) < 0 && write(fd, "0", 1) < 0)
         errno = 0; /* it stays as it is */
-    if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){1}) != 0)
-        setpriority(PRIO_PROCESS, 0, -20);
 }
 
 static void helper(mt_job *j) {
     int uffd = -1;
     setsid(); /* a Ctrl-C is for memtop, not for us */
-    be_first();
+    be_spared();
     mt_child_close_all_but(j->pidfd, j->socket); /* another target's userfaultfd must end with memtop */
     signal(SIGCHLD, SIG_DFL); /* ignored ones would not wake wait_stop */
     int stage = mt_tracee_make_uffd(j, &uffd);

@@ -3,6 +3,7 @@
 #ifndef MEMTOP_INJECT_H
 #define MEMTOP_INJECT_H
 
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "core.h"
@@ -53,11 +54,16 @@ typedef struct {
     int stopped;         /* by a signal (SIGSTOP), not by us */
     int64_t free_ns;     /* that it ran its own code in between */
     int remote;          /* the userfaultfd in the target, or -errno */
+    cpu_set_t elsewhere; /* processors beside that of the thread, for when it goes on; or none */
     mt_shared *shared;
 } mt_job;
 
 /* moment.c: waits a while if the thread is in a call that would notice a stop. */
 void mt_await_moment(int pid, int tid);
+
+/* turn.c, in the helper: goes to the processor of the thread, and comes first there; and away again. */
+void mt_turn_begin(mt_job *job);
+void mt_turn_end(const mt_job *job);
 
 /* tracee.c, in the helper: stops the thread, makes a userfaultfd in it, fetches that, and lets the thread go on as
  * it was.  Returns MT_INJECT_*; the errno and the time go to the shared page. */

@@ -46,6 +46,39 @@ size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_
     return (size_t)(put(out, at, start, end, flags) - out);
 }
 
+/* The part of a where b is (inside 1) or is not (inside 0).  out has room for a_count + b_count. */
+static size_t cut(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, int inside, mt_run *out) {
+    const mt_run *b_end = b + b_count;
+    mt_run *at = out;
+    for (const mt_run *run = a; run < a + a_count; run++) {
+        uint64_t start = run->start, end = end_of(run);
+        while (b < b_end && end_of(b) <= start)
+            b++;
+        for (const mt_run *hole = b; hole < b_end && hole->start < end; hole++) {
+            if (hole->start > start) {
+                if (!inside)
+                    at = put(out, at, start, hole->start, run->flags);
+                start = hole->start;
+            }
+            uint64_t stop = smaller(end_of(hole), end);
+            if (inside)
+                at = put(out, at, start, stop, run->flags);
+            start = stop;
+        }
+        if (!inside)
+            at = put(out, at, start, end, run->flags);
+    }
+    return (size_t)(at - out);
+}
+
+size_t mt_runs_intersect(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out) {
+    return cut(a, a_count, b, b_count, 1, out);
+}
+
+size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out) {
+    return cut(a, a_count, b, b_count, 0, out);
+}
+
 /* Index of the first run that ends behind address. */
 static size_t first_behind(const mt_run *runs, size_t count, uint64_t address) {
     size_t low = 0;

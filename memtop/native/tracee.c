@@ -290,6 +290,7 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     j->pagemap = open(path, O_RDONLY | O_CLOEXEC);
     rehearse(j);
     mt_await_moment(j->pid, j->tid);
+    mt_turn_begin(j);
     int64_t begin = mt_now_ns();
     int stage = mt_seize(j);
     if (stage == MT_INJECT_OK)
@@ -309,6 +310,7 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     if (mt_let_go(j, before_call) != 0 && stage == MT_INJECT_OK)
         stage = mt_fail(j, MT_INJECT_GONE, ESRCH);
     j->shared->result.stop_ns = mt_now_ns() - begin - j->free_ns;
+    mt_turn_end(j);
     return stage;
 }
 

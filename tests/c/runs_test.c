@@ -18,6 +18,29 @@ static size_t random_runs(mt_run *runs, uint8_t *pages, uint64_t *seed) {
     }
 }
 
+static void test_cut(void) {
+    static mt_run a[PAGES], b[PAGES], out[2 * PAGES];
+    static uint8_t in_a[PAGES], in_b[PAGES], in_out[PAGES];
+    uint64_t seed = 43;
+    for (int round = 0; round < 20000; round++) {
+        size_t a_count = random_runs(a, in_a, &seed), b_count = random_runs(b, in_b, &seed);
+        for (int inside = 0; inside < 2; inside++) {
+            size_t count = inside ? mt_runs_intersect(a, a_count, b, b_count, out)
+                                  : mt_runs_subtract(a, a_count, b, b_count, out);
+            CHECK(count <= a_count + b_count);
+            memset(in_out, 0, sizeof in_out);
+            uint64_t end = 0;
+            for (size_t i = 0; i < count; i++) {
+                CHECK(out[i].start >= end && out[i].pages > 0);
+                end = out[i].start + out[i].pages * 4096ull;
+                memset(in_out + out[i].start / 4096, (int)out[i].flags + 1, out[i].pages);
+            }
+            for (size_t i = 0; i < PAGES; i++)
+                CHECK_EQ(in_out[i], (in_b[i] != 0) == inside ? in_a[i] : 0);
+        }
+    }
+}
+
 static void test_union(void) {
     static mt_run a[PAGES], b[PAGES], out[2 * PAGES];
     static uint8_t in_a[PAGES], in_b[PAGES], in_out[PAGES];
@@ -118,6 +141,7 @@ static void test_sum(void) {
 
 int main(void) {
     test_union();
+    test_cut();
     test_union_of_nothing();
     test_count_per_mapping();
     test_cells();

@@ -13,6 +13,7 @@ NATIVE = HERE.parent.parent / "memtop" / "native"
 SOURCES = [
     "inject.c",
     "tracee.c",
+    "turn.c",
     "stops.c",
     "frame.c",
     "filter.c",

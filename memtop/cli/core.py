@@ -1,0 +1,31 @@
+"""``memtop core``: an ELF core from a snapshot."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from memtop.cli.exits import ExitCode, complain
+from memtop.dump.convert import core_from
+from memtop.dump.image import PageKind
+from memtop.model.layout import PAGE
+from memtop.model.names import clean_text
+from memtop.model.units import size
+
+
+def run(argv: Sequence[str]) -> int:
+    """Runs the verb; returns the exit code."""
+    p = argparse.ArgumentParser(
+        prog="memtop core", description="Writes an ELF core of the moment that a snapshot holds, for gdb."
+    )
+    p.add_argument("snapshot", metavar="SNAPSHOT", help="any of a chain; its parents lie beside it")
+    p.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="a new file, or - for standard output"
+    )
+    options = p.parse_args(argv)
+    image = core_from(options.snapshot, options.output)
+    say = complain if options.output == "-" else print
+    stored = size(image.pages_of(PageKind.DATA) * PAGE)
+    say(f"{clean_text(options.output)}: {stored} of {image.origin.comm} {image.origin.pid}")
+    say(f"  {image.statement.consistency.meaning}")
+    return ExitCode.DONE

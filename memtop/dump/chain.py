@@ -1,0 +1,241 @@
+"""A snapshot with its parents: every page of the newest one, wherever its contents are stored."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from memtop.dump.files import clear, write_at
+from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement
+from memtop.dump.snapshot_reader import Snapshot, Stored
+from memtop.linux.errors import Failed
+from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import boot_id
+from memtop.linux.vmread import DATA, ZERO, Copied, Pieces, hash_pages
+from memtop.model.layout import PAGE, PIECE, RUN
+from memtop.model.names import clean_text
+from memtop.model.runs import PageRuns
+
+LONGEST = 100_000
+"""Snapshots in a chain at most."""
+
+STEP = 256 * PAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the contents of some pages are."""
+
+    start: int
+    end: int
+    snapshot: Snapshot
+    run: Stored
+
+    @property
+    def kind(self) -> PageKind:
+        """Never PARENT."""
+        return self.run.kind
+
+
+class Chain:
+    """A snapshot and all that it builds on, newest first.
+
+    Attributes:
+        path: of the newest.
+
+    Args:
+        path: the newest file; its parents are looked for beside it, by the names it gives.
+
+    Raises:
+        Failed: a file is missing, or is not the parent it is taken for.
+        Damaged: one is.
+    """
+
+    whole = False
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.snapshots: list[Snapshot] = []
+        try:
+            self.snapshots.append(Snapshot(path))
+            while any(self.snapshots[-1].parent_id):
+                self._add_parent(self.snapshots[-1])
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def newest(self) -> Snapshot:
+        """The snapshot itself."""
+        return self.snapshots[0]
+
+    def _add_parent(self, child: Snapshot) -> None:
+        name = child.parent_name
+        where = os.path.join(os.path.dirname(child.path), name or "")
+        what = f"{clean_text(child.path)} builds on {clean_text(name or 'another snapshot')}"
+        if name is None or not os.path.exists(where):
+            raise Failed(what, "which is not there", "put all files of a chain into one directory")
+        parent = Snapshot(where)
+        self.snapshots.append(parent)
+        if parent.id != child.parent_id or parent.chain_id != child.chain_id:
+            raise Failed(what, "but the file of that name is another snapshot")
+        if parent.sequence != child.sequence - 1 or len(self.snapshots) > LONGEST:
+            raise Failed(what, "but their numbers do not follow each other")
+        if (parent.pid, parent.start_time, parent.boot_id) != (child.pid, child.start_time, child.boot_id):
+            raise Failed(what, "but that is of another process")
+
+    def close(self) -> None:
+        """Closes all files. Idempotent."""
+        for snapshot in self.snapshots:
+            snapshot.close()
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def require_process(self, handle: ProcessHandle) -> None:
+        """Checks that this is of the process.
+
+        Raises:
+            Failed: it is of another one, or of another boot.
+        """
+        what = f"{clean_text(self.path)} can't be the parent"
+        newest = self.newest
+        if newest.boot_id != boot_id():
+            raise Failed(what, "it is of another boot of this machine, or of another machine")
+        if (newest.pid, newest.start_time) != (handle.pid, handle.start_time):
+            raise Failed(what, f"it is of process {newest.pid} ({newest.origin.comm}), and not of this one")
+
+    # ---- pages --------------------------------------------------------------------------------------------
+
+    def locate(self, start: int, end: int, level: int = 0) -> Iterator[Place]:
+        """Where the pages of a range are; what no mapping of the snapshot holds is left out.
+
+        Raises:
+            Damaged: a page is said to be as in a parent that does not have it.
+        """
+        snapshot = self.snapshots[level]
+        for run in snapshot.within(start, end):
+            low, high = max(run.start, start), min(run.end, end)
+            if run.kind is not PageKind.PARENT:
+                yield Place(low, high, snapshot, run)
+                continue
+            at = low
+            for place in self.locate(low, high, level + 1) if level + 1 < len(self.snapshots) else ():
+                if place.start != at or not place.kind.known:
+                    break
+                at = place.end
+                yield place
+            if at != high:
+                raise snapshot.bad(snapshot.index_at, f"the page {at:#x} is in no parent")
+
+    def hashes(self, runs: PageRuns) -> array[int]:
+        """The hash of each page; 0 where it has no contents or is not known."""
+        found = array("Q")
+        for start, pages, _ in RUN.iter_unpack(runs.packed):
+            part = array("Q", bytes(8 * pages))
+            for place in self.locate(start, start + pages * PAGE):
+                if place.kind is PageKind.DATA:
+                    first = place.run.hashes + (place.start - place.run.start) // PAGE
+                    to, count = (place.start - start) // PAGE, (place.end - place.start) // PAGE
+                    part[to : to + count] = place.snapshot.hashes[first : first + count]
+            found += part
+        return found
+
+    def known(self) -> PageRuns:
+        """All pages whose contents the chain has: stored, zero or hole."""
+        runs = (run for run in self.newest.stored if run.kind.known)
+        return PageRuns(b"".join(RUN.pack(run.start, run.pages, 0) for run in runs))
+
+    # ---- as a page source
+    # -----------------------------------------------------------------------------------
+
+    def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
+        """See ``PageSource``."""
+        contents = bytearray(runs.pages * PAGE)
+        states = bytearray(runs.pages)
+        at = 0
+        for start, pages, _ in RUN.iter_unpack(runs.packed):
+            for place in self.locate(start, start + pages * PAGE):
+                first = at + (place.start - start) // PAGE
+                count = (place.end - place.start) // PAGE
+                if place.kind is PageKind.DATA:
+                    data = place.snapshot.contents(place.run, place.start, place.end)
+                    contents[first * PAGE : (first + count) * PAGE] = data
+                else:
+                    states[first : first + count] = bytes([ZERO]) * count
+            at += pages
+        view = memoryview(contents)
+        hashes = hash_pages(view) if hashed else array("Q")
+        return view, Copied(states, hashes, len(states), states.count(ZERO))
+
+    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+        """See ``PageSource``."""
+        total = Copied()
+        for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
+            end = address + pages * PAGE
+            for start in range(address, end, STEP):
+                stop = min(start + STEP, end)
+                part = PageRuns(RUN.pack(start, (stop - start) // PAGE, 0))
+                contents, copied = self.load(part, hashed=hashed)
+                self._write(contents, copied, out_fd, offset + start - address, overwrite)
+                total.states += copied.states
+                total.hashes += copied.hashes
+                total.pages += copied.pages
+                total.zero += copied.zero
+                total.written += copied.states.count(DATA) * PAGE
+        return total
+
+    @staticmethod
+    def _write(contents: memoryview, copied: Copied, fd: int, offset: int, overwrite: bool) -> None:
+        """Neighbours of one state at once."""
+        states, first = copied.states, 0
+        while first < len(states):
+            last = first + 1
+            while last < len(states) and states[last] == states[first]:
+                last += 1
+            if states[first] == DATA:
+                write_at(fd, offset + first * PAGE, bytes(contents[first * PAGE : last * PAGE]))
+            elif overwrite:
+                clear(fd, offset + first * PAGE, (last - first) * PAGE)
+            first = last
+
+    # ---- as an image
+    # ------------------------------------------------------------------------------------------
+
+    def image(self) -> Image:
+        """The newest snapshot with the runs of its parents put in."""
+        newest = self.newest
+        areas = tuple(replace(area, runs=tuple(self._resolved(area))) for area in newest.areas)
+        return Image(newest.origin, areas, statement_of(newest), newest.notes)
+
+    def _resolved(self, area: Area) -> Iterator[Run]:
+        last: Run | None = None
+        for run in area.runs:
+            parts: Iterator[Run] = iter((run,))
+            if run.kind is PageKind.PARENT:
+                places = self.locate(run.start, run.end)
+                parts = (Run(p.start, (p.end - p.start) // PAGE, p.kind, p.run.error) for p in places)
+            for part in parts:
+                if last and last.kind == part.kind and last.error == part.error:
+                    last = Run(last.start, last.pages + part.pages, part.kind, part.error)
+                    continue
+                if last:
+                    yield last
+                last = part
+        if last:
+            yield last
+
+
+def statement_of(snapshot: Snapshot) -> Statement:
+    """What its header says of how it came about."""
+    about = snapshot.about
+    try:
+        freeze, consistency = Freeze(about.get("freeze")), Consistency(about.get("consistency"))
+    except ValueError:
+        freeze, consistency = Freeze.NONE, Consistency.TORN
+    return Statement(freeze, consistency, str(about.get("tracker", "")), str(about.get("exactness", "")))

@@ -1,0 +1,142 @@
+"""The ELF core sink: a file that gdb opens; see core(5), elf(5).
+
+Pages go straight to their final place, so a later round writes over what an earlier one wrote. The file is
+sparse: room is given out by address in windows, and a page of zeros costs nothing on the disk. Address space
+without any page is not in the file at all: program headers can point at one and the same hole of it, however
+much they describe. So 16 TiB of empty mapping take no room, on file systems that end at 16 TiB, too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from struct import Struct
+
+from memtop.dump.extents import Extents
+from memtop.dump.files import clear_pieces, write_at
+from memtop.dump.image import Area, Image, PageKind
+from memtop.dump.output import Output
+from memtop.dump.source import PageSource
+from memtop.linux.vmread import Copied
+from memtop.model.layout import PAGE, Perm
+from memtop.model.runs import PageRuns
+
+_EHDR = Struct("<16sHHIQQQIHHHHHH")
+_PHDR = Struct("<IIQQQQQQ")
+_SHDR = Struct("<IIQQQQIIQQ")
+ET_CORE, PT_LOAD, PT_NOTE, PN_XNUM = 4, 1, 4, 0xFFFF
+
+WINDOW = 2 << 20
+GAP = 16 << 20
+HOLE = 4 << 30
+"""Bytes: the longest stretch of empty address space that one program header describes."""
+
+PIPED_HOLE = 256 << 20
+"""The same where holes have to be sent as zeros."""
+
+ZERO_KINDS = (PageKind.DATA, PageKind.ZERO, PageKind.HOLE)
+"""What can be read from the core; of all else it says that it is not there."""
+
+
+class CoreSink:
+    """Writes an ELF core.
+
+    Args:
+        output: where to.
+    """
+
+    hashed = False
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._hole = PIPED_HOLE if output.is_piped else HOLE
+        self._extents = Extents(at=PAGE, granule=WINDOW, gap=GAP)
+
+    def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
+        """Copies these pages into the file.
+
+        Args:
+            runs: which.
+            source: where from.
+            again: some may be there already.
+        """
+        self._extents.cover(runs)
+        return source.copy(self._extents.pieces(runs), self._output.fd, hashed=False, overwrite=again)
+
+    def drop(self, runs: PageRuns) -> None:
+        """Clears pages that turned out not to belong into the dump."""
+        clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+
+    def finish(self, image: Image) -> None:
+        """Writes the headers: what is where, the threads, and how the dump came about."""
+        segments = [s for area in image.areas for s in self._segments(area)]
+        hole = max((s.size for s in segments if s.offset < 0), default=0)
+        notes_at = self._extents.at
+        headers_at = notes_at + -(-len(image.notes) // PAGE) * PAGE
+        count = len(segments) + 1
+        sections_at = headers_at + count * _PHDR.size
+        hole_at = -(-(sections_at + _SHDR.size) // PAGE) * PAGE
+        headers = [_PHDR.pack(PT_NOTE, 0, notes_at, 0, 0, len(image.notes), 0, 4)]
+        for s in segments:
+            offset = hole_at if s.offset < 0 else s.offset
+            headers.append(
+                _PHDR.pack(PT_LOAD, s.flags, offset, s.start, 0, s.size if s.in_file else 0, s.size, PAGE)
+            )
+        many = count >= PN_XNUM  # then section header 0 says how many, elf(5)
+        section = _SHDR.pack(0, 0, 0, 0, 0, 0, 0, count if many else 0, 0, 0)
+        ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+        ehdr = _EHDR.pack(
+            ident, ET_CORE, image.origin.machine, 1, 0, headers_at, sections_at if many else 0, 0,
+            _EHDR.size, _PHDR.size, PN_XNUM if many else count, _SHDR.size, 1 if many else 0, 0,
+        )  # fmt: skip
+        write_at(self._output.fd, notes_at, image.notes)
+        write_at(self._output.fd, headers_at, b"".join(headers) + section)
+        write_at(self._output.fd, 0, ehdr)
+        os.ftruncate(self._output.fd, hole_at + hole)
+
+    def _segments(self, area: Area) -> Iterator[_Segment]:
+        flags = (4 if area.perms & Perm.READ else 0) | (2 if area.perms & Perm.WRITE else 0)
+        flags |= 1 if area.perms & Perm.EXEC else 0
+        if not area.runs:
+            yield _Segment(area.start, area.end - area.start, flags, 0, in_file=False)
+        for start, end, known in _stretches(area):
+            if not known:
+                yield _Segment(start, end - start, flags, 0, in_file=False)
+                continue
+            at = start
+            for low, high, offset in self._extents.within(start, end):
+                yield from _empty(at, low, flags, self._hole)
+                yield _Segment(low, high - low, flags, offset, in_file=True)
+                at = high
+            yield from _empty(at, end, flags, self._hole)
+
+
+class _Segment:
+    """A program header to be; offset -1: the common hole."""
+
+    __slots__ = ("flags", "in_file", "offset", "size", "start")
+
+    def __init__(self, start: int, size: int, flags: int, offset: int, *, in_file: bool) -> None:
+        self.start, self.size, self.flags, self.offset, self.in_file = start, size, flags, offset, in_file
+
+
+def _stretches(area: Area) -> Iterator[tuple[int, int, bool]]:
+    """start, end, and whether its contents are known; neighbours of the same answer are one."""
+    begun: tuple[int, int, bool] | None = None
+    for run in area.runs:
+        known = run.kind in ZERO_KINDS
+        if begun and begun[2] == known:
+            begun = (begun[0], run.end, known)
+            continue
+        if begun:
+            yield begun
+        begun = (run.start, run.end, known)
+    if begun:
+        yield begun
+
+
+def _empty(start: int, end: int, flags: int, hole: int) -> Iterator[_Segment]:
+    while start < end:
+        size = min(end - start, hole)
+        yield _Segment(start, size, flags, -1, in_file=True)
+        start += size

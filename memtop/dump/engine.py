@@ -1,0 +1,349 @@
+"""Copies a process's memory while it runs, follows what it writes, and stops it only for the end."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from memtop.dump.feed import Feed, Written
+from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
+from memtop.dump.ledger import Ledger
+from memtop.dump.live import NO_BEAT, LiveSource
+from memtop.dump.notes import build_notes
+from memtop.dump.output import Output, explain_output
+from memtop.dump.plan import Census, Plan, compose, ranges_runs
+from memtop.dump.recount import Expectation
+from memtop.dump.rounds import Limits, Verdict, explain, judge
+from memtop.dump.source import HeldSource, PageSink, PageSource
+from memtop.linux.errors import Failed, ProcessGone
+from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
+from memtop.linux.standstill import Stop, frozen, urgent
+from memtop.linux.vmread import Held, new_buffer
+from memtop.model.coverage import Exactness
+from memtop.model.layout import PAGE
+from memtop.model.runs import PageRuns
+from memtop.model.units import seconds
+
+CHUNK = 16384
+"""Pages between two looks at progress, cancellation and free space: 64 MiB."""
+
+HOLD = 1 << 18
+"""Pages that are held in memory at most (1 GiB); the rest is written while the process stands still."""
+
+SETTLE = 4
+"""How often pages that were written while they were read are read again, when nothing stands still."""
+
+_SHARED = "shared memory: what other processes write there meanwhile is not followed"
+
+
+@dataclass(slots=True)
+class Progress:
+    """For whoever watches.
+
+    Attributes:
+        round: 1 for the first pass; 0 before it.
+        done, total: pages of this round.
+        bytes_written: of the file so far.
+        dirty: pages that were written during the round before.
+        frozen: the process stands still.
+    """
+
+    round: int = 0
+    done: int = 0
+    total: int = 0
+    bytes_written: int = 0
+    dirty: int = 0
+    frozen: bool = False
+
+
+class Cancelled(Failed):
+    """Whoever watches did not want it any more."""
+
+    def __init__(self) -> None:
+        super().__init__("the dump was cancelled", "", "nothing was left behind")
+
+
+@dataclass(slots=True)
+class Result:
+    """A dump that is complete.
+
+    Attributes:
+        image: all but the contents.
+        took: seconds.
+        size: bytes of the file; ``stored``: of these, contents.
+    """
+
+    image: Image
+    took: float
+    size: int
+    stored: int
+    doubts: list[str] = field(default_factory=list)
+
+
+class Engine:
+    """One dump.
+
+    Args:
+        source: the process; stays the caller's.
+        feed: what it writes; None: not followed. Stays the caller's.
+        sink: what makes the file.
+        output: the file.
+        freeze: when the process stands still.
+        limits: of the rounds.
+        known: pages that the parent has, where the feed has told all that was written since: what was not
+            written is not read at all.
+        watch: called now and then; raises ``Cancelled`` to end it all.
+    """
+
+    def __init__(
+        self,
+        source: LiveSource,
+        feed: Feed | None,
+        sink: PageSink,
+        output: Output,
+        *,
+        freeze: Freeze = Freeze.FINAL,
+        limits: Limits | None = None,
+        known: PageRuns | None = None,
+        watch: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        self._source, self._feed, self._sink, self._output = source, feed, sink, output
+        self._freeze, self._limits, self._watch = freeze, limits or Limits(), watch
+        self._known = known
+        self._ledger = Ledger()
+        self._progress = Progress()
+        self._rounds: list[Round] = []
+        self._stop: Stop | None = None
+        self._unsettled = self._final_pages = 0
+        self._because = ""
+        self._doubts: list[str] = []
+
+    def run(self) -> Result:
+        """Makes the dump, up to its final name.
+
+        Raises:
+            ProcessGone: the process ended or ran exec.
+            Failed: the file could not be written, or it was cancelled.
+        """
+        began = time.monotonic()
+        try:
+            if self._freeze is Freeze.FULL:
+                plan, census = self._all_at_once()
+            elif self._feed is None:
+                plan, census = self._just_read()
+            else:
+                pending, expected = self._follow()
+                if self._freeze is Freeze.FINAL:
+                    plan, census = self._finish_stopped(pending, expected)
+                else:
+                    plan, census = self._settle(pending)
+            self._sink.drop(self._ledger.forget_all_but(census.data))
+            self._ledger.keep(runs_subtract(census.data, self._ledger.stored))
+            image = self._image(plan, census)
+            self._sink.finish(image)
+        except OSError as error:
+            raise explain_output(error, self._output.path) from error
+        except ProcessGone as error:
+            raise self._source.gone() from error
+        size = self._output.commit()
+        return Result(image, time.monotonic() - began, size, self._progress.bytes_written, self._doubts)
+
+    # ---- copying ----------------------------------------------------------------------------------------
+
+    def _store(self, runs: PageRuns, source: PageSource, *, again: bool) -> None:
+        copied_into = self._sink.store(runs, source, again=again)
+        self._ledger.enter(runs, copied_into.states)
+        self._progress.bytes_written += copied_into.written
+        self._progress.done += copied_into.pages
+
+    def _copy(self, runs: PageRuns, *, again: bool) -> None:
+        """From the process into the file, in chunks."""
+        began, pages = time.monotonic(), runs_pages(runs)
+        self._progress.round += 1
+        self._progress.done, self._progress.total = 0, pages
+        self._output.require(0 if again else pages * PAGE)
+        for part in chop(runs, CHUNK):
+            self._watch(self._progress)
+            self._output.require(0)
+            self._store(part, self._source, again=again)
+        self._rounds.append(Round(pages, time.monotonic() - began))
+
+    def _missing(self, census: Census) -> PageRuns:
+        """What is there and was not copied yet. "Clean but absent in the parent" is such, too."""
+        missing = runs_subtract(census.data, self._ledger.stored)
+        return missing if self._known is None else runs_subtract(missing, self._known)
+
+    def _to_read(self, census: Census, written: PageRuns) -> PageRuns:
+        """Of these pages those that are there, and what came without being written (read in, swapped in)."""
+        return runs_union(runs_intersect(written, census.data), self._missing(census))
+
+    # ---- while it runs ----------------------------------------------------------------------------------
+
+    def _follow(self) -> tuple[PageRuns, Expectation]:
+        """The rounds. Returns what was written during the last one, and what to expect from then on."""
+        feed = self._feed
+        assert feed is not None
+        written = feed.take()
+        began = time.monotonic()
+        plan = self._source.plan()
+        self._copy(self._first(self._source.census(plan), written), again=False)
+        while True:
+            written = feed.take()
+            plan = self._source.plan()
+            census = self._source.census(plan)
+            pending = self._to_read(census, written.runs)
+            dirty = runs_pages(pending)
+            self._progress.dirty = dirty
+            verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
+            if verdict is not Verdict.GO_ON:
+                self._because = explain(verdict, self._rounds, dirty)
+                return pending, Expectation(plan, census)
+            self._copy(pending, again=True)
+
+    def _first(self, census: Census, written: Written) -> PageRuns:
+        """All; or, on top of a parent, what was written since, what nobody can tell of, and what it lacks."""
+        if self._known is None:
+            return census.data
+        others = runs_union(ranges_runs(written.blind), ranges_runs(written.shared))
+        unsure = runs_union(written.runs, others)
+        self._known = runs_subtract(self._known, unsure)
+        return self._missing(census)
+
+    def _settle(self, pending: PageRuns) -> tuple[Plan, Census]:
+        """Nothing stands still: pages written while they were read are read again, some times over."""
+        feed = self._feed
+        assert feed is not None
+        plan = self._source.plan()
+        census = self._source.census(plan)
+        for _ in range(SETTLE):
+            self._copy(runs_intersect(pending, census.data), again=True)
+            written = feed.take()
+            plan = self._source.plan()
+            census = self._source.census(plan)
+            pending = self._to_read(census, written.runs)
+            if not len(pending):
+                break
+        self._store(self._missing(census), self._source, again=True)
+        self._unsettled = runs_pages(pending)
+        if self._unsettled:
+            self._doubts.append(
+                f"{self._unsettled} pages were written each time they were read, and may be torn"
+            )
+        if written.shared:
+            self._doubts.append(_SHARED)
+        return plan, census
+
+    def _just_read(self) -> tuple[Plan, Census]:
+        plan = self._source.plan()
+        census = self._source.census(plan)
+        self._copy(census.data, again=False)
+        self._source.plan()  # it is still the same address space
+        return plan, census
+
+    # ---- while it stands still ----------------------------------------------------------------------------
+
+    def _finish_stopped(self, pending: PageRuns, expected: Expectation) -> tuple[Plan, Census]:
+        """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
+        feed, source = self._feed, self._source
+        assert feed is not None
+        room = min(2 * runs_pages(pending) + 4096, HOLD)
+        buffer = new_buffer(room)
+        self._progress.frozen = True
+        self._watch(self._progress)
+        gc.disable()
+        try:
+            with urgent(), frozen(source.handle) as still:
+                source.beat = still.beat
+                written = feed.take(stopped=True)
+                plan = source.plan()
+                census = expected.recount(source, plan, written)
+                again = runs_union(pending, written.runs)
+                if written.blind:
+                    again = runs_union(again, ranges_runs(written.blind))
+                held, rest = self._hold(self._to_read(census, again), buffer, room)
+                for part in chop(rest, CHUNK):
+                    self._store(part, source, again=True)
+                self._stop = still.release()
+        finally:
+            source.beat = NO_BEAT
+            gc.enable()
+        self._progress.frozen = False
+        self._store(held.runs, HeldSource(held), again=True)
+        self._final_pages = runs_pages(held.runs) + runs_pages(rest)
+        if written.shared:
+            self._doubts.append(_SHARED)
+        return plan, census
+
+    def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
+        """Reads as much as may be held; returns that, and what is left."""
+        pages = runs_pages(runs)
+        if pages > room:
+            buffer, room = new_buffer(min(pages, HOLD)), min(pages, HOLD)
+        parts = list(chop(runs, room)) or [PageRuns()]
+        return self._source.hold(parts[0], buffer), PageRuns(b"".join(part.packed for part in parts[1:]))
+
+    def _all_at_once(self) -> tuple[Plan, Census]:
+        """``--freeze full``: it stands still for the whole copy, as with gcore."""
+        source = self._source
+        self._output.require(0)
+        self._progress.frozen = True
+        try:
+            with frozen(source.handle) as still:
+                source.beat = still.beat
+                plan = source.plan()
+                census = source.census(plan)
+                self._copy(census.data, again=False)
+                self._stop = still.release()
+        finally:
+            source.beat = NO_BEAT
+        self._progress.frozen = False
+        self._final_pages = self._rounds.pop().pages
+        return plan, census
+
+    # ---- the result ---------------------------------------------------------------------------------
+
+    def _image(self, plan: Plan, census: Census) -> Image:
+        statement = self._statement()
+        areas = compose(plan, census, self._ledger.found())
+        threads = self._source.about(self._stop.threads) if self._stop else []
+        notes = build_notes(self._source.facts, threads, areas, statement)
+        return Image(self._source.origin(), areas, statement, notes)
+
+    def _statement(self) -> Statement:
+        stop, feed = self._stop, self._feed
+        consistency = Consistency.TORN
+        if stop is not None and stop.complete:
+            consistency = Consistency.POINT
+        elif feed is not None:
+            consistency = Consistency.PAGES
+        if stop is not None and not stop.complete:
+            self._doubts.append("the stop ended before all was read, because its helper process was ended")
+        if stop is not None and stop.late:
+            who = ", ".join(map(str, stop.late))
+            self._doubts.append(
+                f"thread {who} waited in the kernel and did not stop (state D): it has no registers here"
+            )
+        if feed is not None and feed.stops:
+            many, longest = len(feed.stops), seconds(max(feed.stops))
+            self._doubts.append(f"{many} more stops of at most {longest} to read what was written")
+        if feed is not None and feed.exactness is not Exactness.EXACT and not feed.stops:
+            self._doubts.append("what was written is known approximately: pages may be older than the rest")
+        if self._because:
+            self._doubts.insert(0, self._because)
+        return Statement(
+            freeze=self._freeze,
+            consistency=consistency,
+            tracker=feed.name if feed else "off",
+            exactness=feed.exactness.value if feed else "none",
+            ended_because=self._because,
+            rounds=self._rounds,
+            stop_s=stop.whole_s if stop else 0.0,
+            longest_s=stop.longest_s if stop else 0.0,
+            threads=len(stop.threads) if stop else 0,
+            final_pages=self._final_pages,
+            unsettled=self._unsettled,
+            doubts=list(self._doubts),
+        )

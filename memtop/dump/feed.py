@@ -1,0 +1,230 @@
+"""Which pages a process has written: what a dump follows while it copies.
+
+Reading what was written also clears it, so there is one tracker a process. A dump of its own starts one; a
+dump from the live screen takes its share of the tracker that is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from memtop.dump.plan import Range
+from memtop.linux.errors import KernelCannot
+from memtop.linux.features import KernelFeatures
+from memtop.linux.pagemap import Scanner
+from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import MapsReader
+from memtop.linux.standstill import frozen
+from memtop.model.actions import Arm, Care, Method
+from memtop.model.coverage import Coverage, Exactness
+from memtop.model.layout import Kind
+from memtop.model.mapping import MappingTable
+from memtop.model.runs import PageRuns
+from memtop.model.sample import Life
+from memtop.sampler.target import Target
+from memtop.tracking.base import Tracker
+from memtop.tracking.choose import arm
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Since the last look.
+
+    Attributes:
+        runs: pages that were written.
+        blind: ranges of which nobody can tell, and which may be written: to be read again.
+        shared: ranges that others may write unseen.
+        table, counts, coverage: of the scan that told it (``tracking.base.Tick``).
+    """
+
+    runs: PageRuns
+    table: MappingTable
+    counts: bytes
+    coverage: bytes
+    blind: tuple[Range, ...] = ()
+    shared: tuple[Range, ...] = ()
+
+
+class Feed(Protocol):
+    """Tells what was written since it was asked last; the first answer is empty.
+
+    Attributes:
+        stops: seconds of each stop of all threads that asking took.
+    """
+
+    stops: list[float]
+
+    @property
+    def name(self) -> str:
+        """Of the tracker."""
+        ...
+
+    @property
+    def exactness(self) -> Exactness:
+        """At its best."""
+        ...
+
+    def take(self, *, stopped: bool = False) -> Written:
+        """Reads and clears.
+
+        Args:
+            stopped: the process stands still already.
+
+        Raises:
+            ProcessGone: the address space ended.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends it; the process is as before. Idempotent."""
+        ...
+
+
+class OwnFeed:
+    """A tracker for this dump alone.
+
+    Attributes:
+        stops: see ``Feed``. Soft-dirty bits are read and cleared in two steps; what is written between them
+            would be lost.
+
+    Raises:
+        MemtopError: there is no tracker to be had; the sentence says why.
+    """
+
+    def __init__(
+        self,
+        handle: ProcessHandle,
+        kernel: KernelFeatures,
+        method: Method = Method.AUTO,
+        *,
+        files: bool = False,
+    ) -> None:
+        self.stops: list[float] = []
+        self._handle = handle
+        pid, tid = handle.pid, handle.maps_tid()
+        self._maps = MapsReader(pid, tid)
+        self._scanner = Scanner(
+            pid,
+            use_ioctl=bool(kernel.pagemap_scan.works),
+            guard_bit=bool(kernel.guard_bit.works),
+            tid=tid,
+        )
+        self._blind = Blind()
+        care = Care(Arm.ALL if files else Arm.ANON)
+        try:
+            armed = arm(method, handle, self._scanner, kernel, care)
+            self._tracker: Tracker = armed.tracker
+            if self._tracker.info.name == "off":
+                raise KernelCannot(
+                    f"following what process {pid} writes is not possible", self._tracker.info.note
+                )
+        except BaseException:
+            self._scanner.close()
+            self._maps.close()
+            raise
+
+    @property
+    def name(self) -> str:
+        """Of the tracker."""
+        return self._tracker.info.name
+
+    @property
+    def exactness(self) -> Exactness:
+        """At its best."""
+        return self._tracker.info.exact
+
+    def take(self, *, stopped: bool = False) -> Written:
+        """See ``Feed``."""
+        if stopped or self.exactness is Exactness.EXACT:
+            return self._take()
+        with frozen(self._handle) as still:
+            written = self._take()
+            self.stops.append(still.release().whole_s)
+        return written
+
+    def _take(self) -> Written:
+        table = self._maps.read()
+        if self._tracker.prepare(table):
+            table = self._maps.read()
+        tick = self._tracker.tick(table)
+        blind, shared = self._blind.ranges(table, tick.coverage)
+        return Written(tick.runs, table, tick.counts, tick.coverage, blind, shared)
+
+    def close(self) -> None:
+        """See ``Feed``."""
+        self._tracker.close()
+        self._scanner.close()
+        self._maps.close()
+
+
+class SharedFeed:
+    """A share of a target's tracker: its screen keeps its rates. On the target's own thread only."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self.stops: list[float] = []
+        self._blind = Blind()
+        self._consumer = target.fan_out.subscribe()
+        self._name = target.tracker_info.name
+        if self._name == "off":
+            self.close()
+            raise KernelCannot("following what the process writes is not possible", "writes are not tracked")
+        target.tick()
+        self._consumer.take()
+
+    @property
+    def name(self) -> str:
+        """Of the tracker."""
+        return self._name
+
+    @property
+    def exactness(self) -> Exactness:
+        """At its best."""
+        return self._target.tracker_info.exact
+
+    def take(self, *, stopped: bool = False) -> Written:
+        """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
+        sample = self._target.tick()
+        if sample.life is not Life.RUNNING or sample.baseline:
+            raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
+        blind, shared = self._blind.ranges(sample.table, sample.coverage)
+        runs = self._consumer.take()
+        return Written(runs, sample.table, sample.counts, sample.coverage, blind, shared)
+
+    def close(self) -> None:
+        """See ``Feed``."""
+        self._target.fan_out.unsubscribe(self._consumer)
+
+
+class Blind:
+    """``blind_ranges``, worked out only when something has changed."""
+
+    def __init__(self) -> None:
+        self._of: tuple[MappingTable, bytes] | None = None
+        self._answer: tuple[tuple[Range, ...], tuple[Range, ...]] = ((), ())
+
+    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+        """See ``blind_ranges``."""
+        if self._of is None or self._of[0] is not table or self._of[1] != coverage:
+            self._of, self._answer = (table, coverage), blind_ranges(table, coverage)
+        return self._answer
+
+
+def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
+    """Mappings that may be written and are not tracked; and those that others may write, too."""
+    blind, shared = [], []
+    for index, cover in enumerate(coverage):
+        if cover == Coverage.EXACT:
+            continue
+        if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE):
+            start, end = table.range_of(index)
+            shared.append(Range(start, end))
+        if Coverage(cover).tracked:
+            continue
+        mapping = table[index]
+        stable = mapping.kind is Kind.SPECIAL or not ("w" in mapping.perms or "s" in mapping.perms)
+        if not stable:
+            blind.append(Range(mapping.start, mapping.end))
+    return tuple(blind), tuple(shared)

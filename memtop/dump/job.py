@@ -1,0 +1,121 @@
+"""One dump from a pid to a file: puts source, feed, sink and engine together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from memtop.dump.chain import Chain
+from memtop.dump.core import CoreSink
+from memtop.dump.engine import Engine, Progress, Result
+from memtop.dump.feed import Feed, OwnFeed
+from memtop.dump.image import Freeze
+from memtop.dump.live import LiveSource
+from memtop.dump.output import Output
+from memtop.dump.plan import Range
+from memtop.dump.rounds import Limits
+from memtop.dump.snapshot import SnapshotSink
+from memtop.dump.source import PageSink
+from memtop.linux.access import require_action
+from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
+from memtop.linux.features import KernelFeatures
+from memtop.linux.process import ProcessHandle
+from memtop.model.actions import Method
+
+DEFAULT = Limits()
+
+
+class Format(str, Enum):
+    """``--format``."""
+
+    CORE = "core"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is to be dumped, and how.
+
+    Attributes:
+        take_all: what coredump_filter and MADV_DONTDUMP leave out, too.
+        read_swap: read swapped pages, which brings them back into memory.
+        only: nothing but these ranges; empty: all.
+    """
+
+    path: str
+    format: Format = Format.CORE
+    parent: str | None = None
+    freeze: Freeze = Freeze.FINAL
+    limits: Limits = DEFAULT
+    take_all: bool = False
+    read_swap: bool = False
+    only: tuple[Range, ...] = ()
+    compress: bool = False
+
+
+def dump(
+    job: Job,
+    handle: ProcessHandle,
+    kernel: KernelFeatures,
+    *,
+    feed: Feed | None = None,
+    since_parent: bool = False,
+    method: Method = Method.AUTO,
+    watch: Callable[[Progress], None] = lambda _: None,
+) -> Result:
+    """Makes a dump; nothing is left of it, if that fails.
+
+    Args:
+        job: what and how.
+        handle: the process; stays the caller's.
+        kernel: what this kernel can.
+        feed: what it writes, where somebody follows that already; stays the caller's.
+        since_parent: the feed was taken from by the dump that is the parent now, and by nobody since: so it
+            tells all that was written since, and what was not is not even read.
+        method: which tracker to start, where not.
+        watch: called now and then; raises ``engine.Cancelled`` to end it all.
+
+    Raises:
+        MemtopError: with the sentence.
+    """
+    require_action(f"dumping process {handle.pid}")
+    with contextlib.ExitStack() as stack:
+        source = LiveSource(handle, kernel, take_all=job.take_all, read_swap=job.read_swap, only=job.only)
+        stack.callback(source.close)
+        output = stack.enter_context(Output(job.path))
+        parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
+        if parent is not None:
+            parent.require_process(handle)
+        known = parent.known() if parent is not None and since_parent else None
+        sink = _sink(job, output, parent, compare=known is None)
+        if feed is None and job.freeze is not Freeze.FULL:
+            feed = _follow(job, handle, kernel, method)
+            if feed is not None:
+                stack.callback(feed.close)
+        engine = Engine(
+            source, feed, sink, output, freeze=job.freeze, limits=job.limits, known=known, watch=watch
+        )
+        return engine.run()
+
+
+def _sink(job: Job, output: Output, parent: Chain | None, *, compare: bool) -> PageSink:
+    if job.format is Format.SNAPSHOT:
+        return SnapshotSink(output, parent, compare=compare, compress=job.compress)
+    return CoreSink(output)
+
+
+def _follow(job: Job, handle: ProcessHandle, kernel: KernelFeatures, method: Method) -> Feed | None:
+    """A tracker for this dump; None: there is none, and ``--freeze none`` can do without."""
+    try:
+        return OwnFeed(handle, kernel, method, files=job.take_all)
+    except (KernelCannot, NotPermitted) as error:
+        if job.freeze is Freeze.NONE:
+            return None
+        remedy = "--freeze full stops the process for the whole copy, --freeze none never"
+        raise _more(error, remedy) from error
+
+
+def _more(error: MemtopError, remedy: str) -> MemtopError:
+    return type(error)(error.what, error.why, "; ".join(filter(None, (error.remedy, remedy))))

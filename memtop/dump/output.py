@@ -1,0 +1,179 @@
+"""The file of a dump: complete under its final name, or not there at all.
+
+It has no name until it is whole (O_TMPFILE, open(2)), so even a kill -9 leaves nothing behind; where the
+file system has no such files, a hidden name beside the final one. Only its owner may read it: it holds what
+a process held in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import sys
+import tempfile
+from types import TracebackType
+
+from memtop.linux.errors import Failed, MemtopError, NotPermitted
+from memtop.model.names import clean_text
+from memtop.model.units import size
+
+RESERVE = 64 << 20
+"""Bytes that a dump leaves free on the disk: others want to write there, too."""
+
+_CHUNK = 1 << 20
+
+
+class Output:
+    """A file that is being written.
+
+    Attributes:
+        fd: written at any offset.
+
+    Args:
+        path: the final name, or ``-`` for standard output: then the file is put together in the directory for
+            temporary files first, and passed on when it is whole.
+
+    Raises:
+        Failed: there is something of that name, or no directory.
+        NotPermitted: no right to write there.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._to_stdout = path == "-"
+        self._temporary: str | None = None
+        self._directory = -1
+        self.fd = -1
+        where = tempfile.gettempdir() if self._to_stdout else os.path.dirname(path) or "."
+        self._name = os.path.basename(path)
+        try:
+            self._directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            self._refuse_existing()
+            self.fd = self._create()
+        except OSError as error:
+            self.close()
+            raise explain_output(error, where if error.filename is None else str(error.filename)) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_existing(self) -> None:
+        if self._to_stdout:
+            if sys.stdout.isatty():
+                raise Failed("a dump on a terminal is of no use", "", "send it to a file or a program")
+            return
+        if self._name in ("", ".", ".."):
+            raise Failed(f"{clean_text(self.path)} is no file name")
+        with contextlib.suppress(FileNotFoundError):
+            mode = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False).st_mode
+            what = "is a symbolic link" if stat.S_ISLNK(mode) else "exists already"
+            raise Failed(
+                f"{clean_text(self.path)} {what}", "memtop writes new files only", "choose another name"
+            )
+
+    def _create(self) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            return os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=self._directory)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
+                raise
+        self._temporary = f".{self._name}.{secrets.token_hex(4)}.partial"
+        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        return os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def is_piped(self) -> bool:
+        """It goes to standard output in the end, holes as zeros."""
+        return self._to_stdout
+
+    @property
+    def free(self) -> int:
+        """Bytes that may still be written here."""
+        disk = os.fstatvfs(self.fd)
+        return max(disk.f_bavail * disk.f_frsize - RESERVE, 0)
+
+    def require(self, wanted: int) -> None:
+        """Checks that so many bytes more have room.
+
+        Raises:
+            Failed: they have not.
+        """
+        free = self.free
+        if wanted > free:
+            what = f"writing {clean_text(self.path)} is not possible"
+            why = f"it takes {size(wanted)} more, and the file system has {size(free)} to spare"
+            raise Failed(what, why, "free some space, or choose another place")
+
+    def commit(self) -> int:
+        """Gives the file its name, when all of it is on the disk. Returns its size in bytes.
+
+        Raises:
+            Failed: disk full, or something of that name came up meanwhile.
+        """
+        try:
+            length = os.fstat(self.fd).st_size
+            if self._to_stdout:
+                self._pass_on(length)
+                return length
+            os.fsync(self.fd)
+            if self._temporary is None:
+                source = f"/proc/self/fd/{self.fd}"
+                os.link(source, self._name, dst_dir_fd=self._directory, follow_symlinks=True)
+            else:  # link, unlike rename, never replaces what is there
+                os.link(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+                os.unlink(self._temporary, dir_fd=self._directory)
+                self._temporary = None
+            os.fsync(self._directory)
+            return length
+        except OSError as error:
+            raise explain_output(error, self.path) from error
+
+    def _pass_on(self, length: int) -> None:
+        sys.stdout.flush()
+        at = 0
+        while at < length:
+            sent = os.sendfile(1, self.fd, at, min(_CHUNK, length - at))
+            if sent == 0:
+                raise OSError(errno.EIO, "the temporary file came short")
+            at += sent
+
+    def close(self) -> None:
+        """Lets go; what was not committed is gone. Idempotent."""
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._temporary, dir_fd=self._directory)
+            self._temporary = None
+        for fd in (self.fd, self._directory):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self._directory = -1
+
+
+def explain_output(error: OSError, path: str) -> MemtopError:
+    """The sentence for an output that could not be made or written."""
+    name = clean_text(path)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        why = "it is mounted read-only" if error.errno == errno.EROFS else "you may not write there"
+        return NotPermitted(f"writing {name} is not permitted", why)
+    words = {
+        errno.ENOSPC: ("the disk is full", "free some space, or choose another place"),
+        errno.EDQUOT: ("your disk quota is used up", "free some space, or choose another place"),
+        errno.EFBIG: ("a file of this size is not allowed here", "raise RLIMIT_FSIZE (ulimit -f)"),
+        errno.EEXIST: ("something of that name came up meanwhile", "choose another name"),
+        errno.ENOENT: ("there is no such directory", ""),
+        errno.ENOTDIR: ("there is no such directory", ""),
+    }
+    why, remedy = words.get(error.errno or 0, (os.strerror(error.errno or 0), ""))
+    return Failed(f"writing {name} failed", why, remedy)

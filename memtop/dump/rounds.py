@@ -1,0 +1,67 @@
+"""When to stop copying while the process runs, and have it stand still for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from memtop.dump.image import Round
+from memtop.model.layout import PAGE
+from memtop.model.units import rate, seconds, size
+
+SMALL = 512
+"""Pages: so few are read in less time than it takes to stop the threads."""
+
+SHRINKS = 0.75
+"""A round that leaves more than this share of what it had to copy does not get any further."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``--rounds``, and seconds of ``--max-time``."""
+
+    rounds: int = 8
+    max_time: float = 60.0
+
+
+class Verdict(Enum):
+    """What to do with the pages that were written while the last round was copying."""
+
+    GO_ON = "go on"
+    SMALL = "few pages were left"
+    STUCK = "it does not converge"
+    ROUNDS = "--rounds was reached"
+    TIME = "--max-time was reached"
+
+
+def judge(rounds: list[Round], dirty: int, elapsed: float, limits: Limits) -> Verdict:
+    """Whether one more round is worth it.
+
+    Args:
+        rounds: those that were done; at least one.
+        dirty: pages written during the last one.
+        elapsed: seconds since the first one began.
+    """
+    if dirty <= SMALL:
+        return Verdict.SMALL
+    if len(rounds) >= limits.rounds:
+        return Verdict.ROUNDS
+    if elapsed >= limits.max_time:
+        return Verdict.TIME
+    if dirty > SHRINKS * rounds[-1].pages:
+        return Verdict.STUCK
+    return Verdict.GO_ON
+
+
+def explain(verdict: Verdict, rounds: list[Round], dirty: int) -> str:
+    """The sentence, with the numbers; empty where all went well."""
+    last = rounds[-1]
+    if verdict in (Verdict.SMALL, Verdict.GO_ON):
+        return ""
+    written = (
+        f"{size(dirty * PAGE)} written while {size(last.pages * PAGE)} were copied in {seconds(last.took)}"
+    )
+    if verdict is Verdict.STUCK:
+        speed = rate(last.pages * PAGE / last.took) if last.took else "?"
+        return f"it does not converge at this rate of writing: {written} ({speed})"
+    return f"{verdict.value}: {written}"

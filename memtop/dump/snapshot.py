@@ -1,0 +1,220 @@
+"""The snapshot sink: what a process had in memory, in full or only what changed since a parent.
+
+Contents go straight to their place in the file, where a later round writes over what an earlier one wrote.
+What is where is written last. docs/snapshot-format.md has the format byte by byte.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from array import array
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from memtop.dump.chain import Chain
+from memtop.dump.extents import Extents, page_index
+from memtop.dump.files import clear_pieces, write_at
+from memtop.dump.frames import Frames
+from memtop.dump.image import Area, Image, PageKind, Run
+from memtop.dump.ledger import PARENT
+from memtop.dump.output import Output
+from memtop.dump.snapshot_format import (
+    ABOUT_AT,
+    CHUNK,
+    CHUNK_RUNS,
+    COMPRESSED,
+    END_MAGIC,
+    HASH,
+    HEADER,
+    HEADER_SIZE,
+    KINDS,
+    MAGIC,
+    MAPPING,
+    RUN,
+    TRAILER,
+    VERSION,
+    padded,
+)  # fmt: skip
+from memtop.dump.source import PageSource
+from memtop.linux.runsets import chop, state_runs
+from memtop.linux.vmread import DATA, Copied, Pieces, hash_bytes, mark_same
+from memtop.model.layout import PAGE, PIECE
+from memtop.model.runs import PageRuns
+
+STEP = 2048
+"""Pages that pass through memory at once where they are compared or compressed."""
+
+
+class SnapshotSink:
+    """Writes a snapshot.
+
+    Args:
+        output: where to.
+        parent: what it adds to; None: it stands alone.
+        compare: leave out pages that hash as those of the parent. Not needed where it is known what was
+            written
+            since.
+        compress: contents as zstd frames.
+    """
+
+    def __init__(
+        self, output: Output, parent: Chain | None = None, *, compare: bool = True, compress: bool = False
+    ) -> None:
+        self.id = uuid.uuid4().bytes
+        self._output, self._parent = output, parent
+        self._compare = compare and parent is not None
+        self._frames = Frames(output.fd, HEADER_SIZE) if compress else None
+        self._extents = Extents(at=HEADER_SIZE)
+        self._hashes = array("Q")
+
+    def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
+        """See ``PageSink``; the state of a page that is as in the parent is ``ledger.PARENT``."""
+        if self._frames is None and not self._compare:
+            return self._store_raw(runs, source, again)
+        total = Copied()
+        contents, copied = memoryview(b""), Copied()
+        for part in chop(runs, STEP) if not source.whole else [runs]:
+            contents, copied = source.load(part, hashed=True)
+            if self._compare and self._parent is not None:
+                mark_same(copied.hashes, self._parent.hashes(part), copied.states, PARENT)
+            written = self._put(part, contents, copied)
+            total.states += copied.states
+            total.pages += copied.pages
+            total.written += written
+        return total
+
+    def _store_raw(self, runs: PageRuns, source: PageSource, again: bool) -> Copied:
+        self._extents.cover(runs)
+        pieces = self._extents.pieces(runs)
+        copied = source.copy(pieces, self._output.fd, hashed=True, overwrite=again)
+        self._remember(pieces, copied.hashes)
+        return copied
+
+    def _remember(self, pieces: Pieces, hashes: array[int]) -> None:
+        slots = (self._extents.at - HEADER_SIZE) // PAGE
+        if slots > len(self._hashes):
+            self._hashes.frombytes(bytes(8 * (slots - len(self._hashes))))
+        at = 0
+        for _, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
+            slot = (offset - HEADER_SIZE) // PAGE
+            self._hashes[slot : slot + pages] = hashes[at : at + pages]
+            at += pages
+
+    def _put(self, runs: PageRuns, contents: memoryview, copied: Copied) -> int:
+        """Writes those of these pages that have contents of their own; returns the bytes."""
+        index = Pieces.of_runs(runs)
+        data = state_runs(index, copied.states, DATA)
+        if self._frames is not None:
+            self._frames.forget(runs)
+            return self._frames.put(runs, data, contents, copied.hashes)
+        clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+        self._extents.cover(data)
+        pieces, written = self._extents.pieces(data), 0
+        hashes = array("Q")
+        for start, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
+            first = page_index(index, start)
+            write_at(self._output.fd, offset, contents[first * PAGE : (first + pages) * PAGE])
+            hashes += copied.hashes[first : first + pages]
+            written += pages * PAGE
+        self._remember(pieces, hashes)
+        return written
+
+    def drop(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        if self._frames is not None:
+            self._frames.forget(runs)
+        else:
+            clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+
+    # ---- what is where -------------------------------------------------------------------------------------
+
+    def finish(self, image: Image) -> None:
+        """Writes index, notes, trailer and header."""
+        fd = self._output.fd
+        index_at = padded(self._frames.at if self._frames is not None else self._extents.at)
+        index = b"".join(part for area in image.areas for part in self._mapping(area)) + MAPPING.pack(
+            *(0,) * 12
+        )
+        notes_at = index_at + len(index)
+        trailer_at = padded(notes_at + len(image.notes))
+        counts = [image.pages_of(PageKind(kind)) for kind in range(1, KINDS + 1)]
+        runs = sum(len(self._stored_runs(area)) for area in image.areas)
+        trailer = TRAILER.pack(
+            END_MAGIC, VERSION, 0, trailer_at + TRAILER.size, index_at, len(index), hash_bytes(index),
+            notes_at, len(image.notes), hash_bytes(image.notes), len(image.areas), runs, *counts, 0,
+        )[: -HASH.size]  # fmt: skip
+        write_at(fd, index_at, index)
+        write_at(fd, notes_at, image.notes)
+        write_at(fd, trailer_at, trailer + HASH.pack(hash_bytes(trailer)))
+        write_at(fd, 0, self._header(image))
+        os.ftruncate(fd, trailer_at + TRAILER.size)
+
+    def _header(self, image: Image) -> bytes:
+        origin, parent = image.origin, self._parent
+        about = {
+            "kernel": origin.kernel,
+            "host": origin.host,
+            "comm": origin.comm,
+            "machine": origin.machine,
+            "parent": os.path.basename(parent.path) if parent else None,
+            "says": image.statement.sentence,
+            **asdict(image.statement),
+        }
+        text = json.dumps(about).encode()
+        while len(text) > HEADER_SIZE - ABOUT_AT - HASH.size:  # the notes have it all
+            about = {name: value for name, value in about.items() if name not in ("rounds", "doubts", "says")}
+            text = json.dumps(about).encode()
+        fixed = HEADER.pack(
+            MAGIC, VERSION, HEADER_SIZE, PAGE, COMPRESSED if self._frames is not None else 0,
+            parent.newest.chain_id if parent else self.id, self.id, parent.newest.id if parent else bytes(16),
+            parent.newest.sequence + 1 if parent else 0, origin.pid, origin.start_time, int(origin.time *
+            1e9), len(text), boot_bytes(origin.boot_id),
+        )  # fmt: skip
+        header = fixed.ljust(ABOUT_AT, b"\0") + text
+        header = header.ljust(HEADER_SIZE - HASH.size, b"\0")
+        return header + HASH.pack(hash_bytes(header))
+
+    def _mapping(self, area: Area) -> Iterator[bytes]:
+        why = area.why.encode()
+        words = area.name + why
+        yield MAPPING.pack(
+            1, area.perms, area.kind, area.wanted, area.start, area.end, area.offset, area.inode, area.major,
+            area.minor, len(area.name), len(why),
+        )  # fmt: skip
+        yield words.ljust(padded(len(words)), b"\0")
+        runs = self._stored_runs(area)
+        for first in range(0, len(runs), CHUNK_RUNS):
+            part = runs[first : first + CHUNK_RUNS]
+            hashes = b"".join(run_hashes for _, run_hashes in part)
+            yield CHUNK.pack(len(part), len(hashes) // 8)
+            yield b"".join(packed for packed, _ in part)
+            yield hashes
+        yield CHUNK.pack(0, 0)
+
+    def _stored_runs(self, area: Area) -> list[tuple[bytes, bytes]]:
+        """Packed runs with their hashes; one with contents is cut where the file does not go on."""
+        out = []
+        for run in area.runs:
+            if run.kind is not PageKind.DATA:
+                out.append((RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""))
+            elif self._frames is not None:
+                out += self._frames.runs(run.start, run.end)
+            else:
+                out += self._raw_runs(run)
+        return out
+
+    def _raw_runs(self, run: Run) -> Iterator[tuple[bytes, bytes]]:
+        for start, end, offset in self._extents.within(run.start, run.end):
+            pages, slot = (end - start) // PAGE, (offset - HEADER_SIZE) // PAGE
+            hashes = self._hashes[slot : slot + pages].tobytes()
+            yield RUN.pack(start, offset, pages * PAGE, 0, pages, 0, PageKind.DATA, 0), hashes
+
+
+def boot_bytes(boot_id: str) -> bytes:
+    """16 bytes; zeros where it is hidden."""
+    try:
+        return uuid.UUID(boot_id).bytes
+    except ValueError:
+        return bytes(16)

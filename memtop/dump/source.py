@@ -1,0 +1,80 @@
+"""Where the pages of a dump come from, and where they go to."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from memtop.dump.image import Image
+from memtop.linux.vmread import Copied, Held, Pieces, hash_held, write_held
+from memtop.model.runs import PageRuns
+
+
+class PageSource(Protocol):
+    """Has pages: a live process, pages held in memory, a snapshot chain.
+
+    Attributes:
+        whole: all of its pages have to be asked for in one go.
+    """
+
+    whole: bool
+
+    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+        """Copies pages into a file.
+
+        Args:
+            pieces: which, and where in the file each belongs.
+            out_fd: the file.
+            hashed: tell the hash of each page.
+            overwrite: something may stand there already.
+
+        Raises:
+            MemtopError: they can't be read.
+            OSError: the file can't be written.
+        """
+        ...
+
+    def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
+        """Their contents in memory, one page after another; valid until the next call."""
+        ...
+
+
+class PageSink(Protocol):
+    """Makes a file of pages: an ELF core, a snapshot."""
+
+    def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
+        """Takes these pages.
+
+        Args:
+            runs: which.
+            source: where from.
+            again: some of them were taken before; what they were then is void.
+
+        Raises:
+            OSError: the file could not be written.
+        """
+        ...
+
+    def drop(self, runs: PageRuns) -> None:
+        """Forgets pages that were taken and turned out not to belong into the dump."""
+        ...
+
+    def finish(self, image: Image) -> None:
+        """Writes all the rest; the file is whole then."""
+        ...
+
+
+class HeldSource:
+    """Pages that were read into memory while the process stood still: to be asked for in one go."""
+
+    whole = True
+
+    def __init__(self, held: Held) -> None:
+        self._held = held
+
+    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+        """See ``PageSource``."""
+        return write_held(self._held, pieces, out_fd, hashed=hashed, overwrite=overwrite)
+
+    def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
+        """See ``PageSource``."""
+        return hash_held(self._held, hashed=hashed)

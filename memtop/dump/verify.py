@@ -1,0 +1,88 @@
+"""Checks a snapshot and all that it builds on, to the last byte."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from memtop.dump.chain import Chain
+from memtop.dump.image import PageKind
+from memtop.dump.snapshot_format import HEADER_SIZE, TRAILER
+from memtop.dump.snapshot_reader import Snapshot
+
+STEP = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was checked: snapshots in the chain, pages with contents of their own, bytes of the files."""
+
+    snapshots: int
+    pages: int
+    bytes: int
+
+
+def verify(path: str) -> Verified:
+    """Reads everything.
+
+    Raises:
+        Damaged: the first bad offset, and why.
+        Failed: a file is missing or is no snapshot.
+    """
+    pages = size = 0
+    with Chain(path) as chain:
+        for snapshot in chain.snapshots:
+            pages += check(snapshot)
+            size += snapshot.size
+        for run in chain.newest.stored:
+            if run.kind is PageKind.PARENT:
+                for _ in chain.locate(run.start, run.end):
+                    pass
+        return Verified(len(chain.snapshots), pages, size)
+
+
+def check(snapshot: Snapshot) -> int:
+    """One file by itself; returns its pages with contents."""
+    pages, used = 0, [(0, HEADER_SIZE), (snapshot.index_at, snapshot.size)]
+    runs = sorted((r for r in snapshot.stored if r.kind is PageKind.DATA), key=lambda r: (r.position, r.skip))
+    for run in runs:
+        used.append((run.position, run.position + run.length))
+        for start in range(run.start, run.end, STEP):
+            snapshot.contents(run, start, min(start + STEP, run.end))
+        pages += run.pages
+    at = 0
+    for start, end in sorted(used):
+        _check_zero(snapshot, at, start)
+        at = max(at, end)
+    notes_end = snapshot.notes_at + len(snapshot.notes)
+    _check_zero(snapshot, notes_end, snapshot.size - TRAILER.size)
+    return pages
+
+
+def _check_zero(snapshot: Snapshot, start: int, end: int) -> None:
+    """What nothing refers to is zeros."""
+    for low, high in _data_of(snapshot.path, start, end):
+        for at in range(low, high, STEP):
+            part = snapshot.read(at, min(STEP, high - at))
+            if part.count(0) != len(part):
+                offset = at + next(i for i, byte in enumerate(part) if byte)
+                raise snapshot.bad(offset, "something stands where nothing belongs")
+
+
+def _data_of(path: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range of a file that are no hole."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        at = start
+        while at < end:
+            try:
+                low = os.lseek(fd, at, os.SEEK_DATA)
+            except OSError:  # a hole to the end
+                return
+            if low >= end:
+                return
+            at = min(os.lseek(fd, low, os.SEEK_HOLE), end)
+            yield low, at
+    finally:
+        os.close(fd)

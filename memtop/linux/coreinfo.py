@@ -1,0 +1,139 @@
+"""What an ELF core says of a process besides its memory; see core(5) and proc(5)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from memtop.linux.errors import KernelCannot, MemtopError
+from memtop.linux.procfs import directory, explain
+
+_SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^VmFlags:(.*)$", re.MULTILINE)
+_MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadFacts:
+    """Of one thread: numbers of proc_pid_stat(5) and the signals pending for it."""
+
+    tid: int
+    state: str
+    pending: int
+    times: tuple[float, float, float, float]
+    """User and system seconds, and those of waited-for children."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessFacts:
+    """What NT_PRPSINFO, NT_AUXV and the header of a core hold; raw bytes as the process chose them.
+
+    Attributes:
+        machine: e_machine of its program, elf(5).
+    """
+
+    pid: int
+    ppid: int
+    pgrp: int
+    sid: int
+    uid: int
+    gid: int
+    state: str
+    nice: int
+    flags: int
+    comm: bytes
+    arguments: bytes
+    auxv: bytes
+    machine: int
+
+
+def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
+    """Reads them all.
+
+    Raises:
+        ProcessGone: it has ended.
+        KernelCannot: a 32-bit program: its core has another format.
+    """
+    stat = _read(pid, tid, "stat")
+    comm, fields = stat[stat.index(b"(") + 1 : stat.rindex(b")")], stat[stat.rindex(b")") + 2 :].split()
+    status = _read(pid, tid, "status")
+    header = _header(pid)
+    if header[4:5] == b"\x01":
+        raise KernelCannot(f"an ELF core of process {pid} is not possible", "it is a 32-bit program")
+    return ProcessFacts(
+        pid=pid,
+        ppid=int(fields[1]),
+        pgrp=int(fields[2]),
+        sid=int(fields[3]),
+        uid=_first(rb"^Uid:\s+(\d+)", status),
+        gid=_first(rb"^Gid:\s+(\d+)", status),
+        state=fields[0].decode("ascii", "replace"),
+        nice=int(fields[16]),
+        flags=int(fields[6]),
+        comm=comm,
+        arguments=_read(pid, tid, "cmdline", 4096),
+        auxv=_read(pid, tid, "auxv"),
+        machine=int.from_bytes(header[18:20], "little") or 62,
+    )
+
+
+def read_thread(pid: int, tid: int) -> ThreadFacts:
+    """Of one thread; zeros where it has ended meanwhile."""
+    try:
+        stat, status = _read(pid, tid, "stat"), _read(pid, tid, "status")
+    except MemtopError:
+        return ThreadFacts(tid, "X", 0, (0.0, 0.0, 0.0, 0.0))
+    fields = stat[stat.rindex(b")") + 2 :].split()
+    hertz = 100.0  # USER_HZ, the unit of these files on every architecture that memtop knows
+    times = (
+        int(fields[11]) / hertz,
+        int(fields[12]) / hertz,
+        int(fields[13]) / hertz,
+        int(fields[14]) / hertz,
+    )
+    return ThreadFacts(
+        tid, fields[0].decode("ascii", "replace"), _first(rb"^SigPnd:\s+(\w+)", status, 16), times
+    )
+
+
+def coredump_filter(pid: int) -> int:
+    """Which mappings the process wants in a core, core(5); the kernel's default where it does not say."""
+    try:
+        return int(_read(pid, None, "coredump_filter") or b"33", 16)
+    except (MemtopError, ValueError):
+        return 0x33
+
+
+def vm_flags(pid: int, tid: int | None = None) -> dict[int, frozenset[bytes]]:
+    """VmFlags of proc_pid_smaps(5) by start address: ``dd`` do not dump, ``io`` device memory.
+
+    Expensive once: the kernel counts every page meanwhile. Nothing else tells what MADV_DONTDUMP asked for.
+    """
+    found: dict[int, frozenset[bytes]] = {}
+    start = 0
+    for match in _SMAPS.finditer(_read(pid, tid, "smaps")):
+        if match[1] is not None:
+            start = int(match[1], 16)
+        else:
+            found[start] = frozenset(match[2].split())
+    return found
+
+
+def _header(pid: int) -> bytes:
+    try:
+        with open(f"/proc/{pid}/exe", "rb") as file:
+            return file.read(64)
+    except OSError:
+        return b""
+
+
+def _first(pattern: bytes, text: bytes, base: int = 10) -> int:
+    match = re.search(pattern, text, re.MULTILINE)
+    return int(match[1], base) if match else 0
+
+
+def _read(pid: int, tid: int | None, name: str, limit: int = -1) -> bytes:
+    try:
+        with open(f"{directory(pid, tid)}/{name}", "rb") as file:
+            return file.read(limit)
+    except OSError as error:
+        raise explain(error, pid, f"reading {name} of process {pid}") from error

@@ -1,0 +1,68 @@
+"""Sets of pages, worked on in C: what is in both, what only in one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from memtop.linux.runs import runs_pages, runs_union
+from memtop.linux.vmread import Pieces
+from memtop.model.layout import PAGE, REGION, RUN
+from memtop.model.runs import PageRuns
+from memtop.native import ffi, lib
+
+__all__ = [
+    "chop", "regions_runs", "runs_intersect", "runs_pages", "runs_subtract", "runs_union", "state_runs"
+]  # fmt: skip
+
+
+def runs_intersect(a: PageRuns, b: PageRuns) -> PageRuns:
+    """Pages that are in both sets."""
+    return _cut(lib.mt_runs_intersect, a, b) if len(a) and len(b) else PageRuns()
+
+
+def runs_subtract(a: PageRuns, b: PageRuns) -> PageRuns:
+    """Pages of a that are not in b."""
+    return _cut(lib.mt_runs_subtract, a, b) if len(a) and len(b) else a
+
+
+def regions_runs(regions: bytes, with_any: int, without: int) -> PageRuns:
+    """Of ``layout.REGION`` records those with any of these categories and none of those."""
+    count = len(regions) // REGION.size
+    out = ffi.new("mt_run[]", count + 16)
+    made = lib.mt_regions_runs(ffi.from_buffer("mt_region[]", regions), count, with_any, without, out)
+    return PageRuns(bytes(ffi.buffer(out, made * RUN.size)) if made else b"")
+
+
+def state_runs(pieces: Pieces, states: bytearray, state: int) -> PageRuns:
+    """The pages that copying left in this state (``vmread``)."""
+    pages = states.count(state)
+    if not pages:
+        return PageRuns()
+    out = ffi.new("mt_run[]", pages)
+    made = lib.mt_state_runs(
+        ffi.from_buffer("mt_piece[]", pieces.packed), len(pieces), ffi.from_buffer(states), state, out
+    )
+    return PageRuns(bytes(ffi.buffer(out, made * RUN.size)))
+
+
+def chop(runs: PageRuns, pages: int) -> Iterator[PageRuns]:
+    """The same pages in parts of at most so many."""
+    part, room = bytearray(), pages
+    for start, left, flags in RUN.iter_unpack(runs.packed):
+        while left:
+            take = min(left, room)
+            part += RUN.pack(start, take, flags)
+            start, left, room = start + take * PAGE, left - take, room - take
+            if not room:
+                yield PageRuns(bytes(part))
+                part, room = bytearray(), pages
+    if part:
+        yield PageRuns(bytes(part))
+
+
+def _cut(function: Any, a: PageRuns, b: PageRuns) -> PageRuns:
+    out = ffi.new("mt_run[]", len(a) + len(b))
+    first, second = ffi.from_buffer("mt_run[]", a.packed), ffi.from_buffer("mt_run[]", b.packed)
+    count = function(first, len(a), second, len(b), out)
+    return PageRuns(bytes(ffi.buffer(out, count * RUN.size)) if count else b"")

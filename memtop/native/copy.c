@@ -1,0 +1,243 @@
+/*
+ * Pages from one place to another: out of a process (process_vm_readv(2)) or out of memory, into a file or into
+ * memory.  On the way each page is hashed and told apart: contents, only zeros, or unreadable.
+ *
+ * A megabyte at a time, so that what was read is still in the cache when it is hashed and written.
+ */
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define BATCH 256 /* pages: 1 MiB; fewer than the 1024 parts that one call may have */
+
+typedef struct {
+    const mt_copy_request *request;
+    const mt_piece *at, *end; /* pieces, and where in the first of them we are */
+    uint32_t offset;
+    uint64_t done; /* pages before this batch */
+    /* the batch */
+    struct iovec from[BATCH];
+    uint64_t to[BATCH]; /* byte offset in the file, per page */
+    size_t parts, pages;
+    uint8_t *contents;
+    uint8_t state[BATCH];
+} copier;
+
+static void *address(uint64_t at) {
+    return (void *)(uintptr_t)at;
+}
+
+/* The next pages, at most BATCH.  False: there are none. */
+static bool fill(copier *c) {
+    c->parts = c->pages = 0;
+    while (c->at < c->end && c->pages < BATCH) {
+        uint32_t left = c->at->pages - c->offset, room = (uint32_t)(BATCH - c->pages), take = left < room ? left : room;
+        uint64_t skipped = c->offset * MT_PAGE;
+        if (take > 0)
+            c->from[c->parts++] = (struct iovec){address(c->at->address + skipped), take * MT_PAGE};
+        for (uint32_t i = 0; i < take; i++)
+            c->to[c->pages++] = c->at->offset + skipped + i * MT_PAGE;
+        c->offset += take;
+        if (c->offset == c->at->pages) {
+            c->at++;
+            c->offset = 0;
+        }
+    }
+    return c->pages > 0;
+}
+
+/* ---- reading ------------------------------------------------------------------------------------ */
+
+/* Which part page number i of the batch lies in, and how many bytes before it. */
+static size_t part_of(const copier *c, size_t i, uint64_t *before) {
+    uint64_t bytes = i * MT_PAGE;
+    size_t part = 0;
+    while (bytes >= c->from[part].iov_len)
+        bytes -= c->from[part++].iov_len;
+    *before = bytes;
+    return part;
+}
+
+/* Reads from page i on, as far as one call gets.  Pages, or -errno if not even one. */
+static int64_t read_on(const copier *c, size_t i) {
+    uint64_t before;
+    size_t part = part_of(c, i, &before);
+    struct iovec first = c->from[part], rest[BATCH];
+    memcpy(rest, &c->from[part], (c->parts - part) * sizeof *rest);
+    rest[0] = (struct iovec){(char *)first.iov_base + before, first.iov_len - before};
+    struct iovec here = {c->contents + i * MT_PAGE, (c->pages - i) * MT_PAGE};
+    ssize_t got = process_vm_readv(c->request->pid, &here, 1, rest, c->parts - part, 0);
+    return got < 0 ? -errno : got / (ssize_t)MT_PAGE;
+}
+
+/* The rest of page i's part through /proc/PID/mem, which also reads what the process itself may not
+ * (PROT_NONE).  Pages, or -errno. */
+static int64_t read_mem(const copier *c, size_t i) {
+    uint64_t before;
+    size_t part = part_of(c, i, &before);
+    if (c->request->mem_fd < 0)
+        return -EFAULT;
+    uint64_t from = (uint64_t)(uintptr_t)c->from[part].iov_base + before;
+    ssize_t got = pread(c->request->mem_fd, c->contents + i * MT_PAGE, c->from[part].iov_len - before, (off_t)from);
+    return got < 0 ? -errno : got < (ssize_t)MT_PAGE ? -EIO : got / (ssize_t)MT_PAGE;
+}
+
+/* Reads the batch; what nothing reads is zeros, and its errno its state.  0, or -errno: no such process. */
+static int read_batch(copier *c) {
+    memset(c->state, MT_PAGE_DATA, c->pages);
+    for (size_t i = 0; i < c->pages;) {
+        int64_t got = read_on(c, i);
+        if (got == -ESRCH || got == -EPERM || got == -ENOSYS || got == -ENOMEM)
+            return (int)got;
+        if (got <= 0)
+            got = read_mem(c, i);
+        if (got <= 0) {
+            memset(c->contents + i * MT_PAGE, 0, MT_PAGE);
+            c->state[i] = got < 0 ? (uint8_t)-got : EIO;
+            got = 1;
+        }
+        i += (size_t)got;
+    }
+    return 0;
+}
+
+/* ---- telling apart ------------------------------------------------------------------------------- */
+
+static bool is_zero(const uint8_t *page) {
+    const uint64_t *words = (const uint64_t *)page;
+    for (size_t i = 0; i < MT_PAGE / sizeof *words; i += 8)
+        if (words[i] | words[i + 1] | words[i + 2] | words[i + 3] | words[i + 4] | words[i + 5] | words[i + 6] |
+            words[i + 7])
+            return false;
+    return true;
+}
+
+static void judge(copier *c, mt_copied *copied) {
+    const mt_copy_request *r = c->request;
+    for (size_t i = 0; i < c->pages; i++) {
+        const uint8_t *page = c->contents + i * MT_PAGE;
+        if (c->state[i] == MT_PAGE_DATA && is_zero(page))
+            c->state[i] = MT_PAGE_ZERO;
+        copied->zero += c->state[i] == MT_PAGE_ZERO;
+        copied->unreadable += c->state[i] != MT_PAGE_ZERO && c->state[i] != MT_PAGE_DATA;
+        if (r->hashes)
+            r->hashes[c->done + i] = c->state[i] == MT_PAGE_DATA ? mt_hash(page, MT_PAGE) : 0;
+    }
+    if (r->states)
+        memcpy(r->states + c->done, c->state, c->pages);
+}
+
+/* ---- writing ------------------------------------------------------------------------------------- */
+
+static int write_all(int fd, const uint8_t *from, size_t size, uint64_t to) {
+    while (size > 0) {
+        ssize_t put = pwrite(fd, from, size, (off_t)to);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return put < 0 ? -errno : -ENOSPC;
+        from += put;
+        size -= (size_t)put;
+        to += (uint64_t)put;
+    }
+    return 0;
+}
+
+int mt_punch_hole(int fd, uint64_t at, uint64_t length) {
+    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)length) == 0)
+        return 1;
+    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+}
+
+/* Nothing may be left of what stood there before: a hole, or zeros where the file system makes none. */
+static int clear(int fd, const uint8_t *zeros, size_t size, uint64_t at) {
+    int done = mt_punch_hole(fd, at, size);
+    return done == 0 ? write_all(fd, zeros, size, at) : done < 0 ? done : 0;
+}
+
+static int write_batch(copier *c, mt_copied *copied) {
+    const mt_copy_request *r = c->request;
+    for (size_t i = 0, next; i < c->pages; i = next) {
+        bool data = c->state[i] == MT_PAGE_DATA;
+        for (next = i + 1; next < c->pages; next++)
+            if ((c->state[next] == MT_PAGE_DATA) != data || c->to[next] != c->to[next - 1] + MT_PAGE)
+                break;
+        const uint8_t *from = c->contents + i * MT_PAGE;
+        size_t size = (next - i) * MT_PAGE;
+        int error = 0;
+        if (data) {
+            error = write_all(r->out_fd, from, size, c->to[i]);
+            copied->written += size;
+        } else if (r->overwrite) {
+            error = clear(r->out_fd, from, size, c->to[i]);
+        }
+        if (error) {
+            copied->writing = 1;
+            return error;
+        }
+    }
+    return 0;
+}
+
+static int copy(copier *c, uint8_t *bounce, mt_copied *copied) {
+    const mt_copy_request *r = c->request;
+    while (fill(c)) {
+        int error = 0;
+        if (r->held)
+            c->contents = (uint8_t *)(uintptr_t)r->held + c->done * MT_PAGE;
+        else
+            c->contents = r->out ? r->out + c->done * MT_PAGE : bounce;
+        if (r->held)
+            memset(c->state, MT_PAGE_DATA, c->pages);
+        else
+            error = read_batch(c);
+        if (error)
+            return error;
+        if (r->held && r->held_states)
+            memcpy(c->state, r->held_states + c->done, c->pages);
+        judge(c, copied);
+        if (!r->out)
+            error = write_batch(c, copied);
+        if (error)
+            return error;
+        c->done = copied->pages += c->pages;
+        if (r->beat)
+            __atomic_add_fetch(r->beat, 1, __ATOMIC_RELAXED);
+    }
+    return 0;
+}
+
+int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count, mt_copied *copied) {
+    *copied = (mt_copied){0};
+    copier *c = malloc(sizeof *c);
+    uint8_t *bounce = request->held || request->out ? 0 : aligned_alloc(MT_PAGE, BATCH * MT_PAGE);
+    int error = -ENOMEM;
+    if (c && (bounce || request->held || request->out)) {
+        *c = (copier){.request = request, .at = pieces, .end = pieces + count};
+        error = copy(c, bounce, copied);
+    }
+    free(bounce);
+    free(c);
+    return error;
+}
+
+size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out) {
+    size_t made = 0;
+    for (size_t i = 0; i < count; states += pieces[i++].pages)
+        for (uint32_t page = 0; page < pieces[i].pages; page++) {
+            uint64_t at = pieces[i].address + page * MT_PAGE;
+            if (states[page] != state)
+                continue;
+            if (made && out[made - 1].start + out[made - 1].pages * MT_PAGE == at)
+                out[made - 1].pages++;
+            else
+                out[made++] = (mt_run){at, 1, 0};
+        }
+    return made;
+}

@@ -1,0 +1,125 @@
+/*
+ * The part of api.h that dumps are made of: which pages there are, their contents, and a process that stands still
+ * for the last of them.  Read by cffi after api.h; its conventions hold here too.
+ */
+
+/* ---- listing.c: which pages are there ------------------------------------------------------------ */
+
+typedef struct {
+    uint64_t start, end; /* byte addresses */
+    uint64_t categories; /* PAGE_IS_* of linux/fs.h */
+} mt_region;             /* 24 bytes */
+
+/* Pages of [*at, end) that have any of these categories, as sorted regions with the categories asked for;
+ * changes nothing.  Moves *at to where it stopped: call again until it is end.  use_ioctl 0: reads pagemap's
+ * entries, which know PRESENT, SWAPPED and FILE alone.  Returns how many were found, or -errno. */
+int64_t mt_list(int pagemap_fd, int use_ioctl, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns,
+                mt_region *found, size_t room);
+
+/* Of sorted regions, those with any of the categories with and none of without, as runs.  out has room for count,
+ * and one more for each 16 TiB. */
+size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out);
+
+/* ---- hash.c: XXH64 with seed 0 ---------------------------------------------------------------- */
+
+uint64_t mt_hash(const void *data, size_t size);
+void mt_hash_pages(const uint8_t *pages, size_t count, uint64_t *hashes);
+
+/* Sets states[i] = state where it is MT_PAGE_DATA and both hashes are the same.  Returns how many. */
+size_t mt_mark_same(const uint64_t *now, const uint64_t *before, size_t count, uint8_t *states, uint8_t state);
+
+/* ---- copy.c: pages out of a process ----------------------------------------------------------- */
+
+#define MT_PAGE_DATA 0   /* what became of a page: it has contents */
+#define MT_PAGE_ZERO 255 /* it is all zeros: nothing was written for it */
+/* anything else: the errno with which it could not be read */
+
+typedef struct {
+    uint64_t address; /* of the first page, in the process */
+    uint64_t offset;  /* where its contents belong in the file, bytes */
+    uint32_t pages;
+    uint32_t reserved;
+} mt_piece; /* 24 bytes */
+
+typedef struct {
+    int pid;             /* a live thread of the process; unused with held */
+    int mem_fd;          /* its /proc/PID/mem, for what process_vm_readv refuses; -1: none */
+    const uint8_t *held; /* not NULL: the contents are in memory already, one page after another */
+    const uint8_t *held_states; /* and this is what became of them then; may be NULL */
+    int out_fd;          /* a file that can be written at any offset */
+    int overwrite;       /* 1: something may stand there already, so pages of zeros are cleared in it */
+    uint8_t *out;        /* not NULL: into memory instead, one page after another; out_fd is unused */
+    uint64_t *hashes;    /* per page, may be NULL; 0 for what is not MT_PAGE_DATA */
+    uint8_t *states;     /* per page MT_PAGE_*, may be NULL */
+    uint64_t *beat;      /* counted up with each batch; may be NULL */
+} mt_copy_request;
+
+typedef struct {
+    uint64_t pages, zero, unreadable; /* pages seen; of these, zero and unreadable ones */
+    uint64_t written;                 /* bytes */
+    int32_t writing;                  /* an error came from the output, not from the process */
+    int32_t reserved;
+} mt_copied;
+
+/* Copies the pages of all pieces.  0 or -errno: -ESRCH the process is gone, -ENOSPC and others with writing 1. */
+int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count, mt_copied *copied);
+
+/* Makes a hole in a file. 1 done; 0 the file system has none; -errno. */
+int mt_punch_hole(int fd, uint64_t at, uint64_t length);
+/* The pages of sorted pieces that are in this state, as runs.  out has room for all of their pages. */
+size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out);
+
+/* ---- standstill.c: all threads stand still ---------------------------------------------------------- */
+
+#define MT_STANDSTILL_OK 0
+#define MT_STANDSTILL_FORK 1  /* no helper process, or no memory to share with it */
+#define MT_STANDSTILL_SEIZE 2 /* PTRACE_SEIZE refused */
+#define MT_STANDSTILL_LOST 3  /* the helper was ended: whatever it had stopped runs again */
+#define MT_STANDSTILL_GONE 4  /* the target ended meanwhile */
+#define MT_STANDSTILL_ARCH 5  /* no code for this processor */
+
+typedef struct {
+    int32_t tid;
+    int32_t error;        /* 0 stopped; ETIMEDOUT it did not stop; ESRCH it ended */
+    int64_t stopped_ns;   /* CLOCK_MONOTONIC: when it was seen to stand still */
+    int64_t released_ns;  /* and when it was let go; 0: not yet */
+    uint64_t blocked;     /* its signal mask */
+    uint32_t general;     /* bytes of each register set, 0: not read */
+    uint32_t floating;
+    uint32_t extended;
+    uint32_t signal;      /* bytes of siginfo, 0: it had none */
+    uint8_t general_set[512]; /* NT_PRSTATUS as PTRACE_GETREGSET gives it */
+    uint8_t floating_set[1024]; /* NT_PRFPREG */
+    uint8_t signal_set[128];    /* PTRACE_GETSIGINFO */
+    uint8_t extended_set[12288]; /* NT_X86_XSTATE; 11008 bytes with AMX */
+} mt_thread;
+
+typedef struct {
+    int32_t stage;       /* MT_STANDSTILL_* */
+    int32_t error;       /* errno of that stage */
+    int32_t tid;         /* of which thread */
+    uint32_t threads;    /* entries of the array of threads */
+    uint32_t stopped;    /* of these, stopped */
+    uint32_t late;       /* of these, not stopped in time */
+    int64_t begin_ns;    /* CLOCK_MONOTONIC: before the first thread was told to stop */
+    int64_t stopped_ns;  /* all stood still */
+    int64_t released_ns; /* all ran again */
+} mt_stop;
+
+typedef struct mt_standstill mt_standstill;
+
+/* Forks a helper that traces and stops every thread of the process, takes their registers and then waits.  If
+ * memtop dies, or if mt_standstill_beat does not come for patience_ms, it lets all go; if it dies, the kernel does.
+ * A thread in state D gets late_ms, one that is only short of a processor ten times that.  NULL: no memory. */
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms);
+const mt_stop *mt_standstill_stop(const mt_standstill *freeze);
+const mt_thread *mt_standstill_threads(const mt_standstill *freeze);
+/* Counted up, it says that the stop is still needed: for mt_copy_request.beat. */
+uint64_t *mt_standstill_beat(mt_standstill *freeze);
+/* Lets all threads go.  0: they stood still until now; -ETIMEDOUT: the helper had let go before. */
+int mt_standstill_release(mt_standstill *freeze);
+/* Releases, if need be, and frees. */
+void mt_standstill_free(mt_standstill *freeze);
+
+/* Where this processor's XSAVE puts a state component (CPUID leaf 0xd).  0, or -ENOENT: it has none. */
+int mt_xsave_component(uint32_t number, uint32_t *size, uint32_t *offset);

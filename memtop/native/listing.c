@@ -1,0 +1,83 @@
+/*
+ * Which pages of a range are there, one by one: a look that changes nothing.  See
+ * Documentation/admin-guide/mm/pagemap.rst; scan.c counts and protects, this lists.
+ */
+#include "scan.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#define STRIDE (16ull << 30) /* empty address space that one call may cross */
+#define ENTRIES 8192         /* 64 KiB of pagemap: 32 MiB of address space */
+
+/* Entries of pagemap (the same document). */
+#define ENTRY_PRESENT (1ull << 63)
+#define ENTRY_SWAPPED (1ull << 62)
+#define ENTRY_FILE (1ull << 61)
+
+static int scan_some(int fd, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns, page_region *found,
+                     size_t room) {
+    uint64_t stop = end - *at > STRIDE ? *at + STRIDE : end, pages = 0;
+    scan_arg arg = {.size = sizeof arg, .start = *at, .end = stop, .vec = (uint64_t)(uintptr_t)found,
+                    .vec_len = room, .max_pages = SLICE / MT_PAGE, .category_anyof_mask = anyof,
+                    .return_mask = returns};
+    int got = ioctl(fd, SCAN_IOCTL, &arg);
+    if (got < 0)
+        return -errno;
+    for (int i = 0; i < got; i++)
+        pages += (found[i].end - found[i].start) / MT_PAGE;
+    if ((size_t)got < room && pages < SLICE / MT_PAGE)
+        *at = stop;
+    else /* walk_end stops moving after 512 regions */
+        *at = arg.walk_end > found[got - 1].end ? arg.walk_end : found[got - 1].end;
+    return got;
+}
+
+static int read_some(int fd, uint64_t *at, uint64_t end, uint64_t anyof, page_region *found, size_t room) {
+    uint64_t entries[ENTRIES], pages = (end - *at) / MT_PAGE;
+    size_t count = 0;
+    ssize_t got = pread(fd, entries, (pages < ENTRIES ? pages : ENTRIES) * 8, (off_t)(*at / MT_PAGE * 8));
+    if (got <= 0)
+        return got < 0 ? -errno : -ESRCH;
+    for (size_t i = 0; i < (size_t)got / 8; i++, *at += MT_PAGE) {
+        uint64_t categories = (entries[i] & ENTRY_PRESENT ? PAGE_PRESENT : 0) |
+                              (entries[i] & ENTRY_SWAPPED ? PAGE_SWAPPED : 0) |
+                              (entries[i] & ENTRY_FILE ? PAGE_FILE : 0);
+        if (!(categories & anyof))
+            continue;
+        if (count && found[count - 1].end == *at && found[count - 1].categories == categories)
+            found[count - 1].end += MT_PAGE;
+        else if (count == room)
+            break;
+        else
+            found[count++] = (page_region){*at, *at + MT_PAGE, categories};
+    }
+    return (int)count;
+}
+
+int64_t mt_list(int pagemap_fd, int use_ioctl, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns,
+                mt_region *found, size_t room) {
+    page_region *regions = (page_region *)found;
+    if (*at >= end)
+        return 0;
+    return use_ioctl ? scan_some(pagemap_fd, at, end, anyof, returns, regions, room)
+                     : read_some(pagemap_fd, at, end, anyof, regions, room);
+}
+
+size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out) {
+    size_t made = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!(regions[i].categories & with) || (regions[i].categories & without))
+            continue;
+        for (uint64_t start = regions[i].start; start < regions[i].end;) {
+            uint64_t pages = (regions[i].end - start) / MT_PAGE;
+            mt_run *last = made ? &out[made - 1] : 0;
+            if (last && last->start + last->pages * MT_PAGE == start && last->pages + pages <= UINT32_MAX)
+                last->pages += (uint32_t)pages;
+            else
+                out[made++] = (mt_run){start, (uint32_t)(pages = pages < UINT32_MAX ? pages : UINT32_MAX), 0};
+            start += pages * MT_PAGE;
+        }
+    }
+    return made;
+}

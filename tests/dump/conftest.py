@@ -1,0 +1,23 @@
+"""Fixtures of the tests of dumps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dumps import Dumpee
+
+
+@pytest.fixture
+def dumpee(build: Callable[[str], Path]) -> Iterator[Callable[..., Dumpee]]:
+    """Starts processes that tell what is true; they end with the test."""
+    started: list[Dumpee] = []
+
+    def start(threads: int = 2, pages: int = 256, rate: int = 1000, *watch: str) -> Dumpee:
+        started.append(Dumpee(build("dumpee"), threads, pages, rate, *watch))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.__exit__()

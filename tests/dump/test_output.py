@@ -1,0 +1,252 @@
+"""The file of a dump is whole, its owner's alone, and under its final name; or there is none."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dumps import Core, Dumpee, take
+from harness import Outcome, memtop, run, spawned, status, wait_for
+
+from memtop.dump.engine import Cancelled, Progress
+from memtop.dump.image import Freeze
+from memtop.dump.job import Format, Job, dump
+from memtop.linux.errors import Failed, NotPermitted, ProcessGone
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
+
+pytestmark = pytest.mark.usefixtures("needs_write_protect")
+FORMATS = [word for format in Format for word in [format.value]]
+
+
+def untouched(process: Dumpee) -> None:
+    """It runs on, and nobody traces it."""
+    before = process.ask("written")
+    wait_for(lambda: process.ask("written") > before, "it runs on")
+    assert status(process.pid, "TracerPid") == "0"
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_mode_and_nothing_else_left(dumpee: Callable[..., Dumpee], tmp_path: Path, format: str) -> None:
+    process = dumpee()
+    done = run("dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--format", format)
+    assert done.code == 0, done.err
+    assert "one point in time" in done.out
+    assert os.listdir(tmp_path) == ["dump"]
+    assert stat.S_IMODE((tmp_path / "dump").stat().st_mode) == 0o600
+    untouched(process)
+
+
+def test_nothing_is_written_over(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee()
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "aim")
+    for name, word in (("old", "exists already"), ("link", "is a symbolic link")):
+        done = run("dump", "-p", str(process.pid), "-o", str(tmp_path / name))
+        assert done.code == 1
+        done.said(name, word)
+    assert (tmp_path / "old").read_text() == "old"
+    assert not (tmp_path / "aim").exists()
+
+
+def test_a_name_that_comes_up_meanwhile(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee()
+
+    def squat(_: Progress) -> None:
+        (tmp_path / "dump").write_text("mine")
+
+    with ProcessHandle.open(process.pid) as handle, pytest.raises(Failed, match="came up meanwhile"):
+        dump(Job(str(tmp_path / "dump")), handle, probe_kernel(), watch=squat)
+    assert (tmp_path / "dump").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["dump"]
+
+
+def test_cancelled(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee()
+
+    def cancel(progress: Progress) -> None:
+        if progress.frozen:
+            raise Cancelled
+
+    with ProcessHandle.open(process.pid) as handle, pytest.raises(Cancelled):
+        dump(Job(str(tmp_path / "dump")), handle, probe_kernel(), watch=cancel)
+    assert os.listdir(tmp_path) == []
+    untouched(process)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_to_a_pipe(dumpee: Callable[..., Dumpee], tmp_path: Path, format: str) -> None:
+    process = dumpee()
+    path = tmp_path / "piped"
+    with path.open("wb") as file:
+        command = memtop("dump", "-p", str(process.pid), "-o", "-", "--format", format)
+        cat = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        done = subprocess.run(command, stdout=cat.stdin, stderr=subprocess.PIPE, text=True, check=False)
+        cat.communicate()
+    assert done.returncode == 0, done.stderr
+    assert "one point in time" in done.stderr
+    if format == "core":
+        core = Core(path)
+        process.judge(core.read, point=True)
+        core.close()
+    else:
+        assert run("verify", str(path)).code == 0
+
+
+def test_a_reader_that_leaves(dumpee: Callable[..., Dumpee]) -> None:
+    process = dumpee(2, 2048)
+    true = subprocess.Popen(["true"], stdin=subprocess.PIPE)
+    true.wait()
+    command = memtop("dump", "-p", str(process.pid), "-o", "-")
+    done = subprocess.run(command, stdout=true.stdin, stderr=subprocess.PIPE, text=True, check=False)
+    true.communicate()
+    assert "Traceback" not in done.stderr
+    untouched(process)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, needs_root: None) -> Iterator[Path]:
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=72m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("missing capability: mounting a tmpfs")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_room(dumpee: Callable[..., Dumpee], small_disk: Path, format: str) -> None:
+    process = dumpee(2, 4096)  # 32 MiB; 8 are left, as memtop leaves 64 to others
+    done = run("dump", "-p", str(process.pid), "-o", str(small_disk / "dump"), "--format", format)
+    assert done.code == 1
+    done.said("has", "to spare", "free some space")
+    assert os.listdir(small_disk) == []
+    untouched(process)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_the_disk_gets_full_meanwhile(dumpee: Callable[..., Dumpee], small_disk: Path, format: str) -> None:
+    process = dumpee(2, 512)
+
+    def fill(progress: Progress) -> None:
+        if progress.round:
+            (small_disk / "other").write_bytes(bytes(71 << 20))
+
+    job = Job(str(small_disk / "dump"), Format(format))
+    with ProcessHandle.open(process.pid) as handle, pytest.raises(Failed):
+        dump(job, handle, probe_kernel(), watch=fill)
+    assert os.listdir(small_disk) == ["other"]
+    untouched(process)
+
+
+def limited(limit: int) -> Callable[[], None]:
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+
+@pytest.mark.parametrize("freeze", [f.value for f in Freeze])
+def test_a_file_size_limit(dumpee: Callable[..., Dumpee], tmp_path: Path, freeze: str) -> None:
+    process = dumpee(2, 2048)
+    command = memtop("dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--freeze", freeze)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited(1 << 20))
+    assert done.returncode == 1
+    Outcome(done.returncode, done.stdout, done.stderr, 0).said(
+        "file of this size is not allowed", "ulimit -f"
+    )
+    assert os.listdir(tmp_path) == []
+    untouched(process)
+
+
+SLOW = """
+import sys, time
+from memtop.dump import engine, job
+real = job.Engine.__init__
+def slow(self, *a, watch=None, **k):
+    def wait(progress):
+        print("round", progress.round, "frozen" if progress.frozen else "running", flush=True)
+        time.sleep(1000 if progress.round >= int(sys.argv[1]) else 0)
+    real(self, *a, watch=wait, **k)
+job.Engine.__init__ = slow
+from memtop.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_signal_in_the_middle(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, number: signal.Signals, format: str
+) -> None:
+    process = dumpee()
+    words = ["dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--format", format]
+    with spawned(
+        [sys.executable, "-c", SLOW, "1", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        while child.stdout.readline().split()[:2] != ["round", "1"]:  # type: ignore[union-attr]
+            pass
+        child.send_signal(number)
+        _, said = child.communicate(timeout=20)
+        assert child.returncode == (-9 if number is signal.SIGKILL else 128 + number)
+        assert "Traceback" not in said
+    assert os.listdir(tmp_path) == []
+    untouched(process)
+
+
+@pytest.mark.parametrize("format", list(Format))
+@pytest.mark.parametrize("when", ["at first", "in a round"])
+def test_the_target_ends_meanwhile(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, format: Format, when: str
+) -> None:
+    process = dumpee()
+
+    def end(progress: Progress) -> None:
+        if when == "at first" or progress.round > 1 or progress.frozen:
+            process.process.kill()
+            process.process.wait()
+
+    with ProcessHandle.open(process.pid) as handle, pytest.raises(ProcessGone):
+        dump(Job(str(tmp_path / "dump"), format), handle, probe_kernel(), watch=end)
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_target_runs_exec_meanwhile(tmp_path: Path) -> None:
+    script = (
+        "import os, sys; print('x', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '9'])"
+    )
+    with spawned([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # type: ignore[union-attr]
+
+        def execute(_: Progress) -> None:
+            if not process.stdin.closed:  # type: ignore[union-attr]
+                process.stdin.close()  # type: ignore[union-attr]
+                wait_for(lambda: status(process.pid, "Name") == "sleep", "exec")
+
+        with ProcessHandle.open(process.pid) as handle, pytest.raises(ProcessGone, match="exec"):
+            dump(Job(str(tmp_path / "dump")), handle, probe_kernel(), watch=execute)
+        assert process.poll() is None
+    assert os.listdir(tmp_path) == []
+
+
+def test_readonly_makes_it_impossible(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee()
+    done = run("dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--readonly")
+    assert done.code == 4
+    done.said("--readonly")
+    assert os.listdir(tmp_path) == []
+
+
+def test_where_one_may_not_write(dumpee: Callable[..., Dumpee]) -> None:
+    process = dumpee()
+    with pytest.raises((NotPermitted, Failed)):
+        take(process.pid, Path("/proc/dump"))
+    with pytest.raises(Failed, match="no such directory"):
+        take(process.pid, Path("/nowhere/dump"))
