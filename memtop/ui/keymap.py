@@ -54,6 +54,20 @@ class Key:
 KEYMAP: list[Key] = [
     Key("question_mark,f1", "?", "help", "help: all keys and signs", "help"),
     Key(
+        "slash",
+        "/",
+        "search",
+        "search names, addresses and kinds; F3 goes to the next, Shift-F3 back",
+        "search",
+    ),
+    Key(
+        "backslash,f,f4",
+        "f",
+        "filter",
+        "show only rows that an expression matches: name, kind:heap, written …; also \\",
+        "filter",
+    ),
+    Key(
         "space", "space", "freeze", "freeze the picture; nothing is read until it is pressed again", "freeze"
     ),
     Key(
@@ -84,22 +98,8 @@ KEYMAP: list[Key] = [
     ),
     Key("minus", "", "interval(-1)"),
     Key("s", "s", "screenshot", "save this picture as SVG and text in the current directory", "picture"),
-    Key(
-        "slash",
-        "/",
-        "search",
-        "search names, addresses and kinds; F3 goes to the next, Shift-F3 back",
-        "search",
-    ),
     Key("f3", "", "find_next(1)", modes=PAGE | TYPE),
     Key("shift+f3", "", "find_next(-1)", modes=PAGE | TYPE),
-    Key(
-        "backslash,f,f4",
-        "\\ f",
-        "filter",
-        "show only rows that an expression matches: name, kind:heap, written …",
-        "filter",
-    ),
     Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
     Key("f2", "F2", "columns", "choose columns", "columns"),
     Key("colon,ctrl+p", ":", "palette", "everything that can be done, to search through", "commands"),

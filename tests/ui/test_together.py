@@ -168,7 +168,7 @@ async def test_the_cursor_in_the_address_space_goes_from_group_to_group() -> Non
             group = table._rows.group_in(table.row)
             assert index in group.members if group else table._rows.lines[table.row] == index
             seen.add(group.name if group else "in the opened one")
-        assert {"[heap]", "in the opened one", "[text]", "[stack]"} <= seen
+        assert {"[heap]", "in the opened one", "[text]", "[file]"} <= seen
 
 
 async def test_end_is_the_last_row_of_opened_groups() -> None:

@@ -35,7 +35,8 @@ class KeyBar(Drawn):
             if key.label and mode in key.modes and (many or not key.many) and not (recorded and key.acts)
             if can_pick or key.action != "pick"
         ]
-        keys.sort(key=lambda key: key.modes != {mode})  # what works only here comes first
+        # After help what works only here.
+        keys.sort(key=lambda key: (key.label != "help", key.modes != {mode}))
         for rank, key in enumerate(keys):
             off = key.acts and not can_act
             label = key.label
