@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from memtop.ui.screens.live import LiveScreen
 
 
+_POINTLESS = ("palette", "move(-1)", "close")
+"""Nobody looks for them here."""
+
+
 class Commands(Provider):
     """What can be done in the table; what can't be done now is not there."""
 
@@ -27,7 +31,7 @@ class Commands(Provider):
         live = self._live
         can_act = not (live.source.readonly or live.view.ended)
         for key in KEYMAP:
-            if not key.help or Mode.TABLE not in key.modes or key.action == "palette":
+            if not key.help or Mode.TABLE not in key.modes or key.action in _POINTLESS:
                 continue
             if (key.acts and not can_act) or (key.many and len(live.views) < 2):
                 continue

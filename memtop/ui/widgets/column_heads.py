@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
@@ -38,6 +39,7 @@ class ColumnHeads(Drawn):
         runs: list[Run] = [("  ", p.dim)]
         x = 2
         self._spans = []
+        more = 0  # cells of the name's that a long filter takes
         for column, width in layout.columns:
             text = column.head
             if column is NAME and grouping:
@@ -47,11 +49,13 @@ class ColumnHeads(Drawn):
             style = p.strong if column is sort else p.dim
             # The last cell of WRITTEN/S belongs to its mark.
             mark = " " if column in (WRITTEN, MARKED) and len(text) < width else ""
-            runs.append((fill(text, width - len(mark), right=column.right) + mark, style))
+            if column is NAME and len(text) + 2 < width:
+                more = max(min(cell_len(filtered) - layout.map_width, width - len(text) - 2), 0)
+            runs.append((fill(text, width - len(mark) - more, right=column.right) + mark, style))
             runs.append((" " * layout.gap, p.dim))
             self._spans.append((x, x + width, column))
             x += width + layout.gap
-        runs.append((fill(filtered or "MAP", layout.map_width), p.warn if filtered else p.dim))
+        runs.append((fill(filtered or "MAP", layout.map_width + more), p.warn if filtered else p.dim))
         self.draw_runs([runs])
 
     def on_click(self, event: events.Click) -> None:
