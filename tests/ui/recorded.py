@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.style import Style
+from textual.pilot import Pilot
 
 from memtop.model.layout import Kind
 from memtop.sampler.source import Position
@@ -87,6 +88,7 @@ async def shown(
                 await pilot.pause()
                 await _stands(source)
                 await pilot.pause()
+            await _settled(app, pilot)
             yield app
     finally:
         source.stop()
@@ -98,6 +100,18 @@ async def _stands(source: ReplaySource) -> None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the recording does not come to stand")
+
+
+async def _settled(app: MemtopApp, pilot: Pilot[int]) -> None:
+    """What a sample changes in the layout (a scroll bar) comes one refresh after it, later on a busy machine."""
+    table, seen = app.live.table, [""]
+    for _ in range(500):
+        seen.append(styles(app))
+        overflows = table.virtual_size.height > table.container_size.height
+        if seen[-3:] == [seen[-1]] * 3 and table.show_vertical_scrollbar == overflows:
+            return
+        await pilot.pause()
+    raise AssertionError("the picture does not come to rest")
 
 
 def styles(app: MemtopApp) -> str:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from fake import FakeMapping, FakeSource, FakeTarget, idle, process, world
 from screen import Driver, opened
+from textual import events
 
 from memtop.model.filter import parse
 from memtop.model.filter_rows import matches
@@ -262,3 +263,14 @@ async def test_sorted_by_writes_rows_do_not_change_places_every_tick() -> None:
                 other.write = idle
         await screen.tick(15)
         assert f"{busy.start:x}" in screen.table[0]
+
+
+@pytest.mark.parametrize("opens", ["slash", "f"])
+async def test_what_is_typed_ahead_is_not_lost(opens: str) -> None:
+    """Over a slow link many keys come at once."""
+    async with opened() as screen:
+        for key in (opens, "h", "e", "a", "p"):
+            character = "/" if key == "slash" else key
+            screen.app.post_message(events.Key(key, character))
+        await screen.pilot.pause()
+        assert screen.live.typing.input.value == "heap"

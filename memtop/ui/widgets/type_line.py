@@ -58,7 +58,7 @@ class TypeLine(Widget):
         label.draw([line(self.look, [(self._label, self.look.palette.accent)], len(self._label))])
         self.input.can_focus = True
         self.input.value, self.input.cursor_position = text, len(text)
-        self.input.focus()
+        self.screen.set_focus(self.input)  # at once: what was typed ahead comes right behind
 
     def close(self) -> None:
         """Takes the keys back."""
