@@ -23,6 +23,7 @@ from memtop.sampler.source import Source
 from memtop.ui import keymap, picture
 from memtop.ui.checkpoints import Checkpoints
 from memtop.ui.glyphs import Bars
+from memtop.ui.keymap import Mode
 from memtop.ui.meter import CpuMeter
 from memtop.ui.paint import CroppedUpdate
 from memtop.ui.palette import Commands
@@ -170,6 +171,8 @@ class MemtopApp(App[int]):
         if isinstance(event, events.Key):
             self.live.key_pressed()
         await super().on_event(event)
+        if isinstance(event, events.Key) and self.live.is_mounted and self.live.mode is Mode.TYPE:
+            await self.live.typing.taken()
 
     def on_arrived(self) -> None:
         """Draws the newest samples."""

@@ -103,7 +103,7 @@ async def _stands(source: ReplaySource) -> None:
 
 
 async def _settled(app: MemtopApp, pilot: Pilot[int]) -> None:
-    """What a sample changes in the layout (a scroll bar) comes one refresh after it, later on a busy machine."""
+    """What a sample changes in the layout (a scroll bar) comes one refresh after it."""
     table, seen = app.live.table, [""]
     for _ in range(500):
         seen.append(styles(app))

@@ -270,7 +270,23 @@ async def test_what_is_typed_ahead_is_not_lost(opens: str) -> None:
     """Over a slow link many keys come at once."""
     async with opened() as screen:
         for key in (opens, "h", "e", "a", "p"):
-            character = "/" if key == "slash" else key
-            screen.app.post_message(events.Key(key, character))
+            screen.app.post_message(events.Key(key, "/" if key == "slash" else key))
         await screen.pilot.pause()
         assert screen.live.typing.input.value == "heap"
+
+
+async def test_enter_right_behind_what_is_typed_keeps_it() -> None:
+    async with opened() as screen:
+        for keys in (("f", "h", "e", "a", "p"), ("f", *"kind")):
+            for key in (*keys, "enter"):
+                screen.app.post_message(events.Key(key, "\r" if key == "enter" else key))
+            await screen.pilot.pause()
+            await screen.pilot.pause()
+            assert screen.live.typing.what is None
+        assert screen.live.table.filter.text == "heapkind"
+        await screen.press("f", *["backspace"] * 8, "enter")
+        for key in ("slash", "h", "e", "a", "p", "enter"):
+            screen.app.post_message(events.Key(key, "/" if key == "slash" else key))
+        await screen.pilot.pause()
+        await screen.pilot.pause()
+        assert screen.selected == "55d1c2c41000"

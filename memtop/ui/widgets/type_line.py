@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 
 from rich.cells import cell_len
 from textual.app import ComposeResult
@@ -16,6 +18,9 @@ from memtop.ui.widgets.drawn import Drawn
 
 _NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
 """A paste may bring anything; what would reach the terminal as a command is not taken."""
+
+
+PATIENCE_S = 0.5
 
 
 class TypeLine(Widget):
@@ -59,6 +64,14 @@ class TypeLine(Widget):
         self.input.can_focus = True
         self.input.value, self.input.cursor_position = text, len(text)
         self.screen.set_focus(self.input)  # at once: what was typed ahead comes right behind
+
+    async def taken(self) -> None:
+        """Waits until the input has every key: over a slow link many come at once, and Enter overtakes them."""
+        if self.what is not None:
+            done = asyncio.Event()
+            if self.input.call_later(done.set):
+                with suppress(asyncio.TimeoutError):  # it is being closed
+                    await asyncio.wait_for(done.wait(), PATIENCE_S)
 
     def close(self) -> None:
         """Takes the keys back."""
