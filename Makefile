@@ -46,7 +46,7 @@ restricted: $(VENV)/dev.stamp ## the tests of real processes again where the ker
 test-kernels: $(VENV)/dev.stamp ## real processes inside guests with Debian's 5.10, 6.1 and 6.12 (writes docs/kernels.md)
 	@$(BIN)/python tools/guests.py $(KERNELS)
 
-harm: $(VENV)/dev.stamp ## 10 000 injections, memtop or its injector killed on the way (in pieces: HARM='--minutes 9')
+harm: $(VENV)/dev.stamp ## 12 700 injections, memtop or its injector killed on the way (in pieces: HARM='--minutes 9')
 	@$(BIN)/python -m harm $(HARM)
 
 bench: $(VENV)/dev.stamp ## compare a tick with what people use today

@@ -188,7 +188,13 @@ def _say(words: str) -> None:
 
 def _options() -> argparse.Namespace:
     p = argparse.ArgumentParser(prog="harm", description=(__doc__ or "").split("\n")[0])
-    p.add_argument("--count", type=int, default=10_000, metavar="N", help="injections (default: 10000)")
+    p.add_argument(
+        "--count",
+        type=int,
+        default=12_700,
+        metavar="N",
+        help="injections (default: 12700; five of six are killed)",
+    )
     p.add_argument("--seed", type=int, default=1, metavar="N", help="of the random instants (default: 1)")
     p.add_argument("--minutes", type=float, default=0, metavar="M", help="stop after so long")
     p.add_argument("--targets", metavar="A;B", help="only those whose names contain one of these")
