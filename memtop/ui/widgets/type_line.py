@@ -66,7 +66,7 @@ class TypeLine(Widget):
         self.screen.set_focus(self.input)  # at once: what was typed ahead comes right behind
 
     async def taken(self) -> None:
-        """Waits until the input has every key: over a slow link many come at once, and Enter overtakes them."""
+        """Waits until the input has every key: many come at once over a slow link, and Enter overtakes."""
         if self.what is not None:
             done = asyncio.Event()
             if self.input.call_later(done.set):
