@@ -36,6 +36,7 @@ class Coverage(IntEnum):
     PINNED = 16
     MERGED = 17
     SOFT_DIRTY_FROZEN = 18
+    CROWDED = 19
 
     @property
     def exactness(self) -> Exactness:
@@ -97,6 +98,11 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     Coverage.HUGE_KEPT: (
         Exactness.NONE,
         "huge pages, left alone by --keep-huge: tracking would split them on their first write",
+    ),
+    Coverage.CROWDED: (
+        Exactness.NONE,
+        "grown while tracked, left alone: it has half as many mappings as vm.max_map_count allows, and "
+        "tracking keeps each growth a mapping of its own",
     ),
     Coverage.ANON_LEFT_OUT: (Exactness.NONE, "no file mapping, and --arm file takes only those"),
     Coverage.SHARED_FILE: (

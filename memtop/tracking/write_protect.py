@@ -23,6 +23,7 @@ from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
 from memtop.tracking.base import Tick, WatchRange
+from memtop.tracking.crowd import crowding
 from memtop.tracking.huge import HugeKeeper, SplitCount
 from memtop.tracking.policy import WRITE_PROTECT, Policy
 
@@ -169,6 +170,10 @@ class WriteProtectTracker:
         for index in self._keeper.adopt(table) if self._keeper is not None else ():
             modes[index], coverage[index] = Mode.CENSUS, Coverage.HUGE_KEPT
         missing = uncovered(self._table, bytes(self._modes), table, bytes(modes))
+        if self._started:
+            for index in crowding(table, modes, missing):
+                modes[index], coverage[index] = Mode.CENSUS, Coverage.CROWDED
+            missing = [index for index in missing if modes[index] in _ARMED]
         self._table, self._modes, self._coverage = table, modes, coverage
         return missing
 

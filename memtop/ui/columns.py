@@ -25,6 +25,7 @@ SHORT = {
     Coverage.READ_ONLY_FILE: "read-only",
     Coverage.LOST: "moved",
     Coverage.HUGE_KEPT: "huge",
+    Coverage.CROWDED: "no room",
     Coverage.ANON_LEFT_OUT: "not armed",
 }
 """The reason in place of a number; the whole sentence stands below for the selected mapping."""
