@@ -1,27 +1,26 @@
-"""``make screenshots``: pictures of real runs, on the demo and on a redis-server under load.
+"""``make screenshots``: pictures of real runs: the demo, redis under load, a JVM, CPython.
 
 memtop runs on a real pty, as a user starts it; after a while its own picture key is pressed at each size.
 Every picture is written to screenshots/ as SVG, without web fonts, and as PNG (rsvg-convert).
 
-usage: screenshots.py [demo] [redis]
+usage: screenshots.py [NAME ...]
 """
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "pty"))
+sys.path.insert(0, str(ROOT))
 from terminal import Terminal  # noqa: E402
+
+from tools.scenes import missing, scene  # noqa: E402
 
 PICTURES = ROOT / "screenshots"
 SIZES = ((120, 40), (80, 24))
@@ -40,17 +39,25 @@ def local(svg: str) -> str:
     return svg
 
 
-def photograph(name: str, command: Sequence[str], keys: str, seconds: float, scratch: Path) -> None:
+def photograph(
+    name: str, command: Sequence[str], keys: str, sizes: Sequence[tuple[int, int]], scratch: Path
+) -> None:
     """Runs memtop, presses keys, waits, and takes its picture at each size."""
     inside = ["sh", "-c", 'cd "$0" && exec "$@"', str(scratch), *command]
-    with Terminal(inside, *SIZES[0], PYTHONPATH=str(ROOT)) as terminal:
-        terminal.wait_for_text("memtop", "exact")
+    with Terminal(inside, *sizes[0], PYTHONPATH=str(ROOT)) as terminal:
+        terminal.wait_for_text(
+            "memtop", "written" if "--track" in command or "demo" in command else "resident"
+        )
         for key in keys.split():
-            terminal.send({"down": "\x1b[B", "up": "\x1b[A"}.get(key, key))
-            terminal.watch(0.3)
-        terminal.watch(seconds)
-        for columns, rows in SIZES:
-            if (columns, rows) != SIZES[0]:
+            if key.isdigit():
+                terminal.watch(int(key))
+                continue
+            terminal.send(
+                {"down": "\x1b[B", "up": "\x1b[A", "left": "\x1b[D", "f5": "\x1b[15~"}.get(key, key)
+            )
+            terminal.watch(0.5)
+        for columns, rows in sizes:
+            if (columns, rows) != sizes[0]:
                 terminal.resize(columns, rows)
                 terminal.watch(3)
             before = set(scratch.glob("*.svg"))
@@ -73,52 +80,33 @@ def keep(svg: str, name: str) -> None:
     print(target.relative_to(ROOT), target.with_suffix(".png").relative_to(ROOT))
 
 
-@contextmanager
-def redis(scratch: Path) -> Iterator[int]:
-    """Pid of a redis-server with 600 MB of data under load: new keys all the time, old ones now and then."""
-    socket = scratch / "redis.sock"
-    options = f"--port 0 --unixsocket {socket} --dir {scratch} --enable-debug-command yes --save"
-    server = subprocess.Popen(["redis-server", *options.split(), ""], stdout=subprocess.DEVNULL)
-    load: list[subprocess.Popen[bytes]] = []
-    old = "return redis.call('get', 'key:' .. tonumber(ARGV[1]))"
-    try:
-        while not socket.exists():
-            time.sleep(0.05)
-        subprocess.run(
-            ["redis-cli", "-s", socket, "debug", "populate", "450000", "key", "1024"],
-            check=True,
-            stdout=subprocess.DEVNULL,
-        )
-        for words in ("-t set -d 1024 -r 30000 -n 2000", f'-r 450000 -n 10 eval "{old}" 0 __rand_int__'):
-            again = f"while :; do redis-benchmark -s {socket} -c 1 {words}; sleep 0.3; done"
-            load.append(
-                subprocess.Popen(["sh", "-c", again], stdout=subprocess.DEVNULL, start_new_session=True)
-            )
-        yield server.pid
-    finally:
-        for process in load:
-            os.killpg(process.pid, 9)
-            process.wait()
-        server.kill()
-        server.wait()
+PHOTOGRAPHS = {
+    # name: scene, options, keys (a number: seconds to wait), sizes
+    "demo": ("", "", "45", SIZES),
+    "redis": ("redis", "--track auto", "45", SIZES),
+    "redis-since-mark": ("redis", "--track auto", "20 m 20", SIZES[:1]),
+    "leak": ("leak", "--track auto", "20 m 25 t", SIZES[:1]),
+    "huge": ("huge", "", "20", SIZES[:1]),
+    "collect": ("collect", "--track auto", "3 t 40", SIZES[:1]),
+    "jvm": ("jvm", "--track auto", "3 t 40", SIZES[:1]),
+}
 
 
 def main() -> int:
     """Entry point; returns the exit code."""
-    wanted = sys.argv[1:] or ["demo", "redis"]
-    for tool, package in (("rsvg-convert", "librsvg2-bin"), ("redis-server", "redis-server")):
-        if shutil.which(tool) is None:
-            print(f"pictures need {tool}: apt install {package}", file=sys.stderr)
-            return 1
+    wanted = sys.argv[1:] or list(PHOTOGRAPHS)
+    if lacking := missing([PHOTOGRAPHS[name][0] for name in wanted]):
+        print(lacking, file=sys.stderr)
+        return 1
     memtop = [sys.executable, "-m", "memtop"]
     with tempfile.TemporaryDirectory(prefix="memtop-pictures-") as directory:
-        scratch = Path(directory)
-        if "demo" in wanted:
-            photograph("demo", [*memtop, "demo"], "", 45, scratch)
-        if "redis" in wanted:
-            with redis(scratch) as pid:
-                command = [*memtop, "-p", str(pid), "--track", "auto"]
-                photograph("redis", command, "", 45, scratch)
+        for name in wanted:
+            about, options, keys, sizes = PHOTOGRAPHS[name]
+            if not about:
+                photograph(name, [*memtop, "demo"], keys, sizes, Path(directory))
+                continue
+            with scene(about, Path(directory)) as pid:
+                photograph(name, [*memtop, "-p", str(pid), *options.split()], keys, sizes, Path(directory))
     return 0
 
 

@@ -1,9 +1,10 @@
 """How many mappings a process may come to have because it is tracked.
 
-The kernel joins new memory with the mapping beside it only where both are registered with the same userfaultfd, and
-pages that were written before that keep them apart for good (each side has an anon_vma of its own). So a heap that
-grows while it is tracked has one mapping more after each tick, and a process may have only ``vm.max_map_count`` of
-them. Half of these stay its own: beyond that, growth is not registered, and all further growth joins it.
+The kernel joins new memory with the mapping beside it only where both are registered with the same
+userfaultfd, and pages that were written before that keep them apart for good (each side has an anon_vma of its
+own). So a heap that grows while it is tracked has one mapping more after each tick, and a process may have only
+``vm.max_map_count`` of them. Half of these stay its own: beyond that, growth is not registered, and all
+further growth joins it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _ARMED = (Mode.ARMED, Mode.ARMED_FILE)
 
 
 def crowding(table: MappingTable, modes: Sequence[int], new: Iterable[int]) -> list[int]:
-    """Of mappings about to be registered, those that grow out of a registered one where there is no room for more.
+    """Of mappings about to be registered, those that grow out of a registered one where no room is left.
 
     Args:
         table: the mappings, sorted by address.
