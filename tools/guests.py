@@ -187,7 +187,7 @@ def _command(kernel: Kernel, image: Path, results: Path) -> list[str]:
             )
     disk = f"-drive if=virtio,format=raw,snapshot=on,file={image}"
     return [
-        vng, "--run", str(kernel.image), "--disable-kvm", "--cpus", "2", "--memory", "3G", "--user", "root",
+        vng, "--run", str(kernel.image), "--disable-kvm", "--cpus", "2", "--memory", "4G", "--user", "root",
         "--append", "hugepagesz=1G hugepages=1", "--force-9p", "--verbose", f"--rwdir=/run/results={results}",
         f"--qemu-opts={disk}", "--", "sh /run/results/boot.sh",
     ]  # fmt: skip
