@@ -6,7 +6,6 @@ The target stands still between two commands: nothing changes between the two lo
 from __future__ import annotations
 
 import re
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -153,20 +152,6 @@ def test_hugetlb_1_gib(
     whole = 1 << 18 if sample.tracker.name == "write-protect" else None
     assert row.written_pages == whole, "the whole page; soft-dirty knows nothing of these"
     area.unmap()
-
-
-@pytest.fixture
-def zram_swap(needs_guest: None) -> Iterator[None]:
-    """Swap on compressed memory."""
-    disk = Path("/sys/block/zram0")
-    if not disk.exists():
-        pytest.skip("missing capability: zram")
-    (disk / "disksize").write_text("128M")
-    subprocess.run(["mkswap", "/dev/zram0"], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["swapon", "/dev/zram0"], check=True)
-    yield
-    subprocess.run(["swapoff", "/dev/zram0"], check=True)
-    (disk / "reset").write_text("1")
 
 
 @pytest.mark.parametrize("method", METHODS)
