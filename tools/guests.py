@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import importlib.util
 import os
 import re
 import shlex
@@ -135,7 +136,7 @@ def run_guest(kernel: Kernel, image: Path, results: Path, tests: Sequence[str]) 
             stdout=console,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, "PATH": _path()},
+            env={**os.environ, "PATH": _path(), "PYTHONPATH": str(image.parent / "vng")},
             start_new_session=True,  # qemu is a grandchild: all end together
         )
         running.add(guest.pid)
@@ -196,6 +197,15 @@ def _command(kernel: Kernel, image: Path, results: Path) -> list[str]:
         "--append", "hugepagesz=1G hugepages=1", "--force-9p", "--verbose", f"--rwdir=/run/results={results}",
         f"--qemu-opts={disk}", "--", "sh /run/results/boot.sh",
     ]  # fmt: skip
+
+
+def _copy_vng(to: Path) -> None:
+    """virtme-ng's own package: a guest boots into a program of it, whose place must have no space in it."""
+    for name in ("virtme", "virtme_ng"):
+        spec = importlib.util.find_spec(name)
+        if spec is None or not spec.submodule_search_locations:
+            raise Missing("virtme-ng is not there: pip install virtme-ng")
+        shutil.copytree(spec.submodule_search_locations[0], to / name)
 
 
 def _path() -> str:
@@ -266,6 +276,7 @@ def main(argv: Sequence[str]) -> int:
             staging.mkdir()
             make_image(image, staging, options.tests)
             shutil.rmtree(staging)
+            _copy_vng(Path(scratch) / "vng")
             print(f"ready to boot after {time.monotonic() - began:.0f} s", flush=True)
             with ThreadPoolExecutor(options.jobs) as pool:
                 jobs = [pool.submit(run_guest, k, image, base / k.series, options.tests) for k in kernels]
