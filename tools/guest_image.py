@@ -1,31 +1,55 @@
 """The file system that guests run the tests in: this Python with its packages, the project, compiled targets.
 
 A guest sees the machine's own files over 9p, but under emulation each look at one takes a millisecond and
-Python makes thousands. So what it needs is copied, to the same paths, into an ext4 image that all share.
+Python makes thousands. So what it needs is copied into an ext4 image that all share. There everything has a
+fixed place that all users can reach, wherever checkout and interpreter are here: below /tmp, in a home, in a
+directory with a space.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+import sysconfig
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from kernels import Missing
+
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT, VENV, PYTHON_HOME, SCRATCH, RESULTS = "/memtop", "/venv", "/python", "/scratch", "/results"
+"""Places in the image."""
+PYTHON = f"{VENV}/bin/python"
 SPARE_MIB = 64
 LEFT_OUT = shutil.ignore_patterns(
-    "mypy*", "*__mypyc*", "ruff*", "virtme*", "pip", "setuptools", "textual*", "hypothesis*", "zstandard*",
-    "idlelib", "tkinter", "ensurepip", "lib2to3", "test", "config-3*", "*.a",
+    "mypy*", "*__mypyc*", "ruff*", "virtme*", "pip", "setuptools", "textual*", "zstandard*",
+    "idlelib", "tkinter", "ensurepip", "lib2to3", "test", "config-3*", "*.a", "site-packages",
+    "dist-packages",
 )  # fmt: skip
+"""Large, and not needed to run the tests: ``_check`` sees to it that this is so."""
+ENVIRONMENT = {
+    "HOME": "/root",
+    "PATH": "/bin",
+    "LC_ALL": "C.UTF-8",
+    "TMPDIR": SCRATCH,
+    "MEMTOP_GUEST": "1",
+    "MEMTOP_TARGETS": f"{PROJECT}/tests/targets/built",
+}
+"""Of the tests in the guest."""
 
 
-def make_image(image: Path, staging: Path) -> None:
-    """Writes the image; ``staging`` is an empty directory that may be thrown away afterwards."""
-    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "results", "etc", "bin"):
-        (staging / directory).mkdir()
+def make_image(image: Path, staging: Path, tests: Sequence[str]) -> None:
+    """Writes the image; ``staging`` is an empty directory that may be thrown away afterwards.
+
+    Raises:
+        Missing: the tests would not start in there.
+    """
+    for directory in ("proc", "sys", "dev", "tmp", "run", "root", "etc", "bin", SCRATCH, RESULTS):
+        _inside(staging, directory).mkdir()
     for name in ("passwd", "group", "ld.so.cache"):
         shutil.copy2(f"/etc/{name}", staging / "etc")
     busybox = shutil.which("busybox") or "/bin/busybox"
@@ -33,14 +57,19 @@ def make_image(image: Path, staging: Path) -> None:
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     for applet in {*applets} - {"busybox"}:
         (staging / "bin" / applet).symlink_to("busybox")
-    for path in _python():
-        _copy(path, staging)
-    _copy(ROOT / "memtop", staging)
-    _copy(ROOT / "tests", staging)
-    shutil.copy2(ROOT / "pyproject.toml", _inside(staging, ROOT))
-    compile_targets(_inside(staging, ROOT / "tests" / "targets" / "built"))
+    _copy_python(staging)
+    project = _inside(staging, PROJECT)
+    for name in ("memtop", "tests"):
+        shutil.copytree(ROOT / name, project / name, symlinks=True)
+    shutil.copy2(ROOT / "pyproject.toml", project)
+    compile_targets(_inside(staging, ENVIRONMENT["MEMTOP_TARGETS"]))
     for library in _libraries(staging):
-        _copy(library, staging)
+        _copy_library(library, staging)
+    # Tests run as several users; how strict the umask was here is of no account.
+    subprocess.run(["chmod", "-R", "a+rX", staging], check=True)
+    for directory in ("tmp", SCRATCH):
+        _inside(staging, directory).chmod(0o1777)
+    _check(staging, tests)
     _format(image, staging)
 
 
@@ -52,37 +81,56 @@ def compile_targets(where: Path) -> None:
         subprocess.run([os.environ.get("CC", "cc"), *options], check=False, stderr=subprocess.DEVNULL)
 
 
-def _python() -> Iterator[Path]:
-    """The interpreter, its standard library and the packages of the virtual environment."""
-    prefix, base = Path(sys.prefix), Path(sys.base_prefix)
+def _copy_python(staging: Path) -> None:
+    """The interpreter, its standard library, and a virtual environment of the packages that it has here."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    yield Path(sys.executable).resolve()
-    yield base / "lib" / version
-    if prefix != base:  # then its packages are all there is
-        yield prefix / "pyvenv.cfg"
-        yield prefix / "lib"
-        yield from (path for path in (prefix / "bin").glob("python*"))
+    home, venv = _inside(staging, PYTHON_HOME), _inside(staging, VENV)
+    for directory in (home / "bin", home / sys.platlibdir, venv / "bin"):
+        directory.mkdir(parents=True)
+    shutil.copy2(Path(sys.executable).resolve(), home / "bin" / version)
+    standard = Path(os.__file__).parent
+    shutil.copytree(standard, home / sys.platlibdir / version, symlinks=True, ignore=LEFT_OUT)
+    for library in standard.parent.glob("libpython*.so*"):
+        shutil.copy2(library, home / sys.platlibdir, follow_symlinks=False)
+    (venv / "pyvenv.cfg").write_text(f"home = {PYTHON_HOME}/bin\n")
+    (venv / "bin" / "python").symlink_to(f"{PYTHON_HOME}/bin/{version}")
+    packages = venv / sys.platlibdir / version / "site-packages"
+    for path in {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}:
+        shutil.copytree(path, packages, symlinks=True, ignore=LEFT_OUT, dirs_exist_ok=True)
 
 
-def _inside(staging: Path, path: Path) -> Path:
-    return staging / path.relative_to("/")
+def _inside(staging: Path, path: str | Path) -> Path:
+    return staging / str(path).lstrip("/")
 
 
-def _copy(path: Path, staging: Path) -> None:
+def _copy_library(path: Path, staging: Path) -> None:
+    """To the same place, and what it is a link to."""
     to = _inside(staging, path)
     to.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_dir():
-        outer = path.is_relative_to(sys.base_prefix) and sys.prefix != sys.base_prefix
-
-        def left_out(directory: str, names: list[str]) -> set[str]:
-            packages = {"site-packages", "dist-packages"} if outer else set()
-            return LEFT_OUT(directory, names) | packages.intersection(names)
-
-        shutil.copytree(path, to, symlinks=True, ignore=left_out, dirs_exist_ok=True)
-    elif not to.is_symlink() and not to.exists():
+    if not to.is_symlink() and not to.exists():
         shutil.copy2(path, to, follow_symlinks=False)
         if path.is_symlink():
-            _copy(path.parent / path.readlink(), staging)
+            _copy_library(path.parent / path.readlink(), staging)
+
+
+def _check(staging: Path, tests: Sequence[str]) -> None:
+    """Whether the tests are found by the Python in there: it is told now, not after a guest has booted."""
+    enter = ["unshare", *([] if os.geteuid() == 0 else ["--map-root-user"]), f"--root={staging}"]
+    if subprocess.run([*enter, "/bin/true"], capture_output=True, check=False).returncode:
+        return  # no namespaces for this user: then the guest tells
+    # Nothing captured: pytest does it with /dev/null. What it compiles here, the guests need not compile.
+    collect = [PYTHON, "-m", "pytest", "--collect-only", "-q", "-s", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        [*enter, "/bin/sh", "-c", f"cd {PROJECT} && exec {shlex.join(collect)}"],
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise Missing(f"the tests do not start in the guests' file system:\n{done.stdout[-4000:]}")
 
 
 def _libraries(staging: Path) -> set[Path]:
@@ -91,9 +139,10 @@ def _libraries(staging: Path) -> set[Path]:
     for batch in _batches(_binaries(staging)):
         listed = subprocess.run(["ldd", *batch], capture_output=True, text=True, check=False).stdout
         found.update(Path(name) for name in re.findall(r"(/\S+) \(0x", listed))
-    # Python's own, found relative to the interpreter, and what ldd does not know: loaded by name.
+    # What ldd does not know: loaded by name.
     found.update(Path("/lib/x86_64-linux-gnu").glob("libgcc_s.so*"))
-    return {path for path in found if path.exists() and not _inside(staging, path).exists()}
+    there = (path for path in found if path.exists() and not path.is_relative_to(staging))
+    return {path for path in there if not _inside(staging, path).exists()}
 
 
 def _binaries(staging: Path) -> Iterator[Path]:

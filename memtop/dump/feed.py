@@ -218,7 +218,7 @@ def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Ra
     for index, cover in enumerate(coverage):
         if cover == Coverage.EXACT:
             continue
-        if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE):
+        if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE, Coverage.SOFT_DIRTY_SHARED):
             start, end = table.range_of(index)
             shared.append(Range(start, end))
         if Coverage(cover).tracked:

@@ -105,16 +105,12 @@ def _sizes(status: bytes) -> dict[str, int]:
 
 
 def _memory(sizes: dict[str, int], ksm_stat: int | None) -> Memory:
-    merged = 0
-    if ksm_stat is not None and _merges_anywhere():
-        with suppress(OSError):  # it has just ended
-            merged = sum(map(int, _KSM.findall(os.pread(ksm_stat, _MOST, 0))))
     return Memory(
         size=sizes.get("Size", 0),
         resident=sizes.get("RSS", 0),
         swapped=sizes.get("Swap"),
         pinned=sizes.get("Pin", 0),
-        merged=merged,
+        merged=_merged(ksm_stat),
     )
 
 
@@ -128,8 +124,18 @@ def _ksm_of_the_host() -> tuple[int, ...]:
     return tuple(found)
 
 
-def _merges_anywhere() -> bool:
-    """False if no page of the whole host is merged. A process's own count is slow to ask for: the kernel may
-    look at each of its mappings."""
+def _merged(ksm_stat: int | None) -> int:
+    """Pages of the process that are merged; before Linux 6.4, where it is not told, of the host.
+
+    While no page of the whole host is merged, nothing else is asked for: to answer, the kernel may look at
+    each mapping of the process.
+    """
     files = _ksm_of_the_host()
-    return not files or any(os.pread(file, 32, 0) != b"0\n" for file in files)
+    of_host = sum(int(os.pread(file, 32, 0)) for file in files)
+    if files and not of_host:
+        return 0
+    if ksm_stat is not None:
+        with suppress(OSError):  # it has just ended
+            if own := _KSM.findall(os.pread(ksm_stat, _MOST, 0)):
+                return sum(map(int, own))
+    return of_host

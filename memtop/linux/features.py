@@ -18,6 +18,7 @@ from memtop.linux.errors import MemtopError
 from memtop.linux.pagemap import Category
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import directory, explain, explain_memory, read_stat, read_status
+from memtop.linux.threads import choose_thread
 from memtop.model.layout import PAGE
 from memtop.native import ffi, lib
 
@@ -145,19 +146,20 @@ def probe_target(process: ProcessHandle) -> TargetFeatures:
     """
     pid, tid = process.pid, process.maps_tid()
     base = directory(pid, tid)
-    thread = ptrace.choose_thread(pid)
+    thread, refusal = choose_thread(pid, lambda tid: ptrace.find_refusal(process, tid))
     error = -lib.mt_may_trace(thread)
     may = f"tracing process {pid}"
     attach = Feature("ptrace attach", True, "the kernel's access check passes")
     if error:
         attach = _from_error("ptrace attach", ptrace.refused_attach(pid, may, error, "process_vm_readv"))
-    refusal = ptrace.find_refusal(process, thread) if not error else None
     return TargetFeatures(
         maps=_opens("maps", f"{base}/maps", os.O_RDONLY, pid),
         pagemap=_opens("pagemap", f"{base}/pagemap", os.O_RDONLY, pid),
         clear_refs=_opens("clear_refs", f"/proc/{pid}/clear_refs", os.O_WRONLY, pid),
         attach=attach,
-        refusal=_from_error("injection", refusal) if refusal else Feature("injection", *_says(thread, error)),
+        refusal=_from_error("injection", refusal)
+        if refusal and not error
+        else Feature("injection", *_says(thread, error)),
         state=_state(thread),
     )
 

@@ -17,6 +17,7 @@ from memtop.linux import ptrace
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.process import ProcessHandle
+from memtop.linux.threads import choose_thread
 from memtop.native import ffi, lib
 
 _TIMEOUT_MS = 200
@@ -41,7 +42,7 @@ class Freeze:
 def check_freeze(process: ProcessHandle) -> None:
     """Raises what ``frozen`` would, as far as that shows without touching the process."""
     require_action(f"stopping process {process.pid}")
-    refusal = ptrace.find_trace_refusal(process, ptrace.choose_thread(process.pid), _WHAT)
+    _, refusal = choose_thread(process.pid, lambda tid: ptrace.find_trace_refusal(process, tid, _WHAT))
     if refusal is not None:
         raise refusal
 

@@ -66,7 +66,8 @@ class Memory:
         resident: VmRSS; the kernel batches it per thread, so it may lag by some pages a thread.
         swapped: VmSwap: anonymous swap without shmem; None where the kernel does not say.
         pinned: VmPin: held in place for devices or io_uring, which write it without a trace.
-        merged: pages that KSM has merged with same ones, of this process or another, or with the zero page.
+        merged: pages that KSM has merged with same ones, of this process or another, or with the zero page;
+            before Linux 6.4 those of the whole host.
     """
 
     size: int

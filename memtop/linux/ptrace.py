@@ -18,7 +18,7 @@ from memtop.linux.access import Capability, has_capability, is_filtered, require
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import explain, read_stat, read_status
-from memtop.linux.threads import rank_threads
+from memtop.linux.threads import choose_thread, rank_threads
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
@@ -82,8 +82,7 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
         Failed: it is traced already, does not stop, or is out of descriptors.
     """
     require_action(f"tracking writes of process {process.pid}")
-    first = choose_thread(process.pid)
-    refusal = find_refusal(process, first)
+    first, refusal = choose_thread(process.pid, lambda tid: find_refusal(process, tid))
     if refusal is not None:
         raise refusal
     out = ffi.new("mt_injection *")
@@ -91,22 +90,13 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
     others = (tid for tid in rank_threads(process.pid) if tid != first)
     for tid in islice(chain([first], others), _TRIES):
         stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
-        if stage is not Stage.STACK:
+        if stage is not Stage.STACK and os.path.exists(f"/proc/{process.pid}/task/{tid}"):  # it may end
             break
     if stage is Stage.OK and out.uffd < 0:
         stage = Stage.FETCH
     if stage is not Stage.OK:
         _explain(process, tid, stage, out.error, timeout_s)
     return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
-
-
-def choose_thread(pid: int) -> int:
-    """The thread to stop.
-
-    Raises:
-        ProcessGone: all have ended.
-    """
-    return rank_threads(pid)[0]
 
 
 def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:

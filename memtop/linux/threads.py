@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from itertools import islice
 
 from memtop.linux.errors import MemtopError, ProcessGone
@@ -11,6 +12,7 @@ from memtop.linux.procfs import live_thread, read_stat
 from memtop.native import lib
 
 _ENOUGH = 32  # threads to look at: a process may have thousands
+_TRIES = 8  # threads that end while they are looked at, before that is taken for the process's end
 
 
 def rank_threads(pid: int) -> list[int]:
@@ -37,3 +39,21 @@ def rank_threads(pid: int) -> list[int]:
     if tid is None:
         raise ProcessGone(f"process {pid} has ended")
     return [tid]
+
+
+def choose_thread(pid: int, refuses: Callable[[int], MemtopError | None]) -> tuple[int, MemtopError | None]:
+    """The best thread to stop, and what speaks against it; the next best if that one ends meanwhile.
+
+    Args:
+        refuses: why a thread is not to be stopped; may raise ProcessGone, too.
+
+    Raises:
+        ProcessGone: all have ended.
+    """
+    for _ in range(_TRIES):
+        tid = rank_threads(pid)[0]
+        with contextlib.suppress(ProcessGone):
+            refusal = refuses(tid)
+            if not isinstance(refusal, ProcessGone):
+                return tid, refusal
+    return tid, refuses(tid)

@@ -36,7 +36,9 @@ class Coverage(IntEnum):
     PINNED = 16
     MERGED = 17
     SOFT_DIRTY_FROZEN = 18
-    CROWDED = 19
+    SOFT_DIRTY_SHARED = 19
+    NO_SOFT_DIRTY = 20
+    CROWDED = 21
 
     @property
     def exactness(self) -> Exactness:
@@ -47,6 +49,11 @@ class Coverage(IntEnum):
     def reason(self) -> str:
         """One sentence for the user."""
         return _SAY[self][1]
+
+    @property
+    def soft_dirty(self) -> bool:
+        """Whether what counts as written is what has the soft-dirty bit."""
+        return self in _SOFT_DIRTY
 
     @property
     def tracked(self) -> bool:
@@ -71,6 +78,12 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
         "soft-dirty, read and cleared while the process was stopped: nothing is missed; a huge page, and "
         "memory mapped anew in the same place, counts whole",
     ),
+    Coverage.SOFT_DIRTY_SHARED: (
+        Exactness.APPROXIMATE,
+        "soft-dirty of shared memory: what is written through another mapping, or paged out since, is "
+        "missed; so is what is written between reading and clearing, unless --freeze",
+    ),
+    Coverage.NO_SOFT_DIRTY: (Exactness.NONE, "the kernel keeps no soft-dirty bits for hugetlb pages"),
     Coverage.SOFT_DIRTY_NEW: (
         Exactness.APPROXIMATE,
         "new or grown mapping: soft-dirty reports all of its pages until the next clear",
@@ -115,6 +128,8 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     ),
     Coverage.MERGED: (
         Exactness.APPROXIMATE,
-        "same pages of the process are being merged (KSM): a page that is merged may count as written",
+        "same pages are being merged (KSM): a page that is merged may count as written; with soft-dirty, one "
+        "that was written before it was merged is missed",
     ),
 }
+_SOFT_DIRTY = frozenset(c for c in Coverage if c.name.startswith("SOFT_DIRTY"))

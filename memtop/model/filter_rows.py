@@ -7,12 +7,9 @@ inverted or not.
 
 from __future__ import annotations
 
-from memtop.model.coverage import Coverage
 from memtop.model.filter import Atom, Field, Tree, evaluate
 from memtop.model.layout import Category
 from memtop.model.sample import MappingSample
-
-_SOFT_DIRTY = (Coverage.SOFT_DIRTY, Coverage.SOFT_DIRTY_NEW)
 
 
 def matches(tree: Tree, row: MappingSample) -> bool | None:
@@ -26,7 +23,7 @@ def _truth(atom: Atom, row: MappingSample) -> bool | None:
     if atom.category is Category.FILE:  # as the kernel means it: a file, or shared memory
         return row.mapping.inode != 0
     if atom.category is Category.WPALLOWED:
-        return row.coverage.tracked and row.coverage not in _SOFT_DIRTY
+        return row.coverage.tracked and not row.coverage.soft_dirty
     amount = _amount(atom.category, row)
     return None if amount is None else amount > 0
 
@@ -34,7 +31,7 @@ def _truth(atom: Atom, row: MappingSample) -> bool | None:
 def _amount(category: Category, row: MappingSample) -> int | None:
     """Pages or bytes of that category in the mapping, None where they are not known."""
     if category is Category.SOFT_DIRTY:
-        return row.written_pages if row.coverage in _SOFT_DIRTY else None
+        return row.written_pages if row.coverage.soft_dirty else None
     return {
         Category.PRESENT: row.resident,
         Category.WRITTEN: row.written_pages,

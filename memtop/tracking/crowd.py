@@ -1,10 +1,10 @@
 """How many mappings a process may come to have because it is tracked.
 
 The kernel joins new memory with the mapping beside it only where both are registered with the same
-userfaultfd, and pages that were written before that keep them apart for good (each side has an anon_vma of its
-own). So a heap that grows while it is tracked has one mapping more after each tick, and a process may have only
-``vm.max_map_count`` of them. Half of these stay its own: beyond that, growth is not registered, and all
-further growth joins it.
+userfaultfd, and pages that were written before that keep them apart for good (each side has an anon_vma of
+its own). So a heap that grows while it is tracked has one mapping more after each tick, and a process may
+have only ``vm.max_map_count`` of them. Half of these stay its own: beyond that, growth is not registered,
+and all further growth joins it.
 """
 
 from __future__ import annotations

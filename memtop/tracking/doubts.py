@@ -1,7 +1,8 @@
 """What happens to pages behind every tracker's back, and so takes the word "exact" away.
 
 The kernel says of a whole process that pages of it are pinned (/proc/PID/status, VmPin) or merged
-(/proc/PID/ksm_stat), not of which mapping. So as long as there is any, none of its mappings is called exact.
+(/proc/PID/ksm_stat), not of which mapping. So as long as there is any, none of its mappings is called exact,
+and of none it is said that nothing is missed.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from memtop.model.coverage import Coverage
 
 def _instead_of_exact(coverage: Coverage) -> bytes:
     table = bytearray(range(256))
-    table[Coverage.EXACT] = coverage
+    table[Coverage.EXACT] = table[Coverage.SOFT_DIRTY_FROZEN] = coverage
     return bytes(table)
 
 
@@ -34,7 +35,7 @@ class Doubts:
             memory: of the process, as read after the scan.
         """
         pinned, merged = memory.pinned > 0, memory.merged > 0
-        if pinned or self._pinned:  # a pin may hide writes, a merge only add some
+        if pinned or self._pinned:  # it hides more than a merge does
             coverage = coverage.translate(_PINNED)
         elif merged or self._merged:
             coverage = coverage.translate(_MERGED)

@@ -44,9 +44,14 @@ def is_plain_file(kind: Kind, perms: int) -> bool:
     return kind is Kind.TEXT or (kind is Kind.FILE and not private_writable)
 
 
-def _soft_dirty(kind: Kind, _perms: int) -> _Rule:
-    """Soft-dirty sees the whole process; only kernel memory is outside."""
-    return (Mode.SKIP, Coverage.SPECIAL) if kind is Kind.SPECIAL else (Mode.SOFT_DIRTY, Coverage.SOFT_DIRTY)
+def _soft_dirty(kind: Kind, perms: int) -> _Rule:
+    """Soft-dirty sees the whole process, but for kernel memory and hugetlb: clear_refs passes over those
+    pages, so that their bits say nothing (never set by entries, never cleared by PAGEMAP_SCAN)."""
+    if kind is Kind.SPECIAL:
+        return Mode.SKIP, Coverage.SPECIAL
+    if kind is Kind.HUGETLB:
+        return Mode.CENSUS, Coverage.NO_SOFT_DIRTY
+    return Mode.SOFT_DIRTY, Coverage.SOFT_DIRTY_SHARED if perms & Perm.SHARED else Coverage.SOFT_DIRTY
 
 
 def _passive(kind: Kind, _perms: int) -> _Rule:

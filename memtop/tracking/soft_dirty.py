@@ -112,7 +112,7 @@ class SoftDirtyTracker:
         modes, coverage = SOFT_DIRTY.decide(table)
         if self._started:
             for index, id_ in enumerate(table.ids):
-                if (id_, self._range(table, index)) not in known and coverage[index] == Coverage.SOFT_DIRTY:
+                if (id_, self._range(table, index)) not in known and Coverage(coverage[index]).soft_dirty:
                     coverage[index] = Coverage.SOFT_DIRTY_NEW
                     self._new.append(index)
         self._table, self._modes, self._coverage = table, bytes(modes), coverage

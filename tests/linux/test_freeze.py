@@ -16,6 +16,7 @@ from memtop.linux import access
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
 from memtop.linux.freeze import frozen
 from memtop.linux.process import ProcessHandle
+from memtop.linux.threads import choose_thread
 
 pytestmark = pytest.mark.usefixtures("needs_ptrace")
 
@@ -168,6 +169,23 @@ def test_threads_that_come_and_go() -> None:
                 with frozen(handle) as freeze:
                     assert states(process.pid) <= {"t", "Z"}, "stands still, or has just ended"
                 assert freeze.held
+
+
+def test_a_thread_that_ended_is_not_the_process() -> None:
+    """Found under emulation: of a process whose threads come and go it was said that it is gone."""
+    told: list[int] = []
+
+    def refuses(tid: int) -> ProcessGone | None:
+        told.append(tid)
+        if len(told) == 1:
+            raise ProcessGone(f"there is no process {tid}")
+        return ProcessGone(f"thread {tid}", "it has ended") if len(told) == 2 else None
+
+    assert choose_thread(os.getpid(), refuses) == (told[2], None)
+    with spawned(["true"]) as process:
+        process.wait()
+        with pytest.raises(ProcessGone, match="has ended"):
+            choose_thread(process.pid, lambda tid: None)
 
 
 def test_readonly_and_gone(target: Target, handle: ProcessHandle) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -10,20 +11,24 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
+import guests
 import kernel_docs
 import marked
-from guests import Run, _read_results
-from kernels import SERIES, Kernel
+from guests import Run, _command, _path, _read_results, run_guest
+from kernels import SERIES, Kernel, Missing
 
 KERNEL = Kernel("6.1", "6.1.192-2", Path("/cache/boot/vmlinuz-6.1.0-56-amd64"))
 
 
-def left(results: Path, *, tests: int = 3, failures: int = 0, ended: bool = True) -> None:
+def left(
+    results: Path, *, tests: int = 3, failures: int = 0, ended: bool = True, report: bool = True
+) -> None:
     """What a guest leaves."""
     suite = f'<testsuite tests="{tests}" failures="{failures}" errors="0" skipped="1"/>'
-    (results / "junit.xml").write_text(f"<testsuites>{suite}</testsuites>")
+    if report:
+        (results / "junit.xml").write_text(f"<testsuites>{suite}</testsuites>")
     if ended:
-        (results / "exit").write_text("0")
+        (results / "exit").write_text("0" if report else "4")
 
 
 def judged(results: Path, boot_s: float = 9.0) -> Run:
@@ -39,6 +44,25 @@ def test_a_guest_that_ran_its_tests(tmp_path: Path) -> None:
     assert "6.1 (6.1.0-56-amd64): 2 passed, 0 failed, 1 skipped" in run.line()
 
 
+def test_what_is_no_kernel_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real virtme-ng and qemu: nothing boots, and that is no reason to skip."""
+    if shutil.which("vng", path=_path()) is None or shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("missing capability: virtme-ng and qemu-system-x86_64")
+    monkeypatch.setattr(guests, "BOOT_LIMIT_S", 5)
+    image, disk = tmp_path / "vmlinuz-0.0.0", tmp_path / "disk"
+    image.write_bytes(bytes(4096))
+    disk.write_bytes(bytes(4096))
+    (tmp_path / "config-0.0.0").touch()
+    run = run_guest(Kernel("0.0", "0", image), disk, tmp_path / "results", ["tests/vm"])
+    assert not run.passed
+    assert "did not boot" in run.line()
+
+
+def test_a_path_that_virtme_can_not_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="TMPDIR"):
+        _command(KERNEL, tmp_path / "disk", tmp_path / "a place")
+
+
 def test_a_guest_that_did_not_boot_fails(tmp_path: Path) -> None:
     run = judged(tmp_path, boot_s=0)
     assert not run.passed
@@ -47,7 +71,12 @@ def test_a_guest_that_did_not_boot_fails(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("options", "word"),
-    [({"ended": False}, "ended before"), ({"tests": 0}, "no tests"), ({"failures": 1}, "1 failed")],
+    [
+        ({"ended": False}, "ended before"),
+        ({"report": False}, "did not start (pytest: 4)"),
+        ({"tests": 0}, "no tests"),
+        ({"failures": 1}, "1 failed"),
+    ],
 )
 def test_a_guest_whose_tests_did_not_all_pass_fails(
     options: dict[str, int], word: str, tmp_path: Path

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+
 import pytest
 
+from memtop.dump.feed import blind_ranges
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import MAPPING, TRAITS_AT, Kind, Mode, Perm
 from memtop.model.mapping import MappingTable
@@ -12,10 +15,14 @@ from memtop.tracking.policy import PASSIVE, SOFT_DIRTY, WRITE_PROTECT, Policy
 RW, R, X, S = Perm.READ | Perm.WRITE, Perm.READ, Perm.READ | Perm.EXEC, Perm.SHARED
 
 
-def one(policy: Policy, kind: Kind, perms: int) -> tuple[Mode, Coverage]:
+def table_of(kind: Kind, perms: int) -> MappingTable:
     record = bytearray(MAPPING.pack(0x1000, 0x2000, 0, 0, 0, 0, 0, 0, perms, kind))
     record[TRAITS_AT] = kind << 4 | perms
-    modes, coverage = policy.decide(MappingTable(bytes(record)))
+    return MappingTable(bytes(record), b"", array("Q", [1]))
+
+
+def one(policy: Policy, kind: Kind, perms: int) -> tuple[Mode, Coverage]:
+    modes, coverage = policy.decide(table_of(kind, perms))
     return Mode(modes[0]), Coverage(coverage[0])
 
 
@@ -54,3 +61,20 @@ def test_what_has_no_written_pages_says_that_it_has_none(policy: Policy, kind: K
 
 def test_shared_memory_is_never_called_exact() -> None:
     assert one(WRITE_PROTECT, Kind.SHARED, RW | S)[1] is Coverage.OTHER_WRITERS
+
+
+@pytest.mark.parametrize(
+    ("kind", "perms", "said", "read_again"),
+    [
+        (Kind.ANON, RW, (Mode.SOFT_DIRTY, Coverage.SOFT_DIRTY), (0, 0)),
+        (Kind.SHARED, RW | S, (Mode.SOFT_DIRTY, Coverage.SOFT_DIRTY_SHARED), (0, 1)),
+        (Kind.HUGETLB, RW, (Mode.CENSUS, Coverage.NO_SOFT_DIRTY), (1, 0)),
+        (Kind.HUGETLB, RW | S, (Mode.CENSUS, Coverage.NO_SOFT_DIRTY), (1, 0)),
+    ],
+)
+def test_what_soft_dirty_does_not_tell_a_dump_reads_again(
+    kind: Kind, perms: int, said: tuple[Mode, Coverage], read_again: tuple[int, int]
+) -> None:
+    assert one(SOFT_DIRTY, kind, perms) == said
+    blind, shared = blind_ranges(table_of(kind, perms), bytes([said[1]]))
+    assert (len(blind), len(shared)) == read_again

@@ -8,6 +8,7 @@ run is to show in docs/kernels.md and docs/permissions.md is recorded as a prope
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def life(build: Callable[[str], Path]) -> Iterator[Life]:
     """A target that makes any system call."""
     with Life(build("life")) as life:
         yield life
+
+
+@pytest.fixture
+def zram_swap(needs_guest: None) -> Iterator[None]:
+    """Swap on compressed memory."""
+    disk = Path("/sys/block/zram0")
+    if not disk.exists():
+        pytest.skip("missing capability: zram")
+    (disk / "disksize").write_text("128M")
+    subprocess.run(["mkswap", "/dev/zram0"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["swapon", "/dev/zram0"], check=True)
+    yield
+    subprocess.run(["swapoff", "/dev/zram0"], check=True)
+    (disk / "reset").write_text("1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from harness import PAGE, Area, Runs, Seen, Writer, clipped, merged, page_count,
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Care, Method
 from memtop.model.coverage import Coverage
+from memtop.model.filter import Page
+from memtop.model.filter_rows import matches
+from memtop.model.layout import Category
 from memtop.sampler.target import Target, open_target
 
 pytestmark = pytest.mark.usefixtures("needs_soft_dirty")
@@ -76,10 +81,54 @@ def test_every_page_and_no_other(kind: str, freeze: bool, writer: Writer, track:
         seen = Seen(target.tick())
         assert seen.runs(area) == log, pattern
         want = Coverage.SOFT_DIRTY_FROZEN if freeze else Coverage.SOFT_DIRTY
+        want = Coverage.SOFT_DIRTY_SHARED if kind in ("shared", "memfd") else want
         assert coverage(seen, area) == {want}
         assert (seen.sample.cost.stop_s > 0) == freeze
         area.do("read")
         assert Seen(target.tick()).runs(area) == [], "reads do not count"
+
+
+def test_a_filter_knows_what_the_bit_is(writer: Writer, track: Track) -> None:
+    area = writer.map("area", "anon", 64)
+    area.fill()
+    for freeze in (False, True):
+        target = track(writer.pid, freeze)
+        area.poke(3)
+        row = Seen(target.tick()).row(area)
+        assert matches(Page(Category.SOFT_DIRTY), row), row.coverage
+        assert not matches(Page(Category.WPALLOWED), row), row.coverage
+        target.close()
+
+
+@pytest.mark.parametrize("kind", ["anon", "shared", "thp"])
+def test_dense_memory(kind: str, writer: Writer, track: Track) -> None:
+    """Where small pages lie densely, PAGEMAP_SCAN is asked for what is *not* an ordinary present page
+    (native/sweep.c): with holes, zero pages and huge pages between them, over several of its windows."""
+    area = writer.map("area", kind, 48 << 8)  # 48 MiB
+    area.poke(0, 6000)
+    area.poke(6100, 3000)
+    area.do("read")  # holes of private memory are zero pages from here on
+    area.do("discard", 2000, 700)
+    target = track(writer.pid, freeze=True)
+    for turn, pattern in enumerate(("random", "alternate", "sequential", "random")):
+        log = area.write(pattern, 900, seed=turn * 13 + 1)
+        seen = Seen(target.tick())
+        told, row = seen.runs(area), seen.row(area)
+        assert missed(log, told) == 0, pattern
+        if kind != "thp":
+            assert told == log, pattern
+        else:
+            assert missed(told, whole_huge(log)) == 0, pattern
+        zero = row.zero or 0  # told by PAGEMAP_SCAN, and then not resident
+        assert row.resident == present_pages(writer.pid, area) * PAGE - zero
+        assert Seen(target.tick()).runs(area) == [], "and then nothing"
+
+
+def present_pages(pid: int, area: Area) -> int:
+    """By the entries, which no look of memtop's is involved in."""
+    with open(f"/proc/{pid}/pagemap", "rb", buffering=0) as file:
+        entries = os.pread(file.fileno(), area.pages * 8, area.start // PAGE * 8)
+    return sum(entry >> 63 for (entry,) in struct.iter_unpack("<Q", entries))
 
 
 def test_the_kernel_writes_for_the_process(writer: Writer, track: Track) -> None:
@@ -240,21 +289,32 @@ def test_write_protect_and_soft_dirty_in_turn(
     needs_write_protect: None,
     writer: Writer,
     track: Track,
+    hugetlb_pages: int,
     record_property: Callable[[str, object], None],
 ) -> None:
-    """The same writes under each: both tell the log; what soft-dirty tells beyond it is in huge pages."""
+    """The same writes under each: both tell the log; what soft-dirty tells beyond it is in huge pages.
+
+    Of hugetlb pages it tells nothing, and says so.
+    """
     kinds = ("anon", "shared", "private-memfd", "thp", "hole")
     areas = {kind: writer.map(kind, "anon" if kind == "hole" else kind, HUGE * 2) for kind in kinds}
     for kind, area in areas.items():
         if kind != "hole":
             area.fill()
+    hugetlb = writer.map("hugetlb", "hugetlb", hugetlb_pages * HUGE)
+    hugetlb.fill()
     differences: dict[str, int] = {}
     for turn in range(3):
         told: dict[Method, dict[str, Runs]] = {}
         for method in (Method.SOFT_DIRTY, Method.WRITE_PROTECT):
             target = track(writer.pid, freeze=method is Method.SOFT_DIRTY, method=method)
             logs = {kind: area.write("random", 60, seed=turn * 31 + 7) for kind, area in areas.items()}
+            hugetlb.poke(5)
             seen = Seen(target.tick())
+            if method is Method.SOFT_DIRTY:
+                assert coverage(seen, hugetlb) == {Coverage.NO_SOFT_DIRTY}
+            else:
+                assert seen.runs(hugetlb) == [(hugetlb.start, HUGE)]
             told[method] = {kind: seen.runs(area) for kind, area in areas.items()}
             huge = {kind: seen.row(area).huge for kind, area in areas.items()}
             target.close()
@@ -272,7 +332,11 @@ def test_write_protect_and_soft_dirty_in_turn(
     extra = "".join(
         f"{pages} pages more, all in the huge pages that it wrote to" for pages in differences.values()
     )
-    record_property("agreement", f"write-protect told its log, soft-dirty {extra or 'told it, too'}")
+    record_property(
+        "agreement",
+        f"write-protect told its log, soft-dirty {extra or 'told it, too'}"
+        "; of hugetlb pages, which write-protect told whole, soft-dirty knows nothing",
+    )
 
 
 def whole_huge(runs: Runs) -> Runs:
