@@ -84,9 +84,9 @@ PHOTOGRAPHS = {
     # name: scene, options, keys (a number: seconds to wait), sizes
     "demo": ("", "", "45", SIZES),
     "redis": ("redis", "--track auto", "45", SIZES),
-    "redis-since-mark": ("redis", "--track auto", "20 m 20", SIZES[:1]),
-    "leak": ("leak", "--track auto", "20 m 25 t", SIZES[:1]),
-    "huge": ("huge", "", "20", SIZES[:1]),
+    "redis-since-mark": ("redis", "--track auto", "20 m 15 t", SIZES[:1]),
+    "leak": ("leak", "--track auto", "15 m 20 f5 f5 t t", SIZES[:1]),
+    "huge": ("huge", "", "25 i", SIZES[:1]),
     "collect": ("collect", "--track auto", "3 t 40", SIZES[:1]),
     "jvm": ("jvm", "--track auto", "3 t 40", SIZES[:1]),
 }
