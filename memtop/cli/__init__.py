@@ -22,7 +22,7 @@ VERBS = {
     "shot": "a picture of the screen as SVG or text, without a terminal",
     "dump": "write the memory of a process to a file, with a pause of milliseconds",
     "verify": "check a snapshot and all that it builds on",
-    "core": "write an ELF core from a snapshot",
+    "core": "write an ELF core (or another dump) from a snapshot",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 
 from memtop.linux.fallocate import punch_hole
 from memtop.model.layout import PAGE, PIECE
@@ -39,3 +40,19 @@ def clear_pieces(fd: int, packed: bytes) -> None:
     """The same for ``layout.PIECE`` records."""
     for _, offset, pages, _ in PIECE.iter_unpack(packed):
         clear(fd, offset, pages * PAGE)
+
+
+def data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range of a file that are no hole, lseek(2)."""
+    at = start
+    while at < end:
+        try:
+            low = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # a hole to the end
+        if low >= end:
+            return
+        at = min(os.lseek(fd, low, os.SEEK_HOLE), end)
+        yield low, at

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memtop.dump.files import data_ranges
 from memtop.dump.image import Area, Origin, PageKind, Run
 from memtop.dump.snapshot_format import (
     ABOUT_AT,
@@ -127,6 +128,10 @@ class Snapshot:
             parts.append(part)
             at, length = at + len(part), length - len(part)
         return b"".join(parts)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range of the file that are no hole."""
+        return data_ranges(self._fd, start, end)
 
     def _read_header(self) -> None:
         header = self.read(0, HEADER_SIZE)

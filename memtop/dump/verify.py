@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memtop.dump.chain import Chain
@@ -62,27 +60,9 @@ def check(snapshot: Snapshot) -> int:
 
 def _check_zero(snapshot: Snapshot, start: int, end: int) -> None:
     """What nothing refers to is zeros."""
-    for low, high in _data_of(snapshot.path, start, end):
+    for low, high in snapshot.data_ranges(start, end):
         for at in range(low, high, STEP):
             part = snapshot.read(at, min(STEP, high - at))
             if part.count(0) != len(part):
                 offset = at + next(i for i, byte in enumerate(part) if byte)
                 raise snapshot.bad(offset, "something stands where nothing belongs")
-
-
-def _data_of(path: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range of a file that are no hole."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        at = start
-        while at < end:
-            try:
-                low = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError:  # a hole to the end
-                return
-            if low >= end:
-                return
-            at = min(os.lseek(fd, low, os.SEEK_HOLE), end)
-            yield low, at
-    finally:
-        os.close(fd)

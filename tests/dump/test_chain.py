@@ -13,7 +13,7 @@ from dumps import PAGE, Core, Dumpee, memory_of
 from harness import Area, Writer
 
 from memtop.dump.chain import Chain
-from memtop.dump.convert import core_from
+from memtop.dump.convert import convert
 from memtop.dump.feed import OwnFeed, SharedFeed
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, Job, dump
@@ -141,7 +141,7 @@ def test_each_point(
             for start, contents in truth.items():
                 assert_same(chain, start, contents, f"point {i}")
     last = increments
-    core_from(str(tmp_path / str(last)), str(tmp_path / "core"))
+    convert(str(tmp_path / str(last)), str(tmp_path / "core"))
     core = Core(tmp_path / "core")
     for start, contents in truths[last].items():
         for at in range(0, len(contents), PAGE):
