@@ -1,7 +1,7 @@
 """CRIU's image files, as far as memory goes: which messages there are, and how they are packed.
 
 An image is magic numbers and then messages, each behind its length (criu/include/magic.h and
-criu/protobuf.c of CRIU; https://criu.org/Images). Field numbers are those of CRIU's images/*.proto: seven
+criu/protobuf.c of CRIU). Field numbers are those of CRIU's images/*.proto: seven
 small messages, so memtop packs them itself and needs no protobuf library.
 """
 
@@ -44,7 +44,7 @@ Message = bytes
 
 
 def message(*fields: tuple[int, int | bytes]) -> Message:
-    """Packs numbers as varints and bytes with their length: https://protobuf.dev/programming-guides/encoding."""
+    """Packs numbers as varints and bytes behind their length, as protobuf does."""
     parts: list[bytes] = []
     for number, value in fields:
         if isinstance(value, int):
