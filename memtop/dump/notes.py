@@ -62,7 +62,7 @@ def layout_of(notes: bytes) -> dict[str, int]:
         return {
             name: value for name, value in told.items() if isinstance(value, int) and 0 <= value < 1 << 64
         }
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
 
 

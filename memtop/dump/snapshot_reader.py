@@ -136,6 +136,10 @@ class Snapshot:
     def _read_header(self) -> None:
         header = self.read(0, HEADER_SIZE)
         if header[: len(MAGIC)] != MAGIC:
+            if hash_bytes(MAGIC + header[len(MAGIC) : -HASH.size]) == int.from_bytes(
+                header[-HASH.size :], "little"
+            ):
+                raise self.bad(0, "its first eight bytes were changed")
             core = header[:4] == b"\x7fELF"
             what = "an ELF core, which has no hashes; gdb reads it" if core else "something else"
             raise Failed(f"{clean_text(self.path)} is no snapshot of memtop", f"it is {what}")
@@ -155,7 +159,7 @@ class Snapshot:
         self.boot_id = str(uuid.UUID(bytes=boot)) if any(boot) else ""
         try:
             about = json.loads(header[ABOUT_AT : ABOUT_AT + length])
-        except ValueError:
+        except (ValueError, RecursionError):  # nested a thousand deep
             about = None
         if not isinstance(about, dict):
             raise self.bad(ABOUT_AT, "the header's text is no JSON")
@@ -167,8 +171,10 @@ class Snapshot:
             raise self.bad(self.size, "the file ends before its trailer")
         trailer = self.read(at, TRAILER.size)
         fields = TRAILER.unpack(trailer)
+        if fields[0] != END_MAGIC and fields[3] != self.size:
+            raise self.bad(self.size, "the file ends before its trailer")
         if fields[0] != END_MAGIC or hash_bytes(trailer[:-8]) != fields[-1]:
-            raise self.bad(at, "there is no trailer: the file was cut short, or its end was changed")
+            raise self.bad(at, "the trailer does not match its hash")
         _, version, zero, size, index_at, index_length, index_hash, notes_at, notes_length, notes_hash = (
             fields[:10]
         )
