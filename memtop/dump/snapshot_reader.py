@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import uuid
@@ -88,7 +89,9 @@ class Snapshot:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
-            raise Failed(f"reading {clean_text(path)} failed", os.strerror(error.errno or 0)) from error
+            remedy = "raise the number of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+            why = os.strerror(error.errno or 0)
+            raise Failed(f"reading {clean_text(path)} failed", why, remedy) from error
         try:
             self.size = os.fstat(self._fd).st_size
             self._read_header()

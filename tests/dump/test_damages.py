@@ -18,7 +18,7 @@ from memtop.dump.job import Format
 from memtop.dump.verify import verify
 from memtop.linux.errors import MemtopError
 
-RUNS = int(os.environ.get("MEMTOP_DAMAGES", "300"))
+RUNS = int(os.environ.get("MEMTOP_DAMAGES", "120"))
 BYTES = [0, 1, 0x7F, 0x80, 0xFF]
 
 
