@@ -31,8 +31,11 @@ def run(argv: Sequence[str]) -> int:
         metavar="|".join(f.value for f in Format),
         help="an ELF core (default), a snapshot that needs no parents, or a directory of CRIU images",
     )
+    p.add_argument("--zstd", action="store_true", help="snapshot: compress (takes the zstandard library)")
     options = p.parse_args(argv)
-    image = convert(options.snapshot, options.output, options.format)
+    if options.zstd and options.format is not Format.SNAPSHOT:
+        p.error("--zstd goes with --format snapshot")
+    image = convert(options.snapshot, options.output, options.format, compress=options.zstd)
     say = complain if options.output == "-" else print
     stored = size(image.pages_of(PageKind.DATA) * PAGE)
     say(f"{clean_text(options.output)}: {stored} of {image.origin.comm} {image.origin.pid}")

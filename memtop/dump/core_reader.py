@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct, unpack_from
 
-from memtop.dump.files import data_ranges
+from memtop.dump.files import data_ranges, open_dump, read_at
 from memtop.dump.image import Area, PageKind, Run
 from memtop.dump.notes import NT_FILE, NT_PRPSINFO, notes_of
 from memtop.linux.errors import Failed
@@ -62,10 +62,7 @@ class CoreFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise Failed(f"reading {clean_text(path)} failed", os.strerror(error.errno or 0)) from error
+        self._fd = open_dump(path)
         try:
             self.size = os.fstat(self._fd).st_size
             self._segments = self._read_headers()
@@ -85,16 +82,10 @@ class CoreFile:
         return Failed(f"{clean_text(self.path)} is no core that memtop can read", why)
 
     def _read(self, at: int, size: int) -> bytes:
-        if at + size > self.size:
+        data = read_at(self._fd, at, size, self.path) if at + size <= self.size else b""
+        if len(data) != size:
             raise self._bad("it was cut short")
-        parts = []
-        while size:
-            part = os.pread(self._fd, min(size, 1 << 30), at)
-            if not part:
-                raise self._bad("it was cut short")
-            parts.append(part)
-            at, size = at + len(part), size - len(part)
-        return b"".join(parts)
+        return data
 
     # ---- headers and notes ---------------------------------------------------------------------------------
 

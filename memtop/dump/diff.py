@@ -6,9 +6,9 @@ snapshot are in its index, so that its contents are not read at all; an ELF core
 
 from __future__ import annotations
 
+import os
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
@@ -16,6 +16,7 @@ from typing import Protocol
 
 from memtop.dump.chain import Chain
 from memtop.dump.core_reader import CoreFile
+from memtop.dump.files import open_dump, read_at
 from memtop.dump.image import Area, PageKind, Run
 from memtop.linux.runsets import state_runs
 from memtop.linux.vmread import Pieces, hash_pages, mark_same
@@ -105,9 +106,11 @@ def open_memory(path: str) -> Memory:
     Raises:
         Failed: it is neither, or damaged.
     """
-    head = b""
-    with suppress(OSError), open(path, "rb") as file:
-        head = file.read(4)
+    fd = open_dump(path)
+    try:
+        head = read_at(fd, 0, 4, path)
+    finally:
+        os.close(fd)
     return CoreFile(path) if head == b"\x7fELF" else ChainMemory(path)
 
 

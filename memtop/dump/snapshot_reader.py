@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import uuid
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from memtop.dump.files import data_ranges
+from memtop.dump.files import data_ranges, open_dump, read_at
 from memtop.dump.image import Area, Origin, PageKind, Run
 from memtop.dump.snapshot_format import (
     ABOUT_AT,
@@ -86,12 +85,7 @@ class Snapshot:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            remedy = "raise the number of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
-            why = os.strerror(error.errno or 0)
-            raise Failed(f"reading {clean_text(path)} failed", why, remedy) from error
+        self._fd = open_dump(path)
         try:
             self.size = os.fstat(self._fd).st_size
             self._read_header()
@@ -123,14 +117,7 @@ class Snapshot:
 
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the file; shorter only at its end."""
-        parts = []
-        while length > 0:
-            part = os.pread(self._fd, min(length, 1 << 30), at)
-            if not part:
-                break
-            parts.append(part)
-            at, length = at + len(part), length - len(part)
-        return b"".join(parts)
+        return read_at(self._fd, at, length, self.path)
 
     def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The parts of a range of the file that are no hole."""

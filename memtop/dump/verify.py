@@ -41,20 +41,17 @@ def verify(path: str) -> Verified:
 
 
 def check(snapshot: Snapshot) -> int:
-    """One file by itself; returns its pages with contents."""
-    pages, used = 0, [(0, HEADER_SIZE), (snapshot.index_at, snapshot.size)]
-    runs = sorted((r for r in snapshot.stored if r.kind is PageKind.DATA), key=lambda r: (r.position, r.skip))
-    for run in runs:
-        used.append((run.position, run.position + run.length))
+    """One file by itself, by rising offset; returns its pages with contents."""
+    pages, at = 0, HEADER_SIZE
+    runs = (run for run in snapshot.stored if run.kind is PageKind.DATA)
+    for run in sorted(runs, key=lambda run: (run.position, run.skip)):
+        _check_zero(snapshot, at, run.position)
+        at = max(at, run.position + run.length)
         for start in range(run.start, run.end, STEP):
             snapshot.contents(run, start, min(start + STEP, run.end))
         pages += run.pages
-    at = 0
-    for start, end in sorted(used):
-        _check_zero(snapshot, at, start)
-        at = max(at, end)
-    notes_end = snapshot.notes_at + len(snapshot.notes)
-    _check_zero(snapshot, notes_end, snapshot.size - TRAILER.size)
+    _check_zero(snapshot, at, snapshot.index_at)
+    _check_zero(snapshot, snapshot.notes_at + len(snapshot.notes), snapshot.size - TRAILER.size)
     return pages
 
 

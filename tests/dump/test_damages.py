@@ -9,12 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from damages import HEADER, LENGTH, TRAILER, Damager, Readers, chains, in_time, xxh64
+from damages import HEADER, LENGTH, TRAILER, Damager, Readers, chains, in_time, parts_of, xxh64
 from dumps import take
 from harness import Writer
 
 from memtop.dump.diff import Change, Reader, compare, open_memory
 from memtop.dump.job import Format
+from memtop.dump.snapshot_format import Damaged
 from memtop.dump.verify import verify
 from memtop.linux.errors import MemtopError
 
@@ -30,6 +31,23 @@ def test_every_damage_is_found(writer: Writer, tmp_path: Path) -> None:
     for _ in range(RUNS):
         damager.one()
     assert {"cut short", "changed in frame", "changed in page", "changed in nothing"} <= damager.counts.keys()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_the_first_of_several(writer: Writer, tmp_path: Path) -> None:
+    rng = random.Random(9)
+    for chain in chains(writer, tmp_path):
+        good, bad = chain / "0", chain / "bad"
+        parts = [part for part in parts_of(good) if part.name in ("page", "frame", "nothing")]
+        for _ in range(RUNS // 6):
+            data = bytearray(good.read_bytes())
+            hit = [(rng.randrange(part.start, part.end), part) for part in rng.sample(parts, 3)]
+            for at, _ in hit:
+                data[at] ^= 0x40
+            bad.write_bytes(data)
+            with pytest.raises(Damaged) as caught:
+                verify(str(bad))
+            assert caught.value.offset == min(at if p.name == "nothing" else p.start for at, p in hit)
 
 
 @pytest.mark.usefixtures("needs_write_protect")

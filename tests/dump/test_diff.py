@@ -150,10 +150,20 @@ def test_names_can_do_nothing_to_a_terminal(tmp_path: Path) -> None:
 def test_what_is_no_dump(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello")
     shutil.copyfile("/bin/true", tmp_path / "program")
-    for name, word in (("text", "no snapshot"), ("program", "no core"), ("nothing", "No such file")):
-        done = diff(tmp_path / name, tmp_path / "text")
-        assert done.code == 1
-        done.said(name, word)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "place").mkdir()
+    words = {
+        "text": "no snapshot",
+        "program": "no core",
+        "nothing": "No such file",
+        "pipe": "no regular file",
+    }
+    for name, word in {**words, "place": "no regular file"}.items():
+        for command in (["diff", name, "text"], ["verify", name], ["core", name, "-o", "out"]):
+            done = run(*(str(tmp_path / w) if w in (*words, "place", "out") else w for w in command))
+            assert done.code == 1
+            done.said(name, "" if name == "program" else word)
+            assert "Traceback" not in done.err
 
 
 # ---- against a model -------------------------------------------------------------------------------------
