@@ -153,8 +153,13 @@ def test_gdb_sees_the_same_as_in_a_core_of_gcore(tmp_path: Path, language: str) 
         # a stopped Go program can't be borrowed, so there is no tracker for --freeze final
         take(pid, tmp_path / "ours", freeze=Freeze.FULL)
         subprocess.run(["gcore", "-o", tmp_path / "theirs", str(pid)], check=True, capture_output=True)
+        os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: "\tT" not in Path(f"/proc/{pid}/status").read_text(), "it runs again")
+        result = take(pid, tmp_path / "running")
+        assert result.image.statement.rounds
     ours = gdb(program, tmp_path / "ours", *commands)
     assert re.search(pattern, ours), ours
+    assert re.search(pattern, gdb(program, tmp_path / "running", *commands))
     assert ours == gdb(program, tmp_path / f"theirs.{pid}", *commands)
     listed = gdb(program, tmp_path / "ours", "info threads")
     assert {int(tid) for tid in re.findall(r"LWP (\d+)", listed)} == threads or len(threads) == 1
