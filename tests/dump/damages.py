@@ -148,6 +148,14 @@ class Readers:
     def as_core(self, path: str) -> None:
         assert self._core(path) == self.core or not self.exact
 
+    def as_criu(self, path: str) -> None:
+        """Whatever comes out."""
+        out = self.scratch / "images"
+        try:
+            convert(path, str(out), Format.CRIU)
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
     def _pages(self, path: str) -> int:
         """The chain as a page source."""
         hasher = xxhash.xxh64()

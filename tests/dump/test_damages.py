@@ -59,6 +59,7 @@ def test_garbage_crashes_nobody(writer: Writer, tmp_path: Path) -> None:
         readers = Readers(top, tmp_path, exact=False)
         good = top.read_bytes()
         index, length = struct.unpack_from("<QQ", good, len(good) - TRAILER + 24)
+        notes, size = struct.unpack_from("<QQ", good, len(good) - TRAILER + 48)
         bad = chain / "bad"
         for _ in range(RUNS):
             data = bytearray(good)
@@ -66,19 +67,21 @@ def test_garbage_crashes_nobody(writer: Writer, tmp_path: Path) -> None:
                 place = [
                     rng.randrange(8, 700),
                     index + rng.randrange(length),
+                    notes + rng.randrange(size),
                     len(data) - rng.randrange(9, 153),
                 ]
                 data[rng.choice(place)] = rng.choice([*BYTES, rng.randrange(256)])
-            bad.write_bytes(sealed(data, index, length))
-            for read in (lambda path: verify(path) and None, *readers.all().values()):
+            bad.write_bytes(sealed(data, (index, length), (notes, size)))
+            for read in (lambda path: verify(path) and None, *readers.all().values(), readers.as_criu):
                 with suppress(MemtopError), in_time():  # and nothing else
                     read(str(bad))
 
 
-def sealed(data: bytearray, index: int, length: int) -> bytearray:
-    """With the right hashes of header, index and trailer."""
+def sealed(data: bytearray, index: tuple[int, int], notes: tuple[int, int]) -> bytearray:
+    """With the right hashes of header, index, notes and trailer."""
     data[HEADER - 8 : HEADER] = struct.pack("<Q", xxh64(bytes(data[: HEADER - 8])))
-    data[-120:-112] = struct.pack("<Q", xxh64(bytes(data[index : index + length])))
+    data[-120:-112] = struct.pack("<Q", xxh64(bytes(data[index[0] : sum(index)])))
+    data[-96:-88] = struct.pack("<Q", xxh64(bytes(data[notes[0] : sum(notes)])))
     data[-8:] = struct.pack("<Q", xxh64(bytes(data[-TRAILER:-8])))
     return data
 
@@ -87,7 +90,8 @@ def sealed(data: bytearray, index: int, length: int) -> bytearray:
 def test_text_of_the_header(writer: Writer, tmp_path: Path) -> None:
     take(writer.pid, tmp_path / "good", Format.SNAPSHOT)
     good = (tmp_path / "good").read_bytes()
-    index, length = struct.unpack_from("<QQ", good, len(good) - TRAILER + 24)
+    index = struct.unpack_from("<QQ", good, len(good) - TRAILER + 24)
+    notes = struct.unpack_from("<QQ", good, len(good) - TRAILER + 48)
     for text in (
         b"[" * 7000,
         b'{"parent": "\\u0000", "comm": "\\ud800"}',
@@ -98,7 +102,7 @@ def test_text_of_the_header(writer: Writer, tmp_path: Path) -> None:
         data = bytearray(good)
         data[96:104] = struct.pack("<Q", len(text))
         data[256 : HEADER - 8] = text.ljust(HEADER - 8 - 256, b"\0")
-        (tmp_path / "bad").write_bytes(sealed(data, index, length))
+        (tmp_path / "bad").write_bytes(sealed(data, index, notes))
         with suppress(MemtopError):
             verify(str(tmp_path / "bad"))
 
