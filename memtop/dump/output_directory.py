@@ -67,7 +67,7 @@ class OutputDirectory(Output):
         files = {self._main: self._file, **self._others}
         hidden = hidden_name(self._name)
         try:
-            for file in files.values():  # before the hidden directory is there, so that it is for a moment only
+            for file in files.values():  # first, so that the hidden directory is there for a moment only
                 os.fsync(file.fd)
             os.mkdir(hidden, 0o700, dir_fd=self._directory)
             try:

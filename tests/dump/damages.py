@@ -253,8 +253,9 @@ class Damager:
         parts = self._parts[victim]
         if self.rng.random() < 0.5:
             at = self.rng.randrange(parts[-1].end)
-        else:  # contents are most of it: half of the damages are in what is around them
-            part = self.rng.choice([p for p in parts if p.name not in ("page", "frame")])
+        else:  # contents are most of it: half of the damages are as often in what is around them
+            name = self.rng.choice(sorted({part.name for part in parts}))
+            part = self.rng.choice([part for part in parts if part.name == name])
             at = self.rng.randrange(part.start, part.end)
         part = next(p for p in parts if p.start <= at < p.end)
         if self.rng.random() < 0.2:
