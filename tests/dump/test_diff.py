@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memtop.dump.diff import Change, compare
-from memtop.dump.image import Area, PageKind, Run
+from memtop.dump.image import Area, Freeze, PageKind, Run
 from memtop.dump.job import Format
 from memtop.model.layout import Kind, Perm
 
@@ -111,8 +111,9 @@ def test_a_core_of_memtop_and_one_of_gcore(writer: Writer, tmp_path: Path) -> No
     area.poke(3, 100)
     os.kill(writer.pid, signal.SIGSTOP)
     wait_for(lambda: status(writer.pid, "State").startswith("T"), "stopped")
-    take(writer.pid, tmp_path / "ours")
-    take(writer.pid, tmp_path / "snapshot", Format.SNAPSHOT)
+    # A tracker's system call would run in it each time, and the kernel note the processor in its memory (rseq).
+    take(writer.pid, tmp_path / "ours", freeze=Freeze.FULL)
+    take(writer.pid, tmp_path / "snapshot", Format.SNAPSHOT, freeze=Freeze.FULL)
     command = ["gcore", "-o", tmp_path / "theirs", str(writer.pid)]
     subprocess.run(command, check=True, capture_output=True)
     os.kill(writer.pid, signal.SIGCONT)
