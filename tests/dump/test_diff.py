@@ -111,7 +111,7 @@ def test_a_core_of_memtop_and_one_of_gcore(writer: Writer, tmp_path: Path) -> No
     area.poke(3, 100)
     os.kill(writer.pid, signal.SIGSTOP)
     wait_for(lambda: status(writer.pid, "State").startswith("T"), "stopped")
-    # A tracker's system call would run in it each time, and the kernel note the processor in its memory (rseq).
+    # A tracker's system call would run in it, and the kernel note the processor in its memory (rseq).
     take(writer.pid, tmp_path / "ours", freeze=Freeze.FULL)
     take(writer.pid, tmp_path / "snapshot", Format.SNAPSHOT, freeze=Freeze.FULL)
     command = ["gcore", "-o", tmp_path / "theirs", str(writer.pid)]
