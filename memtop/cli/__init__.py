@@ -22,7 +22,8 @@ VERBS = {
     "shot": "a picture of the screen as SVG or text, without a terminal",
     "dump": "write the memory of a process to a file, with a pause of milliseconds",
     "verify": "check a snapshot and all that it builds on",
-    "core": "write an ELF core from a snapshot",
+    "core": "write an ELF core (or another dump) from a snapshot",
+    "diff": "what differs between two snapshots or cores",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
 
@@ -39,7 +40,7 @@ def _help() -> str:
         f"{USAGE}\nShows live what a Linux process does to its memory.\n\nverbs:\n{verbs}\n\n"
         "options:\n  --version  print the version\n  --help     print this\n\n"
         "exit codes: 0 done, 1 failed, 2 usage, 3 no such process, 4 not permitted, 5 kernel can't, "
-        "128+n signal n\n"
+        "6 diff: they differ, 128+n signal n\n"
     )
 
 

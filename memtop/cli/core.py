@@ -1,4 +1,4 @@
-"""``memtop core``: an ELF core from a snapshot."""
+"""``memtop core``: an ELF core from a snapshot, or another dump."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
-from memtop.dump.convert import core_from
+from memtop.dump.convert import convert
 from memtop.dump.image import PageKind
+from memtop.dump.job import Format
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import size
@@ -22,8 +23,19 @@ def run(argv: Sequence[str]) -> int:
     p.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="a new file, or - for standard output"
     )
+    p.add_argument(
+        "--format",
+        type=Format,
+        choices=list(Format),
+        default=Format.CORE,
+        metavar="|".join(f.value for f in Format),
+        help="an ELF core (default), a snapshot that needs no parents, or a directory of CRIU images",
+    )
+    p.add_argument("--zstd", action="store_true", help="snapshot: compress (takes the zstandard library)")
     options = p.parse_args(argv)
-    image = core_from(options.snapshot, options.output)
+    if options.zstd and options.format is not Format.SNAPSHOT:
+        p.error("--zstd goes with --format snapshot")
+    image = convert(options.snapshot, options.output, options.format, compress=options.zstd)
     say = complain if options.output == "-" else print
     stored = size(image.pages_of(PageKind.DATA) * PAGE)
     say(f"{clean_text(options.output)}: {stored} of {image.origin.comm} {image.origin.pid}")

@@ -29,7 +29,11 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("-p", "--pid", type=positive, required=True, metavar="PID", help="the process")
     p.add_argument(
-        "-o", "--output", required=True, metavar="PATH", help="a new file, or - for standard output"
+        "-o",
+        "--output",
+        required=True,
+        metavar="PATH",
+        help="a new file (criu: directory), or - for standard output",
     )
     p.add_argument(
         "--format",
@@ -37,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
         choices=list(Format),
         default=Format.CORE,
         metavar="|".join(f.value for f in Format),
-        help="an ELF core for gdb (default), or a snapshot, which others can add to",
+        help="an ELF core for gdb (default), a snapshot, which others can add to, or CRIU images",
     )
     p.add_argument("--parent", metavar="PATH", help="snapshot: only what has changed since this one")
     p.add_argument(
@@ -85,11 +89,11 @@ def run(argv: Sequence[str]) -> int:
     )
     with ProcessHandle.open(options.pid) as handle:
         result = dump(job, handle, probe_kernel())
-    _tell(result, options.output)
+    _tell(result, options.output, options.format)
     return ExitCode.DONE
 
 
-def _tell(result: Result, path: str) -> None:
+def _tell(result: Result, path: str, format: Format) -> None:
     """What was written, and how consistent it is."""
     say = complain if path == "-" else print
     image, name = result.image, "standard output" if path == "-" else clean_text(path)
@@ -109,7 +113,9 @@ def _tell(result: Result, path: str) -> None:
         pages = image.pages_of(kind)
         if pages:
             say(f"  {size(pages * PAGE)} {words}")
-    if not image.statement.threads:
+    if format is Format.CRIU:
+        say("  memory only: crit shows it, criu can't restore it")
+    elif not image.statement.threads:
         say("  memory only: the process never stood still, so there are no registers")
     sys.stdout.flush()
 

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     NO_PROCESS = 3
     NOT_PERMITTED = 4
     KERNEL_CANNOT = 5
+    DIFFERENT = 6
 
 
 class Interrupted(BaseException):

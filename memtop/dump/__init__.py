@@ -1,5 +1,5 @@
-"""Dumps of a process's memory: page sources (a process, a snapshot chain), page sinks (core, snapshot).
+"""Dumps of a process's memory.
 
-``engine`` copies while the process runs, follows what it writes, and stops it only for the end. See
-docs/dumps.md.
+Page sources (a process, a snapshot chain) meet page sinks (ELF core, snapshot, CRIU images). ``engine``
+copies while the process runs, follows what it writes, and stops it only for the end. See docs/dumps.md.
 """

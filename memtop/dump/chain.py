@@ -112,26 +112,41 @@ class Chain:
 
     # ---- pages --------------------------------------------------------------------------------------------
 
-    def locate(self, start: int, end: int, level: int = 0) -> Iterator[Place]:
+    def locate(self, start: int, end: int) -> Iterator[Place]:
         """Where the pages of a range are; what no mapping of the snapshot holds is left out.
 
         Raises:
             Damaged: a page is said to be as in a parent that does not have it.
         """
+        todo: list[Place | tuple[int, int, int]] = [(start, end, 0)]  # no recursion: chains may be long
+        while todo:
+            next_one = todo.pop()
+            if isinstance(next_one, Place):
+                yield next_one
+            else:
+                todo += reversed(self._cut(*next_one))
+
+    def _cut(self, start: int, end: int, level: int) -> list[Place | tuple[int, int, int]]:
+        """The places in one snapshot, by rising address; start, end, level where the next one has to say."""
+        if level == len(self.snapshots):
+            raise self._missing(start, level)
         snapshot = self.snapshots[level]
+        parts: list[Place | tuple[int, int, int]] = []
+        at = start
         for run in snapshot.within(start, end):
             low, high = max(run.start, start), min(run.end, end)
-            if run.kind is not PageKind.PARENT:
-                yield Place(low, high, snapshot, run)
-                continue
-            at = low
-            for place in self.locate(low, high, level + 1) if level + 1 < len(self.snapshots) else ():
-                if place.start != at or not place.kind.known:
-                    break
-                at = place.end
-                yield place
-            if at != high:
-                raise snapshot.bad(snapshot.index_at, f"the page {at:#x} is in no parent")
+            if level and (low != at or not run.kind.known):
+                raise self._missing(at, level)
+            is_parent = run.kind is PageKind.PARENT
+            parts.append((low, high, level + 1) if is_parent else Place(low, high, snapshot, run))
+            at = high
+        if level and at != end:
+            raise self._missing(at, level)
+        return parts
+
+    def _missing(self, at: int, level: int) -> Failed:
+        child = self.snapshots[level - 1]
+        return child.bad(child.index_at, f"the page {at:#x} is in no parent")
 
     def hashes(self, runs: PageRuns) -> array[int]:
         """The hash of each page; 0 where it has no contents or is not known."""

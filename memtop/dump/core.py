@@ -70,7 +70,7 @@ class CoreSink:
     def finish(self, image: Image) -> None:
         """Writes the headers: what is where, the threads, and how the dump came about."""
         segments = [s for area in image.areas for s in self._segments(area)]
-        hole = max((s.size for s in segments if s.offset < 0), default=0)
+        hole = max((s.size for s in segments if s.offset < 0 and s.in_file), default=0)
         notes_at = self._extents.at
         headers_at = notes_at + -(-len(image.notes) // PAGE) * PAGE
         count = len(segments) + 1
@@ -98,10 +98,10 @@ class CoreSink:
         flags = (4 if area.perms & Perm.READ else 0) | (2 if area.perms & Perm.WRITE else 0)
         flags |= 1 if area.perms & Perm.EXEC else 0
         if not area.runs:
-            yield _Segment(area.start, area.end - area.start, flags, 0, in_file=False)
+            yield _Segment(area.start, area.end - area.start, flags, -1, in_file=False)
         for start, end, known in _stretches(area):
             if not known:
-                yield _Segment(start, end - start, flags, 0, in_file=False)
+                yield _Segment(start, end - start, flags, -1, in_file=False)
                 continue
             at = start
             for low, high, offset in self._extents.within(start, end):
@@ -112,7 +112,10 @@ class CoreSink:
 
 
 class _Segment:
-    """A program header to be; offset -1: the common hole."""
+    """A program header to be; offset -1: the common hole.
+
+    None may point at the file's own header: BFD would take it for a library's, and read all notes again.
+    """
 
     __slots__ = ("flags", "in_file", "offset", "size", "start")
 

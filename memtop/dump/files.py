@@ -1,14 +1,59 @@
-"""Writing at an offset, and making holes."""
+"""Files of dumps: opened for reading, read and written at an offset, and their holes."""
 
 from __future__ import annotations
 
 import errno
 import os
+import stat
+from collections.abc import Iterator
 
+from memtop.linux.errors import Failed
 from memtop.linux.fallocate import punch_hole
 from memtop.model.layout import PAGE, PIECE
+from memtop.model.names import clean_text
 
 _STEP = 1 << 20
+
+
+def open_dump(path: str) -> int:
+    """Opens a file for reading; nothing but a regular one, as a pipe could keep one waiting for ever.
+
+    Raises:
+        Failed: it can't be opened.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise explain_input(error, path) from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Failed(f"reading {clean_text(path)} failed", "it is no regular file")
+    return fd
+
+
+def read_at(fd: int, at: int, size: int, path: str) -> bytes:
+    """Reads so many bytes; fewer only at the end of the file.
+
+    Raises:
+        Failed: the disk does not give them.
+    """
+    parts = []
+    while size > 0:
+        try:
+            part = os.pread(fd, min(size, 1 << 30), at)
+        except OSError as error:
+            raise explain_input(error, path) from error
+        if not part:
+            break
+        parts.append(part)
+        at, size = at + len(part), size - len(part)
+    return b"".join(parts)
+
+
+def explain_input(error: OSError, path: str) -> Failed:
+    """The sentence for a file that can't be read."""
+    remedy = "raise the number of open files (ulimit -n)" if error.errno == errno.EMFILE else ""
+    return Failed(f"reading {clean_text(path)} failed", os.strerror(error.errno or 0), remedy)
 
 
 def write_at(fd: int, at: int, data: bytes | memoryview) -> None:
@@ -39,3 +84,19 @@ def clear_pieces(fd: int, packed: bytes) -> None:
     """The same for ``layout.PIECE`` records."""
     for _, offset, pages, _ in PIECE.iter_unpack(packed):
         clear(fd, offset, pages * PAGE)
+
+
+def data_ranges(fd: int, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of a range of a file that are no hole, lseek(2)."""
+    at = start
+    while at < end:
+        try:
+            low = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            return  # a hole to the end
+        if low >= end:
+            return
+        at = min(os.lseek(fd, low, os.SEEK_HOLE), end)
+        yield low, at

@@ -9,11 +9,13 @@ from enum import Enum
 
 from memtop.dump.chain import Chain
 from memtop.dump.core import CoreSink
+from memtop.dump.criu import PAGES, CriuSink
 from memtop.dump.engine import Engine, Progress, Result
 from memtop.dump.feed import Feed, OwnFeed
 from memtop.dump.image import Freeze
 from memtop.dump.live import LiveSource
 from memtop.dump.output import Output
+from memtop.dump.output_directory import OutputDirectory
 from memtop.dump.plan import Range
 from memtop.dump.rounds import Limits
 from memtop.dump.snapshot import SnapshotSink
@@ -32,6 +34,7 @@ class Format(str, Enum):
 
     CORE = "core"
     SNAPSHOT = "snapshot"
+    CRIU = "criu"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,12 @@ def dump(
     with contextlib.ExitStack() as stack:
         source = LiveSource(handle, kernel, take_all=job.take_all, read_swap=job.read_swap, only=job.only)
         stack.callback(source.close)
-        output = stack.enter_context(Output(job.path))
+        output = stack.enter_context(open_output(job.path, job.format))
         parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
         if parent is not None:
             parent.require_process(handle)
         known = parent.known() if parent is not None and since_parent else None
-        sink = _sink(job, output, parent, compare=known is None)
+        sink = make_sink(job.format, output, parent, compare=known is None, compress=job.compress)
         if feed is None and job.freeze is not Freeze.FULL:
             feed = _follow(job, handle, kernel, method)
             if feed is not None:
@@ -100,9 +103,28 @@ def dump(
         return engine.run()
 
 
-def _sink(job: Job, output: Output, parent: Chain | None, *, compare: bool) -> PageSink:
-    if job.format is Format.SNAPSHOT:
-        return SnapshotSink(output, parent, compare=compare, compress=job.compress)
+def open_output(path: str, format: Format) -> Output:
+    """Where a dump of this format goes: a file, or a directory.
+
+    Raises:
+        MemtopError: it can't be made.
+    """
+    return OutputDirectory(path, PAGES) if format is Format.CRIU else Output(path)
+
+
+def make_sink(
+    format: Format,
+    output: Output,
+    parent: Chain | None = None,
+    *,
+    compare: bool = False,
+    compress: bool = False,
+) -> PageSink:
+    """What makes a dump of this format; see ``SnapshotSink`` for the options."""
+    if isinstance(output, OutputDirectory):
+        return CriuSink(output)
+    if format is Format.SNAPSHOT:
+        return SnapshotSink(output, parent, compare=compare, compress=compress)
     return CoreSink(output)
 
 

@@ -7,13 +7,13 @@ adds a note of its own, named ``memtop``, with how the dump came about as JSON.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from struct import Struct, pack
 
 from memtop import __version__
 from memtop.dump.image import Area, Statement
-from memtop.linux.coreinfo import ProcessFacts, ThreadFacts
+from memtop.linux.coreinfo import LAYOUT, ProcessFacts, ThreadFacts
 from memtop.linux.standstill import Thread
 from memtop.linux.xstate import for_debuggers
 from memtop.model.layout import PAGE
@@ -44,6 +44,28 @@ def note(name: bytes, kind: int, content: bytes) -> bytes:
     )
 
 
+def notes_of(notes: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each note; ends where they make no sense any more."""
+    at = 0
+    while at + _HEADER.size <= len(notes):
+        name, size, kind = _HEADER.unpack_from(notes, at)
+        at += _HEADER.size + name + -name % 4
+        yield kind, notes[at : at + size]
+        at += size + -size % 4
+
+
+def layout_of(notes: bytes) -> dict[str, int]:
+    """Where program, stack and arguments begin and end (``coreinfo.LAYOUT``), as memtop's own note has it."""
+    content = next((content for kind, content in notes_of(notes) if kind == NT_MEMTOP), b"")
+    try:
+        told = json.loads(content)["layout"]
+        return {
+            name: value for name, value in told.items() if isinstance(value, int) and 0 <= value < 1 << 64
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
 def build_notes(
     facts: ProcessFacts,
     threads: Sequence[tuple[Thread, ThreadFacts]],
@@ -71,17 +93,18 @@ def build_notes(
         if other[0].siginfo:
             parts.append(note(b"CORE", NT_SIGINFO, other[0].siginfo))
         parts += _registers(other[0])
-    parts.append(note(b"memtop", NT_MEMTOP, describe(statement, memory_only=not threads)))
+    parts.append(note(b"memtop", NT_MEMTOP, describe(statement, facts, not threads)))
     return b"".join(parts)
 
 
-def describe(statement: Statement, *, memory_only: bool) -> bytes:
+def describe(statement: Statement, facts: ProcessFacts, memory_only: bool) -> bytes:
     """memtop's own note: JSON."""
     words = {
         "memtop": __version__,
         "memory_only": memory_only,
         "says": statement.sentence,
         **asdict(statement),
+        "layout": dict(zip(LAYOUT, facts.layout, strict=True)),
     }
     return json.dumps(words).encode() + b"\n"
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 import sys
 import tempfile
 from types import TracebackType
 
+from memtop.dump.nameless import Nameless
 from memtop.linux.errors import Failed, MemtopError, NotPermitted
 from memtop.model.names import clean_text
 from memtop.model.units import size
@@ -29,9 +29,6 @@ _CHUNK = 1 << 20
 class Output:
     """A file that is being written.
 
-    Attributes:
-        fd: written at any offset.
-
     Args:
         path: the final name, or ``-`` for standard output: then the file is put together in the directory for
             temporary files first, and passed on when it is whole.
@@ -44,15 +41,14 @@ class Output:
     def __init__(self, path: str) -> None:
         self.path = path
         self._to_stdout = path == "-"
-        self._temporary: str | None = None
+        self._file: Nameless | None = None
         self._directory = -1
-        self.fd = -1
         where = tempfile.gettempdir() if self._to_stdout else os.path.dirname(path) or "."
         self._name = os.path.basename(path)
         try:
             self._directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._refuse_existing()
-            self.fd = self._create()
+            self._file = Nameless(self._directory, self._name)
         except OSError as error:
             self.close()
             raise explain_output(error, where if error.filename is None else str(error.filename)) from error
@@ -74,16 +70,10 @@ class Output:
                 f"{clean_text(self.path)} {what}", "memtop writes new files only", "choose another name"
             )
 
-    def _create(self) -> int:
-        flags = os.O_RDWR | os.O_CLOEXEC
-        try:
-            return os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=self._directory)
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-        self._temporary = f".{self._name}.{secrets.token_hex(4)}.partial"
-        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        return os.open(self._temporary, flags, 0o600, dir_fd=self._directory)
+    @property
+    def fd(self) -> int:
+        """The file, written at any offset; -1 when it is closed."""
+        return self._file.fd if self._file is not None else -1
 
     def __enter__(self) -> Output:
         return self
@@ -127,14 +117,8 @@ class Output:
             if self._to_stdout:
                 self._pass_on(length)
                 return length
-            os.fsync(self.fd)
-            if self._temporary is None:
-                source = f"/proc/self/fd/{self.fd}"
-                os.link(source, self._name, dst_dir_fd=self._directory, follow_symlinks=True)
-            else:  # link, unlike rename, never replaces what is there
-                os.link(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-                os.unlink(self._temporary, dir_fd=self._directory)
-                self._temporary = None
+            if self._file is not None:
+                self._file.link(self._name)
             os.fsync(self._directory)
             return length
         except OSError as error:
@@ -151,14 +135,11 @@ class Output:
 
     def close(self) -> None:
         """Lets go; what was not committed is gone. Idempotent."""
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._temporary, dir_fd=self._directory)
-            self._temporary = None
-        for fd in (self.fd, self._directory):
-            if fd >= 0:
-                os.close(fd)
-        self.fd = self._directory = -1
+        if self._file is not None:
+            self._file.close()
+        if self._directory >= 0:
+            os.close(self._directory)
+            self._directory = -1
 
 
 def explain_output(error: OSError, path: str) -> MemtopError:

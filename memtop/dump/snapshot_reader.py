@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from memtop.dump.files import data_ranges, open_dump, read_at
 from memtop.dump.image import Area, Origin, PageKind, Run
 from memtop.dump.snapshot_format import (
     ABOUT_AT,
@@ -84,10 +85,7 @@ class Snapshot:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise Failed(f"reading {clean_text(path)} failed", os.strerror(error.errno or 0)) from error
+        self._fd = open_dump(path)
         try:
             self.size = os.fstat(self._fd).st_size
             self._read_header()
@@ -119,18 +117,19 @@ class Snapshot:
 
     def read(self, at: int, length: int) -> bytes:
         """Bytes of the file; shorter only at its end."""
-        parts = []
-        while length > 0:
-            part = os.pread(self._fd, min(length, 1 << 30), at)
-            if not part:
-                break
-            parts.append(part)
-            at, length = at + len(part), length - len(part)
-        return b"".join(parts)
+        return read_at(self._fd, at, length, self.path)
+
+    def data_ranges(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The parts of a range of the file that are no hole."""
+        return data_ranges(self._fd, start, end)
 
     def _read_header(self) -> None:
         header = self.read(0, HEADER_SIZE)
         if header[: len(MAGIC)] != MAGIC:
+            if hash_bytes(MAGIC + header[len(MAGIC) : -HASH.size]) == int.from_bytes(
+                header[-HASH.size :], "little"
+            ):
+                raise self.bad(0, "its first eight bytes were changed")
             core = header[:4] == b"\x7fELF"
             what = "an ELF core, which has no hashes; gdb reads it" if core else "something else"
             raise Failed(f"{clean_text(self.path)} is no snapshot of memtop", f"it is {what}")
@@ -150,7 +149,7 @@ class Snapshot:
         self.boot_id = str(uuid.UUID(bytes=boot)) if any(boot) else ""
         try:
             about = json.loads(header[ABOUT_AT : ABOUT_AT + length])
-        except ValueError:
+        except (ValueError, RecursionError):  # nested a thousand deep
             about = None
         if not isinstance(about, dict):
             raise self.bad(ABOUT_AT, "the header's text is no JSON")
@@ -162,8 +161,10 @@ class Snapshot:
             raise self.bad(self.size, "the file ends before its trailer")
         trailer = self.read(at, TRAILER.size)
         fields = TRAILER.unpack(trailer)
+        if fields[0] != END_MAGIC and fields[3] != self.size:
+            raise self.bad(self.size, "the file ends before its trailer")
         if fields[0] != END_MAGIC or hash_bytes(trailer[:-8]) != fields[-1]:
-            raise self.bad(at, "there is no trailer: the file was cut short, or its end was changed")
+            raise self.bad(at, "the trailer does not match its hash")
         _, version, zero, size, index_at, index_length, index_hash, notes_at, notes_length, notes_hash = (
             fields[:10]
         )

@@ -39,7 +39,7 @@ class PageSource(Protocol):
 
 
 class PageSink(Protocol):
-    """Makes a file of pages: an ELF core, a snapshot."""
+    """Makes a file of pages: an ELF core, a snapshot, CRIU images."""
 
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """Takes these pages.

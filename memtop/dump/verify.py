@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from memtop.dump.chain import Chain
@@ -43,46 +41,25 @@ def verify(path: str) -> Verified:
 
 
 def check(snapshot: Snapshot) -> int:
-    """One file by itself; returns its pages with contents."""
-    pages, used = 0, [(0, HEADER_SIZE), (snapshot.index_at, snapshot.size)]
-    runs = sorted((r for r in snapshot.stored if r.kind is PageKind.DATA), key=lambda r: (r.position, r.skip))
-    for run in runs:
-        used.append((run.position, run.position + run.length))
+    """One file by itself, by rising offset; returns its pages with contents."""
+    pages, at = 0, HEADER_SIZE
+    runs = (run for run in snapshot.stored if run.kind is PageKind.DATA)
+    for run in sorted(runs, key=lambda run: (run.position, run.skip)):
+        _check_zero(snapshot, at, run.position)
+        at = max(at, run.position + run.length)
         for start in range(run.start, run.end, STEP):
             snapshot.contents(run, start, min(start + STEP, run.end))
         pages += run.pages
-    at = 0
-    for start, end in sorted(used):
-        _check_zero(snapshot, at, start)
-        at = max(at, end)
-    notes_end = snapshot.notes_at + len(snapshot.notes)
-    _check_zero(snapshot, notes_end, snapshot.size - TRAILER.size)
+    _check_zero(snapshot, at, snapshot.index_at)
+    _check_zero(snapshot, snapshot.notes_at + len(snapshot.notes), snapshot.size - TRAILER.size)
     return pages
 
 
 def _check_zero(snapshot: Snapshot, start: int, end: int) -> None:
     """What nothing refers to is zeros."""
-    for low, high in _data_of(snapshot.path, start, end):
+    for low, high in snapshot.data_ranges(start, end):
         for at in range(low, high, STEP):
             part = snapshot.read(at, min(STEP, high - at))
             if part.count(0) != len(part):
                 offset = at + next(i for i, byte in enumerate(part) if byte)
                 raise snapshot.bad(offset, "something stands where nothing belongs")
-
-
-def _data_of(path: str, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The parts of a range of a file that are no hole."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        at = start
-        while at < end:
-            try:
-                low = os.lseek(fd, at, os.SEEK_DATA)
-            except OSError:  # a hole to the end
-                return
-            if low >= end:
-                return
-            at = min(os.lseek(fd, low, os.SEEK_HOLE), end)
-            yield low, at
-    finally:
-        os.close(fd)

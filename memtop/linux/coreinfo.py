@@ -11,6 +11,12 @@ from memtop.linux.procfs import directory, explain
 _SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^VmFlags:(.*)$", re.MULTILINE)
 _MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
 
+LAYOUT = {
+    "start_code": 26, "end_code": 27, "start_stack": 28, "start_data": 45, "end_data": 46, "start_brk": 47,
+    "arg_start": 48, "arg_end": 49, "env_start": 50, "env_end": 51,
+}  # fmt: skip
+"""Byte addresses, and which field of proc_pid_stat(5) each is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ThreadFacts:
@@ -29,6 +35,7 @@ class ProcessFacts:
 
     Attributes:
         machine: e_machine of its program, elf(5).
+        layout: the values of LAYOUT; 0 where the kernel does not tell.
     """
 
     pid: int
@@ -44,6 +51,7 @@ class ProcessFacts:
     arguments: bytes
     auxv: bytes
     machine: int
+    layout: tuple[int, ...]
 
 
 def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
@@ -73,6 +81,7 @@ def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
         arguments=_read(pid, tid, "cmdline", 4096),
         auxv=_read(pid, tid, "auxv"),
         machine=int.from_bytes(header[18:20], "little") or 62,
+        layout=tuple(int(fields[number - 3]) for number in LAYOUT.values()),
     )
 
 

@@ -66,6 +66,10 @@ int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count
 
 /* Makes a hole in a file. 1 done; 0 the file system has none; -errno. */
 int mt_punch_hole(int fd, uint64_t at, uint64_t length);
+
+/* Renames within a directory, unless the new name is taken (-EEXIST).  1 done; 0 it is not possible here; -errno. */
+int mt_rename_new(int directory_fd, const char *from, const char *to);
+
 /* The pages of sorted pieces that are in this state, as runs.  out has room for all of their pages. */
 size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out);
 

@@ -140,8 +140,10 @@ static void take_rest(mt_thread *t) {
     siginfo_t info;
     t->floating = read_set(t->tid, NT_PRFPREG, t->floating_set, sizeof t->floating_set);
     t->extended = read_set(t->tid, NT_X86_XSTATE, t->extended_set, sizeof t->extended_set);
-    /* A stop of ours has a siginfo as well, with the code of a ptrace event. */
-    if (ptrace(PTRACE_GETSIGINFO, t->tid, 0, &info) == 0 && info.si_code >> 8 != PTRACE_EVENT_STOP) {
+    /* A stop of ours has a siginfo as well: SIGTRAP, with the code of a ptrace event.  With that code and another
+     * signal, it is that signal that had stopped the whole process before we came. */
+    if (ptrace(PTRACE_GETSIGINFO, t->tid, 0, &info) == 0 &&
+        (info.si_code >> 8 != PTRACE_EVENT_STOP || info.si_signo != SIGTRAP)) {
         memcpy(t->signal_set, &info, sizeof t->signal_set);
         t->signal = sizeof t->signal_set;
     }

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import resource
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from dumps import PAGE, Core, Dumpee, memory_of
+import xxhash
+from dumps import PAGE, Core, Dumpee, memory_of, take
 from harness import Area, Writer
 
 from memtop.dump.chain import Chain
-from memtop.dump.convert import core_from
+from memtop.dump.convert import convert
 from memtop.dump.feed import OwnFeed, SharedFeed
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.verify import verify
+from memtop.linux.errors import Failed
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 from memtop.model.actions import Method
@@ -141,7 +145,7 @@ def test_each_point(
             for start, contents in truth.items():
                 assert_same(chain, start, contents, f"point {i}")
     last = increments
-    core_from(str(tmp_path / str(last)), str(tmp_path / "core"))
+    convert(str(tmp_path / str(last)), str(tmp_path / "core"))
     core = Core(tmp_path / "core")
     for start, contents in truths[last].items():
         for at in range(0, len(contents), PAGE):
@@ -197,3 +201,41 @@ def test_the_screen_keeps_its_rates(dumpee: Callable[..., Dumpee], tmp_path: Pat
                 return bytes(chain.load(PageRuns(RUN.pack(start, size // PAGE, 0)), hashed=False)[0])
 
             process.judge(read, point=True)
+
+
+def test_a_chain_of_more_than_python_recurses(writer: Writer, tmp_path: Path) -> None:
+    """All as in the parent, 1500 times over: copies of one increment that point at each other."""
+    many = 1500
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < many + 100:
+        pytest.skip(f"missing capability: {many} open files")
+    area = writer.map("a", "private", 64)
+    area.poke(3, 9)
+    truth = memory_of(writer.pid, area.start, area.pages * PAGE)
+    take(writer.pid, tmp_path / "0", Format.SNAPSHOT)
+    take(writer.pid, tmp_path / "1", Format.SNAPSHOT, parent=str(tmp_path / "0"))
+    one = (tmp_path / "1").read_bytes()
+    parent = one[40:56]
+    for i in range(2, many):
+        header = bytearray(one[:8192])
+        header[40:56] = i.to_bytes(16, "little")
+        header[56:72] = parent
+        header[72:76] = i.to_bytes(4, "little")
+        text = json.dumps({"parent": str(i - 1)}).encode()
+        header[96:104] = len(text).to_bytes(8, "little")
+        header[256:8184] = text.ljust(8184 - 256, b"\0")
+        header[8184:] = xxhash.xxh64_intdigest(bytes(header[:8184])).to_bytes(8, "little")
+        (tmp_path / str(i)).write_bytes(header + one[8192:])
+        parent = bytes(header[40:56])
+    last = str(tmp_path / str(many - 1))
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+        with pytest.raises(Failed) as caught:
+            verify(last)
+        assert "ulimit -n" in caught.value.remedy
+        resource.setrlimit(resource.RLIMIT_NOFILE, (many + 100, hard))
+        with Chain(last) as chain:
+            assert_same(chain, area.start, truth, "the last")
+            assert chain.image().pages_of(PageKind.DATA) >= 9
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

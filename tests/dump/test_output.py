@@ -40,7 +40,8 @@ def test_mode_and_nothing_else_left(dumpee: Callable[..., Dumpee], tmp_path: Pat
     assert done.code == 0, done.err
     assert "one point in time" in done.out
     assert os.listdir(tmp_path) == ["dump"]
-    assert stat.S_IMODE((tmp_path / "dump").stat().st_mode) == 0o600
+    mode = 0o700 if format == "criu" else 0o600
+    assert stat.S_IMODE((tmp_path / "dump").stat().st_mode) == mode
     untouched(process)
 
 
@@ -81,7 +82,7 @@ def test_cancelled(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
     untouched(process)
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["core", "snapshot"])
 def test_to_a_pipe(dumpee: Callable[..., Dumpee], tmp_path: Path, format: str) -> None:
     process = dumpee()
     path = tmp_path / "piped"

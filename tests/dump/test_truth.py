@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from crit import Images
 from dumps import Core, Dumpee, take
 
 from memtop.dump.chain import Chain
@@ -27,6 +28,8 @@ def judge(process: Dumpee, path: Path, format: Format, *, point: bool) -> None:
         core = Core(path)
         process.judge(core.read, point=point)
         core.close()
+    elif format is Format.CRIU:
+        process.judge(Images(path, process.pid).read, point=point)
     else:
         verify(str(path))
         with Chain(str(path)) as chain:

@@ -1,0 +1,76 @@
+"""A file without a name until it is whole (O_TMPFILE, open(2)): even a kill -9 leaves nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+
+_NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+
+
+class Nameless:
+    """A new file, for its owner alone; where the file system has no such files, a hidden name.
+
+    Attributes:
+        fd: written at any offset.
+
+    Args:
+        directory_fd: where it is to live; stays the caller's.
+        name: what it will be called, for the hidden name.
+
+    Raises:
+        OSError: it can't be made.
+    """
+
+    def __init__(self, directory_fd: int, name: str) -> None:
+        self._directory = directory_fd
+        self._hidden: str | None = None
+        flags = os.O_RDWR | os.O_CLOEXEC
+        try:
+            self.fd = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=directory_fd)
+            return
+        except OSError as error:
+            if error.errno not in _NO_TMPFILE:
+                raise
+        hidden = hidden_name(name)
+        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+        self.fd = os.open(hidden, flags, 0o600, dir_fd=directory_fd)
+        self._hidden = hidden
+
+    def link(self, name: str, directory_fd: int | None = None) -> None:
+        """Gives the file this name, when all of it is on the disk; link(2) never replaces what is there.
+
+        Args:
+            name: the file's.
+            directory_fd: where; the directory it lives in, if not said.
+
+        Raises:
+            OSError: something has that name, or the disk is full.
+        """
+        to = self._directory if directory_fd is None else directory_fd
+        os.fsync(self.fd)
+        if self._hidden is None:
+            os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=to, follow_symlinks=True)
+            return
+        os.link(self._hidden, name, src_dir_fd=self._directory, dst_dir_fd=to)
+        self._forget()
+
+    def _forget(self) -> None:
+        if self._hidden is not None:
+            os.unlink(self._hidden, dir_fd=self._directory)
+            self._hidden = None
+
+    def close(self) -> None:
+        """Lets go; without a name, it is gone. Idempotent."""
+        with contextlib.suppress(OSError):
+            self._forget()
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def hidden_name(name: str) -> str:
+    """Beside the final one, and like no other."""
+    return f".{name}.{secrets.token_hex(4)}.partial"

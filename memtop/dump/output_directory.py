@@ -1,0 +1,105 @@
+"""The directory of a dump of several files: all of them under its final name, or none of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from memtop.dump.nameless import Nameless, hidden_name
+from memtop.dump.output import Output, explain_output
+from memtop.linux.errors import Failed
+from memtop.linux.rename import rename_new
+
+
+class OutputDirectory(Output):
+    """Files that become a directory. None has a name before all are whole.
+
+    Args:
+        path: the final name of the directory.
+        main: file name of what ``fd`` writes; the others come from ``add``.
+
+    Raises:
+        Failed: there is something of that name, or no directory to put it in.
+        NotPermitted: no right to write there.
+    """
+
+    def __init__(self, path: str, main: str) -> None:
+        if path == "-":
+            what = "a dump of several files can't go to standard output"
+            raise Failed(what, "", "name a directory that is to be made")
+        self._main = main
+        self._others: dict[str, Nameless] = {}
+        super().__init__(path.rstrip("/") or path)
+
+    def add(self, name: str) -> int:
+        """One more file; written at any offset.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        self._others[name] = Nameless(self._directory, self._name)
+        return self._others[name].fd
+
+    def replace_main(self) -> int:
+        """A new, empty main file; the old one is gone, and its descriptor is the caller's to close.
+
+        Raises:
+            OSError: it can't be made.
+        """
+        assert self._file is not None
+        old = os.dup(self._file.fd)
+        try:
+            new = Nameless(self._directory, self._name)
+        except OSError:
+            os.close(old)
+            raise
+        self._file.close()
+        self._file = new
+        return old
+
+    def commit(self) -> int:
+        """Gives the directory its name, when all files are on the disk. Returns their size in bytes.
+
+        Raises:
+            Failed: disk full, or something of that name came up meanwhile.
+        """
+        assert self._file is not None
+        files = {self._main: self._file, **self._others}
+        hidden = hidden_name(self._name)
+        try:
+            for file in files.values():  # first, so that the hidden directory is there for a moment only
+                os.fsync(file.fd)
+            os.mkdir(hidden, 0o700, dir_fd=self._directory)
+            try:
+                self._fill(hidden, files)
+                rename_new(self._directory, hidden, self._name)
+            except BaseException:
+                self._discard(hidden, files)
+                raise
+            os.fsync(self._directory)
+            return sum(os.fstat(file.fd).st_size for file in files.values())
+        except OSError as error:
+            raise explain_output(error, self.path) from error
+
+    def _fill(self, hidden: str, files: dict[str, Nameless]) -> None:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        inside = os.open(hidden, flags, dir_fd=self._directory)
+        try:
+            for name, file in files.items():
+                file.link(name, inside)
+            os.fsync(inside)
+        finally:
+            os.close(inside)
+
+    def _discard(self, hidden: str, files: dict[str, Nameless]) -> None:
+        with contextlib.suppress(OSError):
+            for name in files:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{hidden}/{name}", dir_fd=self._directory)
+            os.rmdir(hidden, dir_fd=self._directory)
+
+    def close(self) -> None:
+        """Lets go; what was not committed is gone. Idempotent."""
+        for file in self._others.values():
+            file.close()
+        super().close()

@@ -1,0 +1,203 @@
+"""Cores of processes of several languages, as gdb reads them, beside gcore's of the same stopped process."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from struct import unpack_from
+
+import pytest
+from dumps import Core, take
+from harness import spawned, wait_for
+
+from memtop.dump.image import Freeze
+
+pytestmark = pytest.mark.usefixtures("needs_write_protect")
+NT_PRSTATUS, NT_SIGINFO = 1, 0x53494749
+
+PYTHON = """
+import threading, time
+def inner(number):
+    print("up", flush=True)
+    time.sleep(1000)
+def outer(word):
+    inner(len(word))
+threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+outer("seven..")
+"""
+
+GO = """
+package main
+
+import "syscall"
+
+//go:noinline
+func inner(number int) int {
+	syscall.Write(1, []byte("up\\n"))
+	n, _ := syscall.Read(0, make([]byte, number))
+	return n
+}
+
+//go:noinline
+func outer(word string) int { return inner(len(word)) + 1 }
+
+func main() { println(outer("seven..")) }
+"""
+
+JAVA = """
+public class Deep {
+    static void inner(int number) throws Exception {
+        System.out.println("up");
+        Thread.sleep(1000000);
+    }
+    static void outer(String word) throws Exception { inner(word.length()); }
+    public static void main(String[] arguments) throws Exception { outer("seven.."); }
+}
+"""
+
+C = """
+#include <pthread.h>
+#include <unistd.h>
+static void *wait_here(void *word) { pause(); return word; }
+__attribute__((noinline)) int inner(int number) { write(1, "up\\n", 3); pause(); return number + 1; }
+__attribute__((noinline)) int outer(const char *word) { return inner(word[0]) + 1; }
+int main(void) { pthread_t t; pthread_create(&t, 0, wait_here, 0); return outer("seven.."); }
+"""
+
+
+def need(*programs: str) -> None:
+    for program in programs:
+        if shutil.which(program) is None:
+            pytest.skip(f"missing capability: {program}")
+
+
+def python_program(place: Path) -> list[str | Path]:
+    python = os.path.realpath("/usr/bin/python3")
+    if not Path(f"/usr/share/gdb/auto-load{python}-gdb.py").exists():
+        pytest.skip("missing capability: py-bt (python3-dbg)")
+    (place / "deep.py").write_text(PYTHON)
+    return [python, place / "deep.py"]
+
+
+def go_program(place: Path) -> list[str | Path]:
+    need("go")
+    (place / "deep.go").write_text(GO)
+    variables = {**os.environ, "GOCACHE": str(place / "cache"), "GO111MODULE": "off", "CGO_ENABLED": "0"}
+    command = ["go", "build", "-o", place / "deep", place / "deep.go"]
+    subprocess.run(command, check=True, env=variables, cwd=place, capture_output=True)
+    return [place / "deep"]
+
+
+def java_program(place: Path) -> list[str | Path]:
+    need("java", "javac")
+    (place / "Deep.java").write_text(JAVA)
+    subprocess.run(["javac", place / "Deep.java"], check=True, cwd=place, capture_output=True)
+    return ["java", "-Xmx32m", "-XX:-UsePerfData", "-cp", place, "Deep"]
+
+
+def c_program(place: Path) -> list[str | Path]:
+    need("gcc")
+    (place / "deep.c").write_text(C)
+    command = ["gcc", "-g", "-O1", "-pthread", "-Wno-unused-result", "-o", place / "deep", place / "deep.c"]
+    subprocess.run(command, check=True)
+    return [place / "deep"]
+
+
+@contextmanager
+def stopped(command: list[str | Path]) -> Iterator[int]:
+    """A process that has said "up" and was stopped by a signal."""
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"up\n"  # type: ignore[union-attr]
+        threads = Path(f"/proc/{process.pid}/task")
+        wait_for(lambda: all("\tS" in (t / "status").read_text() for t in threads.iterdir()), "all wait")
+        os.kill(process.pid, signal.SIGSTOP)
+        wait_for(lambda: all("\tT" in (t / "status").read_text() for t in threads.iterdir()), "stopped")
+        yield process.pid
+
+
+def gdb(program: str, core: Path, *commands: str) -> str:
+    words = [word for command in commands for word in ("-ex", command)]
+    command = ["gdb", "-q", "-nx", "-batch", "-iex", "set debuginfod enabled off", *words, program, core]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, errors="replace").stdout
+    # gcore does not tell of the signal that had stopped it before
+    return re.sub(
+        r"^(warning|Core was generated|Program terminated with signal SIGSTOP).*\n", "", said, flags=re.M
+    )
+
+
+LANGUAGES: dict[str, tuple[Callable[[Path], list[str | Path]], list[str], str]] = {
+    "c": (c_program, ["bt"], r"in inner \(number=.*\n(.*\n)?#\d .*in outer \(word=.*\n(.*\n)?#\d .*in main"),
+    "python": (
+        python_program,
+        ["py-bt", "py-list", "bt"],
+        r", in inner\n.*\n.*, in outer\n.*\n.*in <module>",
+    ),
+    "go": (go_program, ["bt"], r"main\.inner .*\n(.*\n)?#\d+ .*main\.outer .*\n(.*\n)?#\d+ .*main\.main"),
+    "java": (java_program, ["thread apply all bt 8"], r"JVM_Sleep"),
+}
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_gdb_sees_the_same_as_in_a_core_of_gcore(tmp_path: Path, language: str) -> None:
+    need("gdb", "gcore")
+    prepare, commands, pattern = LANGUAGES[language]
+    with stopped(prepare(tmp_path)) as pid:
+        program = os.path.realpath(f"/proc/{pid}/exe")
+        threads = {int(tid) for tid in os.listdir(f"/proc/{pid}/task")}
+        # a stopped Go program can't be borrowed, so there is no tracker for --freeze final
+        take(pid, tmp_path / "ours", freeze=Freeze.FULL)
+        subprocess.run(["gcore", "-o", tmp_path / "theirs", str(pid)], check=True, capture_output=True)
+        os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: "\tT" not in Path(f"/proc/{pid}/status").read_text(), "it runs again")
+        result = take(pid, tmp_path / "running")
+        assert result.image.statement.rounds
+    ours = gdb(program, tmp_path / "ours", *commands)
+    assert re.search(pattern, ours), ours
+    assert re.search(pattern, gdb(program, tmp_path / "running", *commands))
+    assert ours == gdb(program, tmp_path / f"theirs.{pid}", *commands)
+    listed = gdb(program, tmp_path / "ours", "info threads")
+    assert {int(tid) for tid in re.findall(r"LWP (\d+)", listed)} == threads or len(threads) == 1
+
+
+def test_a_thread_that_a_signal_stopped(tmp_path: Path) -> None:
+    """waitid(2) tells the same signal; signal masks and what is pending are those of proc_pid_status(5)."""
+    with stopped(c_program(tmp_path)) as pid:
+        told = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        assert told is not None
+        take(pid, tmp_path / "core")
+        again = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        assert again is not None
+        assert again.si_status == told.si_status == signal.SIGSTOP  # it still is
+        core = Core(tmp_path / "core")
+        threads = os.listdir(f"/proc/{pid}/task")
+        for note in core.note(NT_PRSTATUS):
+            tid = unpack_from("<i", note, 32)[0]
+            words = dict(
+                line.split(":\t", 1)
+                for line in Path(f"/proc/{pid}/task/{tid}/status").read_text().splitlines()
+            )
+            assert unpack_from("<h", note, 12)[0] == told.si_status
+            assert unpack_from("<QQ", note, 16) == (int(words["SigPnd"], 16), int(words["SigBlk"], 16))
+        assert [unpack_from("<i", note)[0] for note in core.note(NT_SIGINFO)] == [told.si_status] * len(
+            threads
+        )
+        core.close()
+        if shutil.which("gdb"):
+            said = gdb(str(tmp_path / "deep"), tmp_path / "core", "p $_siginfo.si_signo")
+            assert re.search(rf"\$1 = {int(signal.SIGSTOP)}\n", said)
+
+
+def test_a_thread_that_no_signal_stopped(tmp_path: Path) -> None:
+    with spawned(c_program(tmp_path), stdout=subprocess.PIPE) as process:
+        process.stdout.readline()  # type: ignore[union-attr]
+        take(process.pid, tmp_path / "core")
+        core = Core(tmp_path / "core")
+        assert core.note(NT_SIGINFO) == []
+        assert [unpack_from("<h", note, 12)[0] for note in core.note(NT_PRSTATUS)] == [0, 0]
+        core.close()
