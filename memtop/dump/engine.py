@@ -200,7 +200,9 @@ class Engine:
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
-                return pending, Expectation(plan, census)
+                if written.shared:
+                    self._doubts.append(_SHARED)
+                return pending, Expectation(plan, census, written)
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -232,8 +234,6 @@ class Engine:
             self._doubts.append(
                 f"{self._unsettled} pages were written each time they were read, and may be torn"
             )
-        if written.shared:
-            self._doubts.append(_SHARED)
         return plan, census
 
     def _just_read(self) -> tuple[Plan, Census]:
@@ -257,13 +257,8 @@ class Engine:
         try:
             with urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
-                written = feed.take(stopped=True)
-                plan = source.plan()
-                census = expected.recount(source, plan, written)
-                again = runs_union(pending, written.runs)
-                if written.blind:
-                    again = runs_union(again, ranges_runs(written.blind))
-                held, rest = self._hold(self._to_read(census, again), buffer, room)
+                plan, census, again = self._last_look(expected)
+                held, rest = self._hold(self._to_read(census, runs_union(pending, again)), buffer, room)
                 for part in chop(rest, CHUNK):
                     self._store(part, source, again=True)
                 self._stop = still.release()
@@ -273,9 +268,19 @@ class Engine:
         self._progress.frozen = False
         self._store(held.runs, HeldSource(held), again=True)
         self._final_pages = runs_pages(held.runs) + runs_pages(rest)
-        if written.shared:
-            self._doubts.append(_SHARED)
         return plan, census
+
+    def _last_look(self, expected: Expectation) -> tuple[Plan, Census, PageRuns]:
+        """What there is, and what of it has to be read again."""
+        feed, source = self._feed, self._source
+        assert feed is not None
+        if feed.protects:
+            plan = source.plan()
+            return plan, *expected.recount(source, plan)
+        written = feed.take(stopped=True)
+        plan = source.plan()
+        again = runs_union(written.runs, ranges_runs(written.blind))
+        return plan, source.census(plan), again
 
     def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
         """Reads as much as may be held; returns that, and what is left."""

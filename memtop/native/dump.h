@@ -10,13 +10,18 @@ typedef struct {
     uint64_t categories; /* PAGE_IS_* of linux/fs.h */
 } mt_region;             /* 24 bytes */
 
-/* Pages of [*at, end) that have any of these categories, as sorted regions with the categories asked for;
- * changes nothing.  Moves *at to where it stopped: call again until it is end.  use_ioctl 0: reads pagemap's
- * entries, which know PRESENT, SWAPPED and FILE alone.  Returns how many were found, or -errno. */
-int64_t mt_list(int pagemap_fd, int use_ioctl, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns,
-                mt_region *found, size_t room);
+typedef struct {
+    uint64_t run, at; /* which of the runs, and the address in it; {0, 0} to begin */
+} mt_cursor;
 
-/* Of sorted regions, those with any of the categories with and none of without, as runs.  out has room for count,
+/* Pages of sorted runs that match, as sorted regions with the categories asked for; changes nothing.  Runs that are
+ * less than join bytes apart are looked at in one go, with what lies between.  Call again until cursor->run is count.
+ * use_ioctl 0: reads pagemap's entries, which know PRESENT, SWAPPED and FILE alone; of the masks, anyof counts.
+ * Returns how many were found, or -errno. */
+int64_t mt_list(int pagemap_fd, int use_ioctl, const mt_masks *masks, uint64_t returns, const mt_run *runs, size_t count,
+                uint64_t join, mt_cursor *cursor, mt_region *found, size_t room);
+
+/* Of sorted regions, those with any of the categories with (0: all) and none of without, as runs.  out has room for count,
  * and one more for each 16 TiB. */
 size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out);
 
