@@ -169,6 +169,8 @@ class Engine:
             self._watch(self._progress)
             self._output.require(0)
             self._store(part, self._source, again=again)
+            if not self._progress.frozen:
+                self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
 
     def _missing(self, census: Census) -> PageRuns:
@@ -189,12 +191,16 @@ class Engine:
         written = feed.take()
         began = time.monotonic()
         plan = self._source.plan()
-        self._copy(self._first(self._source.census(plan), written), again=False)
+        expected = Expectation(plan, self._source.census(plan), written)
+        self._copy(self._first(expected.census, written), again=False)
         while True:
             written = feed.take()
             plan = self._source.plan()
-            census = self._source.census(plan)
-            pending = self._to_read(census, written.runs)
+            if feed.protects:
+                expected.advance(self._source, plan, written)
+            else:
+                expected = Expectation(plan, self._source.census(plan), written)
+            pending = self._to_read(expected.census, written.runs)
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
@@ -202,7 +208,7 @@ class Engine:
                 self._because = explain(verdict, self._rounds, dirty)
                 if written.shared:
                     self._doubts.append(_SHARED)
-                return pending, Expectation(plan, census, written)
+                return pending, expected
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -276,7 +282,8 @@ class Engine:
         assert feed is not None
         if feed.protects:
             plan = source.plan()
-            return plan, *expected.recount(source, plan)
+            changed = expected.recount(source, plan)
+            return plan, expected.census, changed
         written = feed.take(stopped=True)
         plan = source.plan()
         again = runs_union(written.runs, ranges_runs(written.blind))

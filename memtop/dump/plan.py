@@ -226,9 +226,19 @@ class Census:
     swapped: PageRuns
     guard: PageRuns
 
+    @property
+    def sets(self) -> tuple[PageRuns, ...]:
+        """All of it, in this order."""
+        return (self.data, *self.others)
+
+    @property
+    def others(self) -> tuple[PageRuns, ...]:
+        """All but data."""
+        return self.zero, self.swapped, self.guard
+
     def over(self, change: Callable[[PageRuns], PageRuns]) -> Census:
         """With all sets changed."""
-        return Census(change(self.data), change(self.zero), change(self.swapped), change(self.guard))
+        return Census(*map(change, self.sets))
 
 
 def count(looker: Looker, plan: Plan, *, read_swap: bool, among: PageRuns | None = None) -> Census:

@@ -14,46 +14,58 @@ from memtop.model.runs import PageRuns
 
 
 class Expectation:
-    """What is known before the stop; worked out while the process still runs.
+    """What there is, as far as it is known while the process runs; brought up to date in the stop.
 
     Args:
-        plan: of the mappings at that time.
-        census: of all of their pages.
-        written: what the tracker told and protected then.
+        plan: of the mappings of now.
+        census: of all of their pages, taken after ``written`` was.
+        written: what the tracker told and protected.
+
+    Attributes:
+        census: with what was written since. What has gone since is found in the stop.
     """
 
     def __init__(self, plan: Plan, census: Census, written: Written) -> None:
-        self._plan, self._census = plan, census
+        self.census = census
+        self._adopt(plan, written)
+
+    def _adopt(self, plan: Plan, written: Written) -> None:
+        self._plan = plan
         ranges = ranges_runs(plan.ranges)
         self._told = runs_intersect(ranges, ranges_runs(written.tracked))
         """Where protection tells. All else is read again, but for what can't be written."""
         untold = runs_subtract(ranges, runs_union(self._told, ranges_runs(written.blind)))
         self._quiet = runs_intersect(untold, ranges_runs(plan.steady))
 
-    def recount(self, source: LiveSource, plan: Plan) -> tuple[Census, PageRuns]:
-        """The census of now, and the pages that may differ from what they were.
+    def advance(self, source: LiveSource, plan: Plan, written: Written) -> None:
+        """One round later: what was written is there and protected anew.
 
         Args:
-            source: of the process, which stands still.
+            source: of the process.
+            plan: of now.
+            written: since the time before.
+        """
+        census, runs = self.census, runs_intersect(written.runs, ranges_runs(plan.ranges))
+        self.census = Census(
+            runs_union(census.data, runs), *(runs_subtract(old, runs) for old in census.others)
+        )
+        if plan is not self._plan:
+            self.recount(source, plan)
+            self._adopt(plan, written)
+
+    def recount(self, source: LiveSource, plan: Plan) -> PageRuns:
+        """Brings the census up to date; returns the pages that may differ from what they were.
+
+        Args:
+            source: of the process; what this tells is exact if it stands still.
             plan: of now. What is new in it counts as changed.
         """
-        now, told, quiet, census = ranges_runs(plan.ranges), self._told, self._quiet, self._census
+        now, told, quiet, census = ranges_runs(plan.ranges), self._told, self._quiet, self.census
         if plan is not self._plan:
             told = runs_intersect(told, now)
             quiet = runs_intersect(quiet, ranges_runs(plan.steady))
             census = census.over(lambda runs: runs_intersect(runs, now))
         changed = runs_union(source.changed(told), runs_subtract(now, runs_union(told, quiet)))
-        fresh = source.census_of(plan, changed)
-
-        def merge(old: PageRuns, new: PageRuns) -> PageRuns:
-            return runs_union(runs_subtract(old, changed), new)
-
-        return (
-            Census(
-                merge(census.data, fresh.data),
-                merge(census.zero, fresh.zero),
-                merge(census.swapped, fresh.swapped),
-                merge(census.guard, fresh.guard),
-            ),
-            changed,
-        )
+        fresh, kept = source.census_of(plan, changed), census.over(lambda runs: runs_subtract(runs, changed))
+        self.census = Census(*(runs_union(old, new) for old, new in zip(kept.sets, fresh.sets, strict=True)))
+        return changed

@@ -191,7 +191,8 @@ static void wait_for(mt_stopper *s, mt_thread *t, int64_t begin) {
         if (waitid(P_PID, (id_t)t->tid, &found, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) {
             t->error = ESRCH;
         } else if (found.si_pid && found.si_code != CLD_TRAPPED && found.si_code != CLD_STOPPED) {
-            t->error = ESRCH; /* it has ended */
+            t->error = ESRCH; /* it has ended, and is not to linger */
+            waitpid(t->tid, 0, __WALL | WNOHANG);
         } else if (found.si_pid) {
             if (heed(s, t, found.si_status))
                 return;
