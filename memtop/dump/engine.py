@@ -234,7 +234,8 @@ class Engine:
             pending = self._to_read(census, written.runs)
             if not len(pending):
                 break
-        self._store(self._missing(census), self._source, again=True)
+        # Once more, torn or not: an increment on top of this has to find what was written up to here.
+        self._store(self._to_read(census, pending), self._source, again=True)
         self._unsettled = runs_pages(pending)
         if self._unsettled:
             self._doubts.append(

@@ -130,13 +130,13 @@ static void take(mt_stopper *s, mt_thread *t) {
     mt_stop *stop = &s->shared->stop;
     t->stopped_ns = mt_now_ns();
     t->general = read_set(t->tid, NT_PRSTATUS, t->general_set, sizeof t->general_set);
-    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &t->blocked);
     if (t->general && mt_arch_compat((mt_regs *)t->general_set, t->general)) {
         stop->stage = MT_STANDSTILL_COMPAT; /* its calls have other numbers: nothing could be mended */
         stop->tid = t->tid;
     } else if (t->general && !t->pending) {
         mend(t);
     }
+    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &t->blocked);
     stop->stopped++;
 }
 
@@ -180,31 +180,45 @@ static bool heed(mt_stopper *s, mt_thread *t, int status) {
     return false;
 }
 
-/* Until it stands still, has ended, or has had its time.
+/* True: the thread stands still or has ended, as far as that was to be seen now.
  *
  * WNOWAIT: a signal that is reported to a tracer is lost if that one takes the report and then ends.  So a thread that
  * is about to receive one keeps it, and stands there as well as anywhere. */
-static void wait_for(mt_stopper *s, mt_thread *t, int64_t begin) {
-    const uint64_t child_signal = 1ull << (SIGCHLD - 1);
-    while (t->error == 0) {
-        siginfo_t found = {0};
+static bool is_settled(mt_stopper *s, mt_thread *t) {
+    siginfo_t found = {0};
+    while (t->error == 0 && t->stopped_ns == 0) {
         if (waitid(P_PID, (id_t)t->tid, &found, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) {
             t->error = ESRCH;
         } else if (found.si_pid && found.si_code != CLD_TRAPPED && found.si_code != CLD_STOPPED) {
             t->error = ESRCH; /* it has ended, and is not to linger */
             waitpid(t->tid, 0, __WALL | WNOHANG);
-        } else if (found.si_pid) {
-            if (heed(s, t, found.si_status))
-                return;
-        } else {
-            int64_t passed = mt_now_ns() - begin, left = s->late_ns - passed % s->late_ns;
+        } else if (found.si_pid == 0 || !heed(s, t, found.si_status)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Waits until all stand still, or have had their time.  In whatever order they do: none is to wait for its mending. */
+static void wait_all(mt_stopper *s) {
+    const uint64_t child_signal = 1ull << (SIGCHLD - 1);
+    for (int64_t begin = mt_now_ns();;) {
+        int64_t passed = mt_now_ns() - begin, left = s->late_ns - passed % s->late_ns;
+        uint32_t waiting = 0;
+        for (uint32_t i = 0; i < s->shared->stop.threads; i++) {
+            mt_thread *t = &s->shared->threads[i];
+            if (is_settled(s, t))
+                continue;
             if (passed >= MT_PATIENCE * s->late_ns || (passed >= s->late_ns && state_of(s, t->tid) == 'D'))
                 t->error = ETIMEDOUT; /* it stops before it comes back to its program, if ever */
-            /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
-            struct timespec limit = {left / 1000000000, left % 1000000000};
-            if (!t->error)
-                syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
+            else
+                waiting++;
         }
+        if (waiting == 0)
+            return;
+        /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
+        struct timespec limit = {left / 1000000000, left % 1000000000};
+        syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
     }
 }
 
@@ -214,11 +228,10 @@ static int stop_all(mt_stopper *s) {
     while ((more = seize_all(s)) > 0)
         ;
     stop->begin_ns = mt_now_ns();
-    for (uint32_t told = 0, done = 0; more >= 0;) {
+    for (uint32_t told = 0; more >= 0;) {
         for (; told < stop->threads; told++)
             interrupt(&s->shared->threads[told]);
-        for (int64_t since = mt_now_ns(); done < stop->threads; done++)
-            wait_for(s, &s->shared->threads[done], since);
+        wait_all(s);
         more = seize_all(s);
         if (more == 0 && told == stop->threads)
             break;

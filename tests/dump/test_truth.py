@@ -13,6 +13,7 @@ import pytest
 from crit import Images
 from dumps import Core, Dumpee, take
 
+from memtop.dump import engine
 from memtop.dump.chain import Chain
 from memtop.dump.feed import OwnFeed
 from memtop.dump.image import Consistency, Freeze
@@ -75,6 +76,20 @@ def test_each_page_of_some_time(
         assert any("may be torn" in doubt for doubt in statement.doubts)
     else:
         judge(process, tmp_path / "dump", format, point=False)
+
+
+def test_an_increment_on_top_of_one_that_nothing_stood_still_for(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the tracker had told of by then, it does not tell again."""
+    monkeypatch.setattr(engine, "SETTLE", 1)
+    process = dumpee(2, 512, 2000)
+    with ExitStack() as stack:
+        chain = Chained(process, FORMS[-1], tmp_path, stack)
+        stack.callback(chain.forget)
+        chain.follow()
+        for i in range(6):
+            chain.one([Freeze.NONE, Freeze.FINAL][i % 2], f"{i}")
 
 
 def test_a_chain_while_it_writes(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
