@@ -267,7 +267,7 @@ def main() -> None:
     chosen = options(__doc__, rounds=ROUNDS, pages=PAGES)
     if shutil.which("gcore") is None:
         raise SystemExit("the comparison is with gcore, from gdb")
-    with tempfile.TemporaryDirectory(dir=".") as directory:
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
         for table in (whole_dumps, increments, parts):
             table(chosen, Path(directory)).finish(chosen.write)
 

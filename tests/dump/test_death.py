@@ -140,7 +140,7 @@ def test_the_helper_is_killed_at_any_instant(sensitive: Sensitive, tmp_path: Pat
             with contextlib.suppress(ProcessLookupError):
                 os.kill(helper, signal.SIGKILL)
                 killed += 1
-            # Between the interrupt and the mending of a call lies a tenth of a millisecond: if the helper (not
+            # From the interrupt to the mending of a call it takes about 0.1 ms: if the helper (not
             # memtop) is killed just then, epoll_wait says EINTR. docs/dumps.md says so.
             sensitive.unharmed(interrupted=True)
             assert memtop.poll() is None
