@@ -1,7 +1,8 @@
 """How long a process stands still for a dump, and how long the dump takes: memtop and gcore in turn.
 
-The stop is what the process itself sees: the largest gap in a loop that only looks at the clock. Three
-tables: whole dumps beside gcore's; increments beside a full snapshot; the copy beside its parts.
+The stop is what the process itself sees: the largest gap in a loop that only looks at the clock. Four
+tables: whole dumps beside gcore's; increments beside a full snapshot; little memory in much address space;
+the copy beside its parts.
 """
 
 from __future__ import annotations
@@ -196,6 +197,61 @@ def increments(chosen: Namespace, directory: Path) -> Report:
     return report
 
 
+# ---- much address space
+# ------------------------------------------------------------------------------------
+
+SPREAD = """
+import mmap, sys
+size, present, step = map(int, sys.argv[1:])
+memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000)  # MAP_NORESERVE
+memory.madvise(mmap.MADV_NOHUGEPAGE)
+block = bytes(range(1, 256)) * 8225 + b"x"
+block = block[: 2 << 20]
+for at in range(0, present // len(block)):
+    memory[at * step : at * step + len(block)] = block
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def sparse(chosen: Namespace, directory: Path) -> Report:
+    present = min(chosen.pages * 2048, 1 << 30) >> 21 << 21
+    report = Report(
+        "dump-sparse",
+        f"A process with {present >> 20:,} MiB in memory, by the size of its address space",
+        ["mapped", "format", "ms", "to the small one", "file (MiB)"],
+        "In pieces of 2 MiB, evenly spread. Without the start of Python; medians of "
+        f"{chosen.rounds} runs in turn.{busy_note()}",
+    )
+    sizes = {
+        f"{present >> 20:,} MiB": (present, 2 << 20),
+        "16 TiB": (16 << 40, ((16 << 40) // (present >> 21)) >> 21 << 21),
+    }
+    took: dict[tuple[str, Format], list[float]] = {}
+    files: dict[tuple[str, Format], int] = {}
+    kernel = probe_kernel()
+    for _ in range(chosen.rounds):
+        for name, (size, step) in sizes.items():
+            command = [sys.executable, "-c", SPREAD, str(size), str(present), str(step)]
+            with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+                process.stdout.readline()  # type: ignore[union-attr]
+                with ProcessHandle.open(process.pid) as handle:
+                    for format in (Format.CORE, Format.SNAPSHOT):
+                        path = directory / "dump"
+                        result = dump(Job(str(path), format), handle, kernel)
+                        took.setdefault((name, format), []).append(result.took)
+                        files[name, format] = path.stat().st_blocks * 512
+                        path.unlink()
+                process.stdin.close()  # type: ignore[union-attr]
+    first = next(iter(sizes))
+    for (name, format), found in took.items():
+        report.add(
+            name, format.value, milliseconds(found), times(median(found) / median(took[first, format])),
+            f"{files[name, format] / MIB:,.0f}",
+        )  # fmt: skip
+    return report
+
+
 # ---- the copy and its parts
 # ---------------------------------------------------------------------------------
 
@@ -268,7 +324,7 @@ def main() -> None:
     if shutil.which("gcore") is None:
         raise SystemExit("the comparison is with gcore, from gdb")
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as directory:
-        for table in (whole_dumps, increments, parts):
+        for table in (whole_dumps, increments, sparse, parts):
             table(chosen, Path(directory)).finish(chosen.write)
 
 
