@@ -283,7 +283,7 @@ class Engine:
         assert feed is not None
         if feed.protects:
             plan = source.plan()
-            changed = expected.recount(source, plan)
+            changed = expected.recount(source, plan, feed.overheard())
             return plan, expected.census, changed
         written = feed.take(stopped=True)
         plan = source.plan()

@@ -81,6 +81,10 @@ class Feed(Protocol):
         """
         ...
 
+    def overheard(self) -> PageRuns:
+        """What was told since by looks of others, who cleared it; does not look itself."""
+        ...
+
     def close(self) -> None:
         """Ends it; the process is as before. Idempotent."""
         ...
@@ -153,6 +157,10 @@ class OwnFeed:
             self.stops.append(still.release().whole_s)
         return written
 
+    def overheard(self) -> PageRuns:
+        """See ``Feed``: there are no others."""
+        return PageRuns()
+
     def _take(self) -> Written:
         table = self._maps.read()
         if self._tracker.prepare(table):
@@ -203,6 +211,10 @@ class SharedFeed:
         if sample.life is not Life.RUNNING or sample.baseline:
             raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
         return Written(self._consumer.take(), *self._cover.ranges(sample.table, sample.coverage))
+
+    def overheard(self) -> PageRuns:
+        """See ``Feed``."""
+        return self._consumer.take()
 
     def close(self) -> None:
         """See ``Feed``."""

@@ -12,6 +12,8 @@ from memtop.dump.plan import Census, Plan, ranges_runs
 from memtop.linux.runsets import runs_intersect, runs_subtract, runs_union
 from memtop.model.runs import PageRuns
 
+_NONE = PageRuns()
+
 
 class Expectation:
     """What there is, as far as it is known while the process runs; brought up to date in the stop.
@@ -53,12 +55,13 @@ class Expectation:
             self.recount(source, plan)
             self._adopt(plan, written)
 
-    def recount(self, source: LiveSource, plan: Plan) -> PageRuns:
+    def recount(self, source: LiveSource, plan: Plan, more: PageRuns = _NONE) -> PageRuns:
         """Brings the census up to date; returns the pages that may differ from what they were.
 
         Args:
             source: of the process; what this tells is exact if it stands still.
             plan: of now. What is new in it counts as changed.
+            more: pages that were written, and lost and got back their protection since.
         """
         now, told, quiet, census = ranges_runs(plan.ranges), self._told, self._quiet, self.census
         if plan is not self._plan:
@@ -66,6 +69,7 @@ class Expectation:
             quiet = runs_intersect(quiet, ranges_runs(plan.steady))
             census = census.over(lambda runs: runs_intersect(runs, now))
         changed = runs_union(source.changed(told), runs_subtract(now, runs_union(told, quiet)))
+        changed = runs_union(changed, runs_intersect(more, now))
         fresh, kept = source.census_of(plan, changed), census.over(lambda runs: runs_subtract(runs, changed))
         self.census = Census(*(runs_union(old, new) for old, new in zip(kept.sets, fresh.sets, strict=True)))
         return changed

@@ -270,8 +270,10 @@ int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count
     uint64_t pages = 0;
     for (size_t i = 0; i < count; i++)
         pages += pieces[i].pages;
+    /* Into memory is for a process that stands still.  Whoever copies then runs before others (sched(7)), but a thread
+     * of its own would not: to wait for that one takes longer than a few megabytes. */
     pthread_t second;
-    bool two = pages >= MUCH && start(&second, &j);
+    bool two = pages >= (request->out ? 16 * MUCH : MUCH) && start(&second, &j);
     work(&j);
     if (two)
         pthread_join(second, 0);
