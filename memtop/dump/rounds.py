@@ -23,7 +23,7 @@ SHRINKS = 0.75
 class Limits:
     """``--rounds``, and seconds of ``--max-time``."""
 
-    rounds: int = 8
+    rounds: int = 16
     max_time: float = 60.0
 
 
