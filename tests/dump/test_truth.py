@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class Form:
 
 FORMS = (
     Form(Format.CORE),
+    Form(Format.CRIU),
     Form(Format.SNAPSHOT),
     Form(Format.SNAPSHOT, compress=True),
     Form(Format.SNAPSHOT, increment=True),
@@ -155,8 +157,7 @@ class Chained:
         if self._feed is not None:
             self._feed.close()
         self._feed = None
-        for file in self._files:
-            file.unlink()
+        self._remove(self._files)
         self._files = []
 
     def one(self, freeze: Freeze, name: str) -> None:
@@ -183,9 +184,12 @@ class Chained:
         elif process.threads == 1:  # nothing older than the beginning of the dump
             assert oldest >= before
         if len(self._files) > CHAIN or not form.increment:
-            first, self._files = self._files, []
-            for file in first:
-                file.unlink()
+            self._remove(self._files)
+            self._files = []
+
+    def _remove(self, files: list[Path]) -> None:
+        for file in files:
+            shutil.rmtree(file) if file.is_dir() else file.unlink()
 
 
 def test_many_dumps(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
