@@ -21,6 +21,7 @@ from rich.table import Table
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
+LOAD = os.getloadavg()[0]
 sys.path.insert(0, str(ROOT))
 from tools import marked  # noqa: E402
 
@@ -78,6 +79,16 @@ def milliseconds(seconds: Sequence[float]) -> str:
     """The median, with as many digits as mean something."""
     value = median(seconds) * 1000
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def busy_note() -> str:
+    """What a reader has to know where the machine had other work when this benchmark was started."""
+    if LOAD < 0.5:
+        return ""
+    return (
+        f" **The machine had other work (load average {LOAD:.1f} at the start): ratios mean something, "
+        "milliseconds little.**"
+    )
 
 
 def times(ratio: float) -> str:

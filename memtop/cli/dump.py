@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         help="stop the process for the end (default), never, or for the whole copy",
     )
     p.add_argument(
-        "--rounds", type=positive, default=8, metavar="N", help="while it runs, at most (default: 8)"
+        "--rounds", type=positive, default=16, metavar="N", help="while it runs, at most (default: 16)"
     )
     p.add_argument(
         "--max-time",

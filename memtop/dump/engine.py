@@ -169,6 +169,8 @@ class Engine:
             self._watch(self._progress)
             self._output.require(0)
             self._store(part, self._source, again=again)
+            if not self._progress.frozen:
+                self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
 
     def _missing(self, census: Census) -> PageRuns:
@@ -189,18 +191,24 @@ class Engine:
         written = feed.take()
         began = time.monotonic()
         plan = self._source.plan()
-        self._copy(self._first(self._source.census(plan), written), again=False)
+        expected = Expectation(plan, self._source.census(plan), written)
+        self._copy(self._first(expected.census, written), again=False)
         while True:
             written = feed.take()
             plan = self._source.plan()
-            census = self._source.census(plan)
-            pending = self._to_read(census, written.runs)
+            if feed.protects:
+                expected.advance(self._source, plan, written)
+            else:
+                expected = Expectation(plan, self._source.census(plan), written)
+            pending = self._to_read(expected.census, written.runs)
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
-                return pending, Expectation(plan, census)
+                if written.shared:
+                    self._doubts.append(_SHARED)
+                return pending, expected
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -226,14 +234,13 @@ class Engine:
             pending = self._to_read(census, written.runs)
             if not len(pending):
                 break
-        self._store(self._missing(census), self._source, again=True)
+        # Once more, torn or not: an increment on top of this has to find what was written up to here.
+        self._store(self._to_read(census, pending), self._source, again=True)
         self._unsettled = runs_pages(pending)
         if self._unsettled:
             self._doubts.append(
                 f"{self._unsettled} pages were written each time they were read, and may be torn"
             )
-        if written.shared:
-            self._doubts.append(_SHARED)
         return plan, census
 
     def _just_read(self) -> tuple[Plan, Census]:
@@ -257,13 +264,8 @@ class Engine:
         try:
             with urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
-                written = feed.take(stopped=True)
-                plan = source.plan()
-                census = expected.recount(source, plan, written)
-                again = runs_union(pending, written.runs)
-                if written.blind:
-                    again = runs_union(again, ranges_runs(written.blind))
-                held, rest = self._hold(self._to_read(census, again), buffer, room)
+                plan, census, again = self._last_look(expected)
+                held, rest = self._hold(self._to_read(census, runs_union(pending, again)), buffer, room)
                 for part in chop(rest, CHUNK):
                     self._store(part, source, again=True)
                 self._stop = still.release()
@@ -273,9 +275,20 @@ class Engine:
         self._progress.frozen = False
         self._store(held.runs, HeldSource(held), again=True)
         self._final_pages = runs_pages(held.runs) + runs_pages(rest)
-        if written.shared:
-            self._doubts.append(_SHARED)
         return plan, census
+
+    def _last_look(self, expected: Expectation) -> tuple[Plan, Census, PageRuns]:
+        """What there is, and what of it has to be read again."""
+        feed, source = self._feed, self._source
+        assert feed is not None
+        if feed.protects:
+            plan = source.plan()
+            changed = expected.recount(source, plan, feed.overheard())
+            return plan, expected.census, changed
+        written = feed.take(stopped=True)
+        plan = source.plan()
+        again = runs_union(written.runs, ranges_runs(written.blind))
+        return plan, source.census(plan), again
 
     def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
         """Reads as much as may be held; returns that, and what is left."""

@@ -36,15 +36,13 @@ class Written:
         runs: pages that were written.
         blind: ranges of which nobody can tell, and which may be written: to be read again.
         shared: ranges that others may write unseen.
-        table, counts, coverage: of the scan that told it (``tracking.base.Tick``).
+        tracked: ranges of which the tracker tells.
     """
 
     runs: PageRuns
-    table: MappingTable
-    counts: bytes
-    coverage: bytes
     blind: tuple[Range, ...] = ()
     shared: tuple[Range, ...] = ()
+    tracked: tuple[Range, ...] = ()
 
 
 class Feed(Protocol):
@@ -66,6 +64,12 @@ class Feed(Protocol):
         """At its best."""
         ...
 
+    @property
+    def protects(self) -> bool:
+        """What it has told of and was not written since carries protection: a look is enough to find what
+        was, and nothing need be cleared (``recount``)."""
+        ...
+
     def take(self, *, stopped: bool = False) -> Written:
         """Reads and clears.
 
@@ -75,6 +79,10 @@ class Feed(Protocol):
         Raises:
             ProcessGone: the address space ended.
         """
+        ...
+
+    def overheard(self) -> PageRuns:
+        """What was told since by looks of others, who cleared it; does not look itself."""
         ...
 
     def close(self) -> None:
@@ -111,7 +119,7 @@ class OwnFeed:
             guard_bit=bool(kernel.guard_bit.works),
             tid=tid,
         )
-        self._blind = Blind()
+        self._cover = Cover()
         care = Care(Arm.ALL if files else Arm.ANON)
         try:
             armed = arm(method, handle, self._scanner, kernel, care)
@@ -135,6 +143,11 @@ class OwnFeed:
         """At its best."""
         return self._tracker.info.exact
 
+    @property
+    def protects(self) -> bool:
+        """See ``Feed``."""
+        return self.exactness is Exactness.EXACT
+
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``."""
         if stopped or self.exactness is Exactness.EXACT:
@@ -144,13 +157,16 @@ class OwnFeed:
             self.stops.append(still.release().whole_s)
         return written
 
+    def overheard(self) -> PageRuns:
+        """See ``Feed``: there are no others."""
+        return PageRuns()
+
     def _take(self) -> Written:
         table = self._maps.read()
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
-        blind, shared = self._blind.ranges(table, tick.coverage)
-        return Written(tick.runs, table, tick.counts, tick.coverage, blind, shared)
+        return Written(tick.runs, *self._cover.ranges(table, tick.coverage))
 
     def close(self) -> None:
         """See ``Feed``."""
@@ -165,7 +181,7 @@ class SharedFeed:
     def __init__(self, target: Target) -> None:
         self._target = target
         self.stops: list[float] = []
-        self._blind = Blind()
+        self._cover = Cover()
         self._consumer = target.fan_out.subscribe()
         self._name = target.tracker_info.name
         if self._name == "off":
@@ -184,47 +200,57 @@ class SharedFeed:
         """At its best."""
         return self._target.tracker_info.exact
 
+    @property
+    def protects(self) -> bool:
+        """See ``Feed``."""
+        return self.exactness is Exactness.EXACT
+
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
         sample = self._target.tick()
         if sample.life is not Life.RUNNING or sample.baseline:
             raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
-        blind, shared = self._blind.ranges(sample.table, sample.coverage)
-        runs = self._consumer.take()
-        return Written(runs, sample.table, sample.counts, sample.coverage, blind, shared)
+        return Written(self._consumer.take(), *self._cover.ranges(sample.table, sample.coverage))
+
+    def overheard(self) -> PageRuns:
+        """See ``Feed``."""
+        return self._consumer.take()
 
     def close(self) -> None:
         """See ``Feed``."""
         self._target.fan_out.unsubscribe(self._consumer)
 
 
-class Blind:
-    """``blind_ranges``, worked out only when something has changed."""
+class Cover:
+    """``cover_ranges``, worked out only when something has changed."""
 
     def __init__(self) -> None:
         self._of: tuple[MappingTable, bytes] | None = None
-        self._answer: tuple[tuple[Range, ...], tuple[Range, ...]] = ((), ())
+        self._answer: tuple[tuple[Range, ...], ...] = ()
 
-    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
-        """See ``blind_ranges``."""
+    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], ...]:
+        """See ``cover_ranges``."""
         if self._of is None or self._of[0] is not table or self._of[1] != coverage:
-            self._of, self._answer = (table, coverage), blind_ranges(table, coverage)
+            self._of, self._answer = (table, coverage), cover_ranges(table, coverage)
         return self._answer
 
 
-def blind_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], tuple[Range, ...]]:
-    """Mappings that may be written and are not tracked; and those that others may write, too."""
-    blind, shared = [], []
+def cover_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], ...]:
+    """Mappings that may be written and are not tracked; those that others may write, too; those that are
+    tracked."""
+    blind, shared, tracked = [], [], []
     for index, cover in enumerate(coverage):
-        if cover == Coverage.EXACT:
-            continue
+        span = Range(*table.range_of(index))
         if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE, Coverage.SOFT_DIRTY_SHARED):
-            start, end = table.range_of(index)
-            shared.append(Range(start, end))
-        if Coverage(cover).tracked:
+            shared.append(span)
+        if _TRACKED[cover]:
+            tracked.append(span)
             continue
         mapping = table[index]
         stable = mapping.kind is Kind.SPECIAL or not ("w" in mapping.perms or "s" in mapping.perms)
         if not stable:
-            blind.append(Range(mapping.start, mapping.end))
-    return tuple(blind), tuple(shared)
+            blind.append(span)
+    return tuple(blind), tuple(shared), tuple(tracked)
+
+
+_TRACKED = {int(cover): cover.tracked for cover in Coverage}

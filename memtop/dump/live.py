@@ -97,9 +97,13 @@ class LiveSource:
         """What is in memory of it now."""
         return count(self._looker, plan, read_swap=self._read_swap)
 
-    def census_of(self, plan: Plan, ranges: Sequence[Range]) -> Census:
-        """The same of some ranges of the plan."""
-        return count(self._looker, plan, read_swap=self._read_swap, ranges=ranges)
+    def census_of(self, plan: Plan, among: PageRuns) -> Census:
+        """The same of some pages of the plan."""
+        return count(self._looker, plan, read_swap=self._read_swap, among=among)
+
+    def changed(self, runs: PageRuns) -> PageRuns:
+        """See ``Looker``."""
+        return self._looker.changed(runs)
 
     def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""

@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import tempfile
+import threading
 from types import TracebackType
 
 from memtop.dump.nameless import Nameless
@@ -43,6 +44,8 @@ class Output:
         self._to_stdout = path == "-"
         self._file: Nameless | None = None
         self._directory = -1
+        self._writing: threading.Thread | None = None
+        self._lost: OSError | None = None
         where = tempfile.gettempdir() if self._to_stdout else os.path.dirname(path) or "."
         self._name = os.path.basename(path)
         try:
@@ -106,6 +109,28 @@ class Output:
             why = f"it takes {size(wanted)} more, and the file system has {size(free)} to spare"
             raise Failed(what, why, "free some space, or choose another place")
 
+    def write_back(self) -> None:
+        """Sends what was written so far to the disk, while more is copied: so there is less to wait for in
+        the end. Does not wait."""
+        if not self._to_stdout and (self._writing is None or not self._writing.is_alive()):
+            self._writing = threading.Thread(target=self._sync, args=(os.dup(self.fd),), daemon=True)
+            self._writing.start()
+
+    def _sync(self, fd: int) -> None:
+        try:
+            os.fdatasync(fd)
+        except OSError as error:
+            self._lost = error  # the kernel tells of it once
+        finally:
+            os.close(fd)
+
+    def _written_back(self) -> None:
+        """What came of it; to be asked before the last fsync is believed."""
+        if self._writing is not None:
+            self._writing.join()
+        if self._lost is not None:
+            raise self._lost
+
     def commit(self) -> int:
         """Gives the file its name, when all of it is on the disk. Returns its size in bytes.
 
@@ -117,6 +142,7 @@ class Output:
             if self._to_stdout:
                 self._pass_on(length)
                 return length
+            self._written_back()
             if self._file is not None:
                 self._file.link(self._name)
             os.fsync(self._directory)

@@ -67,6 +67,7 @@ class OutputDirectory(Output):
         files = {self._main: self._file, **self._others}
         hidden = hidden_name(self._name)
         try:
+            self._written_back()
             for file in files.values():  # first, so that the hidden directory is there for a moment only
                 os.fsync(file.fd)
             os.mkdir(hidden, 0o700, dir_fd=self._directory)

@@ -7,13 +7,13 @@ they leave out. Memory of the kernel and of devices is never read.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
 from memtop.dump.image import Area, PageKind, Run, raw_mappings
 from memtop.linux.look import Looker
 from memtop.linux.pagemap import Category
-from memtop.linux.runsets import regions_runs, runs_subtract, runs_union
+from memtop.linux.runsets import regions_runs, runs_intersect, runs_subtract, runs_union
 from memtop.model.layout import PAGE, REGION, RUN, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
@@ -78,6 +78,15 @@ class Plan:
             else:
                 joined.append(part.take)
         return joined
+
+    @property
+    def steady(self) -> list[Range]:
+        """What the process can't write, as it is mapped now."""
+        return [
+            part.take
+            for part in self.parts
+            if part.area.kind is Kind.SPECIAL or not part.area.perms & (Perm.WRITE | Perm.SHARED)
+        ]
 
     @property
     def always(self) -> list[Range]:
@@ -173,7 +182,7 @@ class Planner:
         return CoreFilter.ANON_PRIVATE if own and self._has_own_pages(area) else CoreFilter.MAPPED_PRIVATE
 
     def _has_own_pages(self, area: Area) -> bool:
-        regions = self._looker.look(area.start, area.end, file=True)
+        regions = self._looker.look(ranges_runs([Range(area.start, area.end)]), file=True)
         return any(not categories & Category.FILE for _, _, categories in REGION.iter_unpack(regions))
 
     def _is_header_wanted(self, area: Area) -> bool:
@@ -217,24 +226,40 @@ class Census:
     swapped: PageRuns
     guard: PageRuns
 
+    @property
+    def sets(self) -> tuple[PageRuns, ...]:
+        """All of it, in this order."""
+        return (self.data, *self.others)
 
-def count(looker: Looker, plan: Plan, *, read_swap: bool, ranges: Sequence[Range] | None = None) -> Census:
-    """Looks at all pages of a plan, or at those of some ranges of it; nothing changes.
+    @property
+    def others(self) -> tuple[PageRuns, ...]:
+        """All but data."""
+        return self.zero, self.swapped, self.guard
+
+    def over(self, change: Callable[[PageRuns], PageRuns]) -> Census:
+        """With all sets changed."""
+        return Census(*map(change, self.sets))
+
+
+def count(looker: Looker, plan: Plan, *, read_swap: bool, among: PageRuns | None = None) -> Census:
+    """Looks at all pages of a plan, or at some of them; nothing changes.
 
     Raises:
         ProcessGone: the address space ended.
     """
-    regions = b"".join(looker.look(r.start, r.end) for r in (plan.ranges if ranges is None else ranges))
+    near = among is not None
+    regions = looker.look(ranges_runs(plan.ranges) if among is None else among, near=near)
     data = Category.PRESENT | Category.SWAPPED if read_swap else Category.PRESENT
     none = PageRuns()
-    return Census(
-        data=runs_union(
-            regions_runs(regions, data, Category.PFNZERO | Category.GUARD), ranges_runs(plan.always)
-        ),
+    census = Census(
+        data=regions_runs(regions, data, Category.PFNZERO | Category.GUARD),
         zero=regions_runs(regions, Category.PFNZERO, 0),
         swapped=none if read_swap else regions_runs(regions, Category.SWAPPED, Category.GUARD),
         guard=regions_runs(regions, Category.GUARD, 0),
     )
+    if among is not None:
+        return census.over(lambda runs: runs_intersect(runs, among))
+    return replace(census, data=runs_union(census.data, ranges_runs(plan.always)))
 
 
 def ranges_runs(ranges: Sequence[Range]) -> PageRuns:

@@ -1,92 +1,75 @@
-"""The census of a process that stands still, from the one of a moment before and what was written since.
+"""What has changed of a process that stands still, since its pages were protected a moment before.
 
-To look at every page again would take most of the stop. It need not be done where two numbers prove that no
-page
-went: in a mapping that is tracked exactly and has nothing in swap, a page that comes is a written page. So
-    if the scan that told what was written counted as many pages as there were before or were written, none
-    has gone, and these are the pages.
+To ask of every page what it is, and to protect it anew, would take most of the stop. Neither need be: a page
+that still has its protection is as it was.
 """
 
 from __future__ import annotations
 
 from memtop.dump.feed import Written
 from memtop.dump.live import LiveSource
-from memtop.dump.plan import Census, Plan, Range, ranges_runs
+from memtop.dump.plan import Census, Plan, ranges_runs
 from memtop.linux.runsets import runs_intersect, runs_subtract, runs_union
-from memtop.model.coverage import Coverage
-from memtop.model.layout import COUNT, PAGE, RUN
 from memtop.model.runs import PageRuns
+
+_NONE = PageRuns()
 
 
 class Expectation:
-    """What a plan and a census make one expect; worked out while the process still runs.
+    """What there is, as far as it is known while the process runs; brought up to date in the stop.
 
     Args:
-        plan: of the mappings at that time.
-        census: of all of their pages.
+        plan: of the mappings of now.
+        census: of all of their pages, taken after ``written`` was.
+        written: what the tracker told and protected.
+
+    Attributes:
+        census: with what was written since. What has gone since is found in the stop.
     """
 
-    def __init__(self, plan: Plan, census: Census) -> None:
-        self.plan, self.census = plan, census
-        swapped = _pages_by_part(plan, runs_union(census.swapped, census.guard))
-        self._pages = _pages_by_part(plan, census.data)
-        self._may = [not pages for pages in swapped]
+    def __init__(self, plan: Plan, census: Census, written: Written) -> None:
+        self.census = census
+        self._adopt(plan, written)
 
-    def recount(self, source: LiveSource, plan: Plan, written: Written) -> Census:
-        """The census of now; looks only at mappings where it has to.
+    def _adopt(self, plan: Plan, written: Written) -> None:
+        self._plan = plan
+        ranges = ranges_runs(plan.ranges)
+        self._told = runs_intersect(ranges, ranges_runs(written.tracked))
+        """Where protection tells. All else is read again, but for what can't be written."""
+        untold = runs_subtract(ranges, runs_union(self._told, ranges_runs(written.blind)))
+        self._quiet = runs_intersect(untold, ranges_runs(plan.steady))
+
+    def advance(self, source: LiveSource, plan: Plan, written: Written) -> None:
+        """One round later: what was written is there and protected anew.
 
         Args:
-            source: of the process, which stands still.
+            source: of the process.
             plan: of now.
-            written: since the census, as told by one scan of now.
+            written: since the time before.
         """
-        if plan is not self.plan or written.table.packed != plan.table.packed:
-            return source.census(plan)
-        came = runs_subtract(written.runs, self.census.data)
-        new = _pages_by_part(plan, came) if len(came) else None
-        again: list[Range] = []
-        for index, part in enumerate(plan.parts):
-            if part.take.start == part.take.end:
-                continue
-            resident, _, _, swapped = COUNT.unpack_from(written.counts, index * COUNT.size)[:4]
-            whole = (part.take.start, part.take.end) == (part.area.start, part.area.end)
-            exact = whole and written.coverage[index] == Coverage.EXACT and self._may[index] and not swapped
-            if not exact or resident != self._pages[index] + (new[index] if new else 0):
-                again.append(part.take)
-        census = self.census
-        kept = runs_union(census.data, came)
-        if not again:
-            return Census(kept, runs_subtract(census.zero, came), census.swapped, census.guard)
-        fresh, looked = source.census_of(plan, again), ranges_runs(again)
-
-        def merge(old: PageRuns, new: PageRuns) -> PageRuns:
-            return runs_union(runs_subtract(old, looked), new)
-
-        return Census(
-            merge(kept, fresh.data),
-            merge(runs_subtract(census.zero, came), fresh.zero),
-            merge(census.swapped, fresh.swapped),
-            merge(census.guard, fresh.guard),
+        census, runs = self.census, runs_intersect(written.runs, ranges_runs(plan.ranges))
+        self.census = Census(
+            runs_union(census.data, runs), *(runs_subtract(old, runs) for old in census.others)
         )
+        if plan is not self._plan:
+            self.recount(source, plan)
+            self._adopt(plan, written)
 
+    def recount(self, source: LiveSource, plan: Plan, more: PageRuns = _NONE) -> PageRuns:
+        """Brings the census up to date; returns the pages that may differ from what they were.
 
-def _pages_by_part(plan: Plan, runs: PageRuns) -> list[int]:
-    """How many of these pages lie in each part of a plan."""
-    counts = [0] * len(plan.parts)
-    taken = [(index, part.take) for index, part in enumerate(plan.parts) if part.take.start < part.take.end]
-    if len(taken) > len(runs) * 4:
-        runs = runs_intersect(runs, ranges_runs(plan.ranges))
-    at, position = 0, 0
-    records = list(RUN.iter_unpack(runs.packed))
-    while at < len(records) and position < len(taken):
-        start, pages, _ = records[at]
-        end = start + pages * PAGE
-        index, take = taken[position]
-        low, high = max(start, take.start), min(end, take.end)
-        if low < high:
-            counts[index] += (high - low) // PAGE
-        if end <= take.end:
-            at += 1
-        else:
-            position += 1
-    return counts
+        Args:
+            source: of the process; what this tells is exact if it stands still.
+            plan: of now. What is new in it counts as changed.
+            more: pages that were written, and lost and got back their protection since.
+        """
+        now, told, quiet, census = ranges_runs(plan.ranges), self._told, self._quiet, self.census
+        if plan is not self._plan:
+            told = runs_intersect(told, now)
+            quiet = runs_intersect(quiet, ranges_runs(plan.steady))
+            census = census.over(lambda runs: runs_intersect(runs, now))
+        changed = runs_union(source.changed(told), runs_subtract(now, runs_union(told, quiet)))
+        changed = runs_union(changed, runs_intersect(more, now))
+        fresh, kept = source.census_of(plan, changed), census.over(lambda runs: runs_subtract(runs, changed))
+        self.census = Census(*(runs_union(old, new) for old, new in zip(kept.sets, fresh.sets, strict=True)))
+        return changed

@@ -10,7 +10,10 @@ from memtop.model.layout import PAGE
 from memtop.model.units import rate, seconds, size
 
 SMALL = 512
-"""Pages: so few are read in less time than it takes to stop the threads."""
+"""Pages: so few are read in a millisecond. They are no reason for one more round that hardly leaves fewer."""
+
+TINY = 32
+"""Pages: one more round would leave no fewer."""
 
 SHRINKS = 0.75
 """A round that leaves more than this share of what it had to copy does not get any further."""
@@ -20,7 +23,7 @@ SHRINKS = 0.75
 class Limits:
     """``--rounds``, and seconds of ``--max-time``."""
 
-    rounds: int = 8
+    rounds: int = 16
     max_time: float = 60.0
 
 
@@ -42,15 +45,16 @@ def judge(rounds: list[Round], dirty: int, elapsed: float, limits: Limits) -> Ve
         dirty: pages written during the last one.
         elapsed: seconds since the first one began.
     """
-    if dirty <= SMALL:
+    if dirty <= TINY:
         return Verdict.SMALL
+    done = Verdict.GO_ON
     if len(rounds) >= limits.rounds:
-        return Verdict.ROUNDS
-    if elapsed >= limits.max_time:
-        return Verdict.TIME
-    if dirty > SHRINKS * rounds[-1].pages:
-        return Verdict.STUCK
-    return Verdict.GO_ON
+        done = Verdict.ROUNDS
+    elif elapsed >= limits.max_time:
+        done = Verdict.TIME
+    elif len(rounds) > 1 and dirty > SHRINKS * rounds[-1].pages:  # the first also makes the room in the file
+        done = Verdict.STUCK
+    return Verdict.SMALL if dirty <= SMALL and done is not Verdict.GO_ON else done
 
 
 def explain(verdict: Verdict, rounds: list[Round], dirty: int) -> str:

@@ -134,16 +134,20 @@ class SnapshotSink:
         """Writes index, notes, trailer and header."""
         fd = self._output.fd
         index_at = padded(self._frames.at if self._frames is not None else self._extents.at)
-        index = b"".join(part for area in image.areas for part in self._mapping(area)) + MAPPING.pack(
-            *(0,) * 12
-        )
+        stored = [self._stored_runs(area) for area in image.areas]
+        parts = [
+            part for area, runs in zip(image.areas, stored, strict=True) for part in _mapping(area, runs)
+        ]
+        index = b"".join(parts) + MAPPING.pack(*(0,) * 12)
         notes_at = index_at + len(index)
         trailer_at = padded(notes_at + len(image.notes))
-        counts = [image.pages_of(PageKind(kind)) for kind in range(1, KINDS + 1)]
-        runs = sum(len(self._stored_runs(area)) for area in image.areas)
+        counts = [0] * KINDS
+        for run in (run for area in image.areas for run in area.runs):
+            counts[run.kind - 1] += run.pages
         trailer = TRAILER.pack(
             END_MAGIC, VERSION, 0, trailer_at + TRAILER.size, index_at, len(index), hash_bytes(index),
-            notes_at, len(image.notes), hash_bytes(image.notes), len(image.areas), runs, *counts, 0,
+            notes_at, len(image.notes), hash_bytes(image.notes), len(image.areas), sum(map(len, stored)),
+            *counts, 0,
         )[: -HASH.size]  # fmt: skip
         write_at(fd, index_at, index)
         write_at(fd, notes_at, image.notes)
@@ -176,23 +180,6 @@ class SnapshotSink:
         header = header.ljust(HEADER_SIZE - HASH.size, b"\0")
         return header + HASH.pack(hash_bytes(header))
 
-    def _mapping(self, area: Area) -> Iterator[bytes]:
-        why = area.why.encode()
-        words = area.name + why
-        yield MAPPING.pack(
-            1, area.perms, area.kind, area.wanted, area.start, area.end, area.offset, area.inode, area.major,
-            area.minor, len(area.name), len(why),
-        )  # fmt: skip
-        yield words.ljust(padded(len(words)), b"\0")
-        runs = self._stored_runs(area)
-        for first in range(0, len(runs), CHUNK_RUNS):
-            part = runs[first : first + CHUNK_RUNS]
-            hashes = b"".join(run_hashes for _, run_hashes in part)
-            yield CHUNK.pack(len(part), len(hashes) // 8)
-            yield b"".join(packed for packed, _ in part)
-            yield hashes
-        yield CHUNK.pack(0, 0)
-
     def _stored_runs(self, area: Area) -> list[tuple[bytes, bytes]]:
         """Packed runs with their hashes; one with contents is cut where the file does not go on."""
         out = []
@@ -210,6 +197,24 @@ class SnapshotSink:
             pages, slot = (end - start) // PAGE, (offset - HEADER_SIZE) // PAGE
             hashes = self._hashes[slot : slot + pages].tobytes()
             yield RUN.pack(start, offset, pages * PAGE, 0, pages, 0, PageKind.DATA, 0), hashes
+
+
+def _mapping(area: Area, runs: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+    """A mapping of the index, with its runs and their hashes."""
+    why = area.why.encode()
+    words = area.name + why
+    yield MAPPING.pack(
+        1, area.perms, area.kind, area.wanted, area.start, area.end, area.offset, area.inode, area.major,
+        area.minor, len(area.name), len(why),
+    )  # fmt: skip
+    yield words.ljust(padded(len(words)), b"\0")
+    for first in range(0, len(runs), CHUNK_RUNS):
+        part = runs[first : first + CHUNK_RUNS]
+        hashes = b"".join(run_hashes for _, run_hashes in part)
+        yield CHUNK.pack(len(part), len(hashes) // 8)
+        yield b"".join(packed for packed, _ in part)
+        yield hashes
+    yield CHUNK.pack(0, 0)
 
 
 def boot_bytes(boot_id: str) -> bytes:

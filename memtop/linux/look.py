@@ -8,10 +8,14 @@ import os
 from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.pagemap import Category
 from memtop.linux.procfs import directory, explain_memory
-from memtop.model.layout import REGION
+from memtop.linux.runsets import regions_runs, runs_union
+from memtop.model.layout import PAGE, REGION
+from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 
 _ROOM = 16384
+_THERE = Category.PRESENT | Category.SWAPPED
+_NEAR = 64 * PAGE  # to walk past so many pages costs less than a call of its own
 
 
 class Looker:
@@ -31,7 +35,7 @@ class Looker:
     def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
         self._pid, self._use_ioctl = pid, use_ioctl
         self._what = f"reading the page tables of process {pid}"
-        self._returns = Category.PRESENT | Category.SWAPPED | Category.PFNZERO
+        self._returns = _THERE | Category.PFNZERO
         if guard_bit:
             self._returns |= Category.GUARD
         self._found = ffi.new("mt_region[]", _ROOM)
@@ -40,26 +44,44 @@ class Looker:
         except OSError as error:
             raise explain_memory(error, pid, self._what) from error
 
-    def look(self, start: int, end: int, *, file: bool = False) -> bytes:
-        """Present and swapped pages of a range (bytes): sorted ``layout.REGION`` records with categories.
+    def look(self, runs: PageRuns, *, file: bool = False, near: bool = False) -> bytes:
+        """Present and swapped ones of these pages: sorted ``layout.REGION`` records with categories.
 
         Args:
-            start, end: byte addresses.
+            runs: which pages.
             file: tell pages of the page cache from the process's own (FILE); costs a look at each page's
                 descriptor, four times the rest.
+            near: it may tell of pages between these, too. For many runs.
 
         Raises:
             ProcessGone: the address space ended.
         """
-        at, parts = ffi.new("uint64_t *", start), []
-        returns = int(self._returns | (Category.FILE if file else 0))
-        anyof = int(Category.PRESENT | Category.SWAPPED)
-        while at[0] < end:
-            count = lib.mt_list(self._fd, self._use_ioctl, at, end, anyof, returns, self._found, _ROOM)
-            if count < 0:
-                self._fail(-count)
-            if count:
-                parts.append(bytes(ffi.buffer(self._found, count * REGION.size)))
+        returns = self._returns | (Category.FILE if file else 0)
+        return self._list(runs, {"anyof": int(_THERE)}, int(returns), _NEAR if near else 0)
+
+    def changed(self, runs: PageRuns) -> PageRuns:
+        """What of these pages, which were all protected at one time, may differ from what they were then.
+
+        Protection is gone from a written page, from one that was discarded, and from all of a mapping that
+        is new or moved. Holes have none, nor do zero pages. The question is put such that the kernel takes
+        its shortest way: a nanosecond a page, a fifth of what a scan costs that tells what each page is.
+        """
+        written, allowed = int(Category.WRITTEN), int(Category.WPALLOWED)
+        unprotected = self._list(runs, {"mask": written}, written)
+        strays = self._list(runs, {"mask": allowed, "inverted": allowed, "anyof": int(_THERE)}, 0)
+        return runs_union(regions_runs(unprotected, written, 0), regions_runs(strays, 0, 0))
+
+    def _list(self, runs: PageRuns, masks: dict[str, int], returns: int, join: int = 0) -> bytes:
+        wanted, cursor, parts = ffi.new("mt_masks *", masks), ffi.new("mt_cursor *"), []
+        packed, count = ffi.from_buffer("mt_run[]", runs.packed), len(runs)
+        while cursor.run < count:
+            found = lib.mt_list(
+                self._fd, self._use_ioctl, wanted, returns, packed, count, join, cursor, self._found, _ROOM
+            )
+            if found < 0:
+                self._fail(-found)
+            if found:
+                parts.append(bytes(ffi.buffer(self._found, found * REGION.size)))
         return b"".join(parts)
 
     def close(self) -> None:

@@ -1,6 +1,7 @@
 """All threads of a process stand still, for milliseconds; see ptrace(2), PTRACE_SEIZE and PTRACE_INTERRUPT.
 
 A helper process does it in C (``memtop/native/standstill.c``): whatever happens to memtop, they run on.
+System calls that were interrupted go on as if nothing had been.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from memtop.linux import ptrace
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import read_stat, read_status
-from memtop.linux.ptrace import refused_attach
 from memtop.native import ffi, lib
 
 LATE_MS = 200
@@ -26,6 +26,8 @@ LATE_MS = 200
 
 PATIENCE_MS = 2000
 """The helper lets all go when memtop shows no sign of life for so long (it was stopped by Ctrl-Z)."""
+
+_WHAT = "stopping process {pid} ({comm}) is not possible"
 
 
 class _Stage(IntEnum):
@@ -35,6 +37,7 @@ class _Stage(IntEnum):
     LOST = 3
     GONE = 4
     ARCH = 5
+    COMPAT = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,13 @@ class Frozen:
 
     Attributes:
         beat: for ``vmread``: says that the stop is still needed.
+        late: see ``Stop``.
+        stop: what came of it; None: it still stands.
     """
 
-    def __init__(self, process: ProcessHandle) -> None:
-        self._process = process
-        self._freeze = lib.mt_standstill_start(process.pid, process.pidfd, LATE_MS, PATIENCE_MS)
+    def __init__(self, process: ProcessHandle, *, registers: bool = True) -> None:
+        pidfd = -1 if process.pidfd is None else process.pidfd
+        self._freeze = lib.mt_standstill_start(process.pid, pidfd, LATE_MS, PATIENCE_MS, registers)
         if self._freeze == ffi.NULL:
             raise Failed(f"stopping process {process.pid} failed", "out of memory")
         self.beat: Any = lib.mt_standstill_beat(self._freeze)
@@ -95,7 +100,8 @@ class Frozen:
         if stop.stage != _Stage.OK:
             stage, error, tid = _Stage(stop.stage), stop.error, stop.tid
             self.close()
-            raise _explain(process.pid, stage, error, tid)
+            raise _explain(process, stage, error, tid)
+        self.late = _late(self._freeze) if stop.late else ()
 
     def release(self) -> Stop:
         """Lets all threads go. Idempotent."""
@@ -126,23 +132,30 @@ def urgent() -> Iterator[None]:
                 os.sched_setscheduler(0, *before)
 
 
+def check_stop(process: ProcessHandle) -> None:
+    """Raises what ``frozen`` would, as far as that shows without touching the process."""
+    require_action(f"stopping process {process.pid}")
+    refusal = ptrace.find_trace_refusal(process, process.maps_tid() or process.pid, _WHAT)
+    if refusal is not None:
+        raise refusal
+
+
 @contextmanager
-def frozen(process: ProcessHandle) -> Iterator[Frozen]:
+def frozen(process: ProcessHandle, *, registers: bool = True) -> Iterator[Frozen]:
     """Stops all threads; whatever happens inside, they run again at its end.
+
+    Args:
+        process: stays the caller's.
+        registers: take those, too.
 
     Raises:
         NotPermitted: no right to trace it, or ``--readonly``.
-        KernelCannot: another processor than x86-64, or no pidfd.
+        KernelCannot: a 32-bit process, or a processor for which this is not proven.
         ProcessGone: it has ended.
         Failed: it is traced already.
     """
-    require_action(f"stopping process {process.pid}")
-    what = f"stopping process {process.pid} is not possible"
-    if process.pid == os.getpid():
-        raise Failed(what, "memtop can't stop itself")
-    if process.pidfd is None:
-        raise KernelCannot(what, "it takes pidfd_open", "Linux 5.3, and a sandbox that lets it through")
-    stopped = Frozen(process)
+    check_stop(process)
+    stopped = Frozen(process, registers=registers)
     try:
         yield stopped
     finally:
@@ -152,13 +165,17 @@ def frozen(process: ProcessHandle) -> Iterator[Frozen]:
             stopped.close()
 
 
+def _late(freeze: Any) -> tuple[int, ...]:
+    records = lib.mt_standstill_threads(freeze)
+    count = lib.mt_standstill_stop(freeze).threads
+    return tuple(records[i].tid for i in range(count) if records[i].error == errno.ETIMEDOUT)
+
+
 def _read_stop(freeze: Any, complete: bool) -> Stop:
     stop, records = lib.mt_standstill_stop(freeze), lib.mt_standstill_threads(freeze)
-    threads, late = [], []
+    threads = []
     for i in range(stop.threads):
         record = records[i]
-        if record.error == errno.ETIMEDOUT:
-            late.append(record.tid)
         if not record.stopped_ns or record.error:
             continue
         end = record.released_ns or stop.released_ns
@@ -177,25 +194,26 @@ def _read_stop(freeze: Any, complete: bool) -> Stop:
         whole_s=(stop.released_ns - stop.begin_ns) / 1e9,
         longest_s=max((t.stop_s for t in threads), default=0.0),
         threads=tuple(threads),
-        late=tuple(late),
+        late=_late(freeze) if stop.late else (),
         complete=complete,
     )
 
 
-def _explain(pid: int, stage: _Stage, error: int, tid: int) -> MemtopError:
-    what = f"stopping process {pid} is not possible"
-    if stage is _Stage.GONE or error == errno.ESRCH:
-        return ProcessGone(f"process {pid} ended while memtop stopped it")
+def _explain(process: ProcessHandle, stage: _Stage, error: int, tid: int) -> MemtopError:
+    what = _WHAT.format(pid=process.pid, comm=process.describe().comm)
+    if stage is _Stage.GONE or error in (errno.ESRCH, errno.ENOENT):
+        return ProcessGone(what, "it ended while memtop stopped it")
     if stage is _Stage.ARCH:
-        return KernelCannot(what, "memtop can stop processes on x86-64 only", "--freeze none")
+        return KernelCannot(what, ptrace.NOT_PROVEN.format(os.uname().machine), "--freeze none")
+    if stage is _Stage.COMPAT:
+        return KernelCannot(what, f"its thread {tid} runs 32-bit code")
     if stage is _Stage.LOST:
         return Failed(what, "the helper process was ended", "nothing is lost; try again")
-    if stage is _Stage.SEIZE and error == errno.EPERM:
+    if stage is _Stage.SEIZE and error == errno.E2BIG:
+        return Failed(what, "it has more threads than memtop stops (32768)")
+    if stage is _Stage.SEIZE and error in (errno.EPERM, errno.EACCES):
+        refusal = None
         with contextlib.suppress(MemtopError):
-            tracer = int(read_status(pid, tid).get("TracerPid", "0"))
-            if tracer:
-                name = read_stat(tracer).comm
-                why = f"it is traced by {name} (pid {tracer}), and only one may"
-                return Failed(what, why, "end or detach that one first")
-        return refused_attach(pid, what, error)
-    return Failed(what, os.strerror(error))
+            refusal = ptrace.find_trace_refusal(process, tid, _WHAT)
+        return refusal or ptrace.refused_attach(process.pid, what, error)
+    return Failed(what, f"the helper process failed: {os.strerror(error)}")

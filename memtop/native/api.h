@@ -251,33 +251,6 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #define MT_RANK_NOTICES 2 /* EINTR, if nobody can undo that: it waits in epoll_wait or the like */
 int mt_thread_rank(int pid, int tid);
 
-/* ---- freeze.c: all threads of a process stopped for a moment ----------------------------------- */
-
-#define MT_FREEZE_OK 0
-#define MT_FREEZE_FORK 1   /* no helper process, or the process is gone */
-#define MT_FREEZE_SEIZE 2  /* PTRACE_SEIZE of tid refused: error says why */
-#define MT_FREEZE_STOP 3   /* tid did not stop in time (state D) */
-#define MT_FREEZE_COMPAT 4 /* tid runs 32-bit code */
-#define MT_FREEZE_CROWD 5  /* threads come faster than they can be stopped */
-#define MT_FREEZE_ARCH 6   /* no code for this processor */
-
-typedef struct mt_freeze mt_freeze;
-
-typedef struct {
-    int32_t stage;   /* MT_FREEZE_* */
-    int32_t error;   /* errno of that stage, or 0 */
-    int32_t tid;     /* the thread that it failed with, or 0 */
-    int32_t threads; /* how many there were */
-    int32_t held;    /* after mt_freeze_end: they stood still until then */
-    int64_t stop_ns; /* after mt_freeze_end: for how long */
-} mt_freeze_result;
-
-/* Stops all threads of a process within timeout_ms, or five times that if one is only short of a processor.
- * They go on at mt_freeze_end, when memtop or the helper that traces them ends however it does, and after 2 s in
- * any case.  NULL: none is stopped any more. */
-mt_freeze *mt_freeze_begin(int pid, int timeout_ms, mt_freeze_result *out);
-void mt_freeze_end(mt_freeze *freeze, mt_freeze_result *out);
-
 /* ---- probe.c: what this kernel really does ----------------------------------------------------- */
 
 /* Each runs in a forked child on memory of its own.  1 works, 0 does not, -errno could not tell. */

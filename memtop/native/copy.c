@@ -2,12 +2,15 @@
  * Pages from one place to another: out of a process (process_vm_readv(2)) or out of memory, into a file or into
  * memory.  On the way each page is hashed and told apart: contents, only zeros, or unreadable.
  *
- * A megabyte at a time, so that what was read is still in the cache when it is hashed and written.
+ * A megabyte at a time, so that what was read is still in the cache when it is hashed and written.  Where there is much
+ * of it, two threads take turns: one reads while the other writes, for a file takes one write at a time.
  */
 #include "core.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,13 +18,24 @@
 #include <unistd.h>
 
 #define BATCH 256 /* pages: 1 MiB; fewer than the 1024 parts that one call may have */
+#define MUCH 1024 /* pages, from which on a second thread is worth its start */
 
+/* What all threads share. */
 typedef struct {
     const mt_copy_request *request;
+    pthread_mutex_t lock;     /* for all that follows */
     const mt_piece *at, *end; /* pieces, and where in the first of them we are */
     uint32_t offset;
+    uint64_t given; /* pages that were handed out */
+    int error;      /* the first one */
+    mt_copied *copied;
+} job;
+
+/* One thread's batch. */
+typedef struct {
+    job *job;
+    const mt_copy_request *request;
     uint64_t done; /* pages before this batch */
-    /* the batch */
     struct iovec from[BATCH];
     uint64_t to[BATCH]; /* byte offset in the file, per page */
     size_t parts, pages;
@@ -33,22 +47,27 @@ static void *address(uint64_t at) {
     return (void *)(uintptr_t)at;
 }
 
-/* The next pages, at most BATCH.  False: there are none. */
+/* The next pages, at most BATCH.  False: there are none, or there was an error. */
 static bool fill(copier *c) {
+    job *j = c->job;
     c->parts = c->pages = 0;
-    while (c->at < c->end && c->pages < BATCH) {
-        uint32_t left = c->at->pages - c->offset, room = (uint32_t)(BATCH - c->pages), take = left < room ? left : room;
-        uint64_t skipped = c->offset * MT_PAGE;
+    pthread_mutex_lock(&j->lock);
+    c->done = j->given;
+    while (!j->error && j->at < j->end && c->pages < BATCH) {
+        uint32_t left = j->at->pages - j->offset, room = (uint32_t)(BATCH - c->pages), take = left < room ? left : room;
+        uint64_t skipped = j->offset * MT_PAGE;
         if (take > 0)
-            c->from[c->parts++] = (struct iovec){address(c->at->address + skipped), take * MT_PAGE};
+            c->from[c->parts++] = (struct iovec){address(j->at->address + skipped), take * MT_PAGE};
         for (uint32_t i = 0; i < take; i++)
-            c->to[c->pages++] = c->at->offset + skipped + i * MT_PAGE;
-        c->offset += take;
-        if (c->offset == c->at->pages) {
-            c->at++;
-            c->offset = 0;
+            c->to[c->pages++] = j->at->offset + skipped + i * MT_PAGE;
+        j->offset += take;
+        if (j->offset == j->at->pages) {
+            j->at++;
+            j->offset = 0;
         }
     }
+    j->given += c->pages;
+    pthread_mutex_unlock(&j->lock);
     return c->pages > 0;
 }
 
@@ -185,46 +204,80 @@ static int write_batch(copier *c, mt_copied *copied) {
     return 0;
 }
 
-static int copy(copier *c, uint8_t *bounce, mt_copied *copied) {
+static int copy_batch(copier *c, uint8_t *bounce, mt_copied *copied) {
     const mt_copy_request *r = c->request;
-    while (fill(c)) {
-        int error = 0;
-        if (r->held)
-            c->contents = (uint8_t *)(uintptr_t)r->held + c->done * MT_PAGE;
-        else
-            c->contents = r->out ? r->out + c->done * MT_PAGE : bounce;
-        if (r->held)
-            memset(c->state, MT_PAGE_DATA, c->pages);
-        else
-            error = read_batch(c);
-        if (error)
-            return error;
-        if (r->held && r->held_states)
+    int error = 0;
+    if (r->held) {
+        c->contents = (uint8_t *)(uintptr_t)r->held + c->done * MT_PAGE;
+        if (r->held_states)
             memcpy(c->state, r->held_states + c->done, c->pages);
-        judge(c, copied);
-        if (!r->out)
-            error = write_batch(c, copied);
-        if (error)
-            return error;
-        c->done = copied->pages += c->pages;
-        if (r->beat)
-            __atomic_add_fetch(r->beat, 1, __ATOMIC_RELAXED);
+        else
+            memset(c->state, MT_PAGE_DATA, c->pages);
+    } else {
+        c->contents = r->out ? r->out + c->done * MT_PAGE : bounce;
+        error = read_batch(c);
     }
+    if (error)
+        return error;
+    judge(c, copied);
+    if (!r->out)
+        error = write_batch(c, copied);
+    copied->pages += c->pages;
+    if (r->beat)
+        __atomic_add_fetch(r->beat, 1, __ATOMIC_RELAXED);
+    return error;
+}
+
+/* Copies batches until there are none. */
+static void *work(void *argument) {
+    job *j = argument;
+    mt_copied own = {0};
+    copier *c = malloc(sizeof *c);
+    uint8_t *bounce = j->request->held || j->request->out ? 0 : aligned_alloc(MT_PAGE, BATCH * MT_PAGE);
+    int error = c && (bounce || j->request->held || j->request->out) ? 0 : -ENOMEM;
+    if (!error)
+        *c = (copier){.job = j, .request = j->request};
+    while (!error && fill(c))
+        error = copy_batch(c, bounce, &own);
+    pthread_mutex_lock(&j->lock);
+    j->copied->pages += own.pages;
+    j->copied->zero += own.zero;
+    j->copied->unreadable += own.unreadable;
+    j->copied->written += own.written;
+    if (error && !j->error) {
+        j->error = error;
+        j->copied->writing = own.writing;
+    }
+    pthread_mutex_unlock(&j->lock);
+    free(bounce);
+    free(c);
     return 0;
+}
+
+/* No signal is for it: the program's handlers run in the program's threads. */
+static bool start(pthread_t *thread, job *j) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    bool started = pthread_create(thread, 0, work, j) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, 0);
+    return started;
 }
 
 int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count, mt_copied *copied) {
     *copied = (mt_copied){0};
-    copier *c = malloc(sizeof *c);
-    uint8_t *bounce = request->held || request->out ? 0 : aligned_alloc(MT_PAGE, BATCH * MT_PAGE);
-    int error = -ENOMEM;
-    if (c && (bounce || request->held || request->out)) {
-        *c = (copier){.request = request, .at = pieces, .end = pieces + count};
-        error = copy(c, bounce, copied);
-    }
-    free(bounce);
-    free(c);
-    return error;
+    job j = {.request = request, .lock = PTHREAD_MUTEX_INITIALIZER, .at = pieces, .end = pieces + count, .copied = copied};
+    uint64_t pages = 0;
+    for (size_t i = 0; i < count; i++)
+        pages += pieces[i].pages;
+    /* Into memory is for a process that stands still.  Whoever copies then runs before others (sched(7)), but a thread
+     * of its own would not: to wait for that one takes longer than a few megabytes. */
+    pthread_t second;
+    bool two = pages >= (request->out ? 16 * MUCH : MUCH) && start(&second, &j);
+    work(&j);
+    if (two)
+        pthread_join(second, 0);
+    return j.error;
 }
 
 size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out) {

@@ -10,13 +10,18 @@ typedef struct {
     uint64_t categories; /* PAGE_IS_* of linux/fs.h */
 } mt_region;             /* 24 bytes */
 
-/* Pages of [*at, end) that have any of these categories, as sorted regions with the categories asked for;
- * changes nothing.  Moves *at to where it stopped: call again until it is end.  use_ioctl 0: reads pagemap's
- * entries, which know PRESENT, SWAPPED and FILE alone.  Returns how many were found, or -errno. */
-int64_t mt_list(int pagemap_fd, int use_ioctl, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns,
-                mt_region *found, size_t room);
+typedef struct {
+    uint64_t run, at; /* which of the runs, and the address in it; {0, 0} to begin */
+} mt_cursor;
 
-/* Of sorted regions, those with any of the categories with and none of without, as runs.  out has room for count,
+/* Pages of sorted runs that match, as sorted regions with the categories asked for; changes nothing.  Runs that are
+ * less than join bytes apart are looked at in one go, with what lies between.  Call again until cursor->run is count.
+ * use_ioctl 0: reads pagemap's entries, which know PRESENT, SWAPPED and FILE alone; of the masks, anyof counts.
+ * Returns how many were found, or -errno. */
+int64_t mt_list(int pagemap_fd, int use_ioctl, const mt_masks *masks, uint64_t returns, const mt_run *runs, size_t count,
+                uint64_t join, mt_cursor *cursor, mt_region *found, size_t room);
+
+/* Of sorted regions, those with any of the categories with (0: all) and none of without, as runs.  out has room for count,
  * and one more for each 16 TiB. */
 size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out);
 
@@ -81,10 +86,13 @@ size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states
 #define MT_STANDSTILL_LOST 3  /* the helper was ended: whatever it had stopped runs again */
 #define MT_STANDSTILL_GONE 4  /* the target ended meanwhile */
 #define MT_STANDSTILL_ARCH 5  /* no code for this processor */
+#define MT_STANDSTILL_COMPAT 6 /* a thread runs 32-bit code */
 
 typedef struct {
     int32_t tid;
-    int32_t error;        /* 0 stopped; ETIMEDOUT it did not stop; ESRCH it ended */
+    int32_t error;        /* 0 stopped; ETIMEDOUT it did not stop; ESRCH it ended; EXDEV it is of another process */
+    int32_t pending;      /* the signal that it was about to receive, and will */
+    int32_t reserved;
     int64_t stopped_ns;   /* CLOCK_MONOTONIC: when it was seen to stand still */
     int64_t released_ns;  /* and when it was let go; 0: not yet */
     uint64_t blocked;     /* its signal mask */
@@ -112,10 +120,11 @@ typedef struct {
 
 typedef struct mt_standstill mt_standstill;
 
-/* Forks a helper that traces and stops every thread of the process, takes their registers and then waits.  If
- * memtop dies, or if mt_standstill_beat does not come for patience_ms, it lets all go; if it dies, the kernel does.
- * A thread in state D gets late_ms, one that is only short of a processor ten times that.  NULL: no memory. */
-mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms);
+/* Forks a helper that traces and stops every thread of the process, takes their registers (all sets of them, if
+ * registers is 1: they are there after the release) and then waits.  If memtop dies, or if mt_standstill_beat does not
+ * come for patience_ms, it lets all go; if it dies, the kernel does.  A thread in state D gets late_ms, one that is only
+ * short of a processor ten times that.  pidfd -1: there are none yet.  NULL: no memory. */
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms, int registers);
 const mt_stop *mt_standstill_stop(const mt_standstill *freeze);
 const mt_thread *mt_standstill_threads(const mt_standstill *freeze);
 /* Counted up, it says that the stop is still needed: for mt_copy_request.beat. */

@@ -15,18 +15,20 @@
 #define ENTRY_SWAPPED (1ull << 62)
 #define ENTRY_FILE (1ull << 61)
 
-static int scan_some(int fd, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns, page_region *found,
+static int scan_some(int fd, const mt_masks *masks, uint64_t returns, uint64_t *at, uint64_t end, page_region *found,
                      size_t room) {
-    uint64_t stop = end - *at > STRIDE ? *at + STRIDE : end, pages = 0;
+    /* A look that asks for nothing that is there finds holes, of any size: it needs no limit. */
+    uint64_t most = masks->anyof ? SLICE / MT_PAGE : UINT64_MAX / MT_PAGE, pages = 0;
+    uint64_t stop = masks->anyof && end - *at > STRIDE ? *at + STRIDE : end;
     scan_arg arg = {.size = sizeof arg, .start = *at, .end = stop, .vec = (uint64_t)(uintptr_t)found,
-                    .vec_len = room, .max_pages = SLICE / MT_PAGE, .category_anyof_mask = anyof,
-                    .return_mask = returns};
+                    .vec_len = room, .max_pages = masks->anyof ? most : 0, .category_inverted = masks->inverted,
+                    .category_mask = masks->mask, .category_anyof_mask = masks->anyof, .return_mask = returns};
     int got = ioctl(fd, SCAN_IOCTL, &arg);
     if (got < 0)
         return -errno;
     for (int i = 0; i < got; i++)
         pages += (found[i].end - found[i].start) / MT_PAGE;
-    if ((size_t)got < room && pages < SLICE / MT_PAGE)
+    if ((size_t)got < room && pages < most)
         *at = stop;
     else /* walk_end stops moving after 512 regions */
         *at = arg.walk_end > found[got - 1].end ? arg.walk_end : found[got - 1].end;
@@ -55,19 +57,35 @@ static int read_some(int fd, uint64_t *at, uint64_t end, uint64_t anyof, page_re
     return (int)count;
 }
 
-int64_t mt_list(int pagemap_fd, int use_ioctl, uint64_t *at, uint64_t end, uint64_t anyof, uint64_t returns,
-                mt_region *found, size_t room) {
+int64_t mt_list(int pagemap_fd, int use_ioctl, const mt_masks *masks, uint64_t returns, const mt_run *runs, size_t count,
+                uint64_t join, mt_cursor *cursor, mt_region *found, size_t room) {
     page_region *regions = (page_region *)found;
-    if (*at >= end)
-        return 0;
-    return use_ioctl ? scan_some(pagemap_fd, at, end, anyof, returns, regions, room)
-                     : read_some(pagemap_fd, at, end, anyof, regions, room);
+    size_t made = 0;
+    while (cursor->run < count && made < room) {
+        size_t last = cursor->run;
+        uint64_t end = runs[last].start + runs[last].pages * MT_PAGE;
+        for (; last + 1 < count && runs[last + 1].start - end <= join; last++)
+            end = runs[last + 1].start + runs[last + 1].pages * MT_PAGE;
+        if (cursor->at < runs[cursor->run].start)
+            cursor->at = runs[cursor->run].start;
+        while (cursor->at < end && made < room) {
+            int got = use_ioctl
+                          ? scan_some(pagemap_fd, masks, returns, &cursor->at, end, regions + made, room - made)
+                          : read_some(pagemap_fd, &cursor->at, end, masks->anyof, regions + made, room - made);
+            if (got < 0)
+                return got;
+            made += (size_t)got;
+        }
+        if (cursor->at >= end)
+            cursor->run = last + 1;
+    }
+    return (int64_t)made;
 }
 
 size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out) {
     size_t made = 0;
     for (size_t i = 0; i < count; i++) {
-        if (!(regions[i].categories & with) || (regions[i].categories & without))
+        if ((with && !(regions[i].categories & with)) || (regions[i].categories & without))
             continue;
         for (uint64_t start = regions[i].start; start < regions[i].end;) {
             uint64_t pages = (regions[i].end - start) / MT_PAGE;

@@ -1,5 +1,6 @@
 /*
- * A whole process stands still, for milliseconds.
+ * A whole process stands still, for milliseconds: for the last pages of a dump, or so that reading and clearing
+ * soft-dirty bits is one step.
  *
  * A helper process does the tracing (stopper.c).  So a thread that can't be stopped can be let go by ending the
  * helper, the helper can outlive memtop by the moment that it takes to let all go, and it has the priority that
@@ -59,7 +60,7 @@ static void await(mt_standstill *f) {
         f->shared->stop.stage = MT_STANDSTILL_LOST;
 }
 
-mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms) {
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms, int registers) {
     int sockets[2];
     mt_standstill *f = calloc(1, sizeof *f);
     if (!f)
@@ -78,7 +79,7 @@ mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience
     }
     f->socket = sockets[0];
     stop->stage = MT_STANDSTILL_OK;
-    mt_stopper s = {pid, pidfd, sockets[1], late_ms * 1000000ll, patience_ms * 1000000ll, f->shared};
+    mt_stopper s = {pid, pidfd, sockets[1], registers, late_ms * 1000000ll, patience_ms * 1000000ll, f->shared};
     f->helper = mt_child_fork();
     if (f->helper == 0)
         helper(&s);
@@ -110,7 +111,7 @@ int mt_standstill_release(mt_standstill *f) {
 
 #else
 
-mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms) {
+mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms, int registers) {
     mt_standstill *f = calloc(1, sizeof *f);
     if (!f)
         return 0;

@@ -1,6 +1,6 @@
 /* Shared by standstill.c (memtop's side of a stop) and stopper.c (the helper that traces the threads). */
-#ifndef MEMTOP_FREEZE_H
-#define MEMTOP_FREEZE_H
+#ifndef MEMTOP_STANDSTILL_H
+#define MEMTOP_STANDSTILL_H
 
 #include <stdatomic.h>
 
@@ -21,7 +21,7 @@ typedef struct {
 } mt_frozen;
 
 typedef struct {
-    int pid, pidfd, socket;
+    int pid, pidfd, socket, registers;
     int64_t late_ns, patience_ns;
     mt_frozen *shared;
 } mt_stopper;

@@ -33,7 +33,8 @@
 
 /* A process is gone with its last thread; one thread less is nothing to speak of. */
 static bool is_alive(const mt_stopper *s) {
-    return syscall(NR_PIDFD_SEND_SIGNAL, s->pidfd, 0, 0, 0) == 0 || errno != ESRCH;
+    long dead = s->pidfd < 0 ? kill(s->pid, 0) : syscall(NR_PIDFD_SEND_SIGNAL, s->pidfd, 0, 0, 0);
+    return dead == 0 || errno != ESRCH;
 }
 
 /* ---- who there is --------------------------------------------------------------------------------- */
@@ -126,16 +127,20 @@ static void mend(mt_thread *t) {
 }
 
 static void take(mt_stopper *s, mt_thread *t) {
+    mt_stop *stop = &s->shared->stop;
     t->stopped_ns = mt_now_ns();
-    t->error = 0;
     t->general = read_set(t->tid, NT_PRSTATUS, t->general_set, sizeof t->general_set);
-    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &t->blocked);
-    if (t->general)
+    if (t->general && mt_arch_compat((mt_regs *)t->general_set, t->general)) {
+        stop->stage = MT_STANDSTILL_COMPAT; /* its calls have other numbers: nothing could be mended */
+        stop->tid = t->tid;
+    } else if (t->general && !t->pending) {
         mend(t);
-    s->shared->stop.stopped++;
+    }
+    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &t->blocked);
+    stop->stopped++;
 }
 
-/* What the target need not wait for one by one: all stand still already. */
+/* What the target need not wait for one by one: all stand still already, and memtop reads its pages meanwhile. */
 static void take_rest(mt_thread *t) {
     siginfo_t info;
     t->floating = read_set(t->tid, NT_PRFPREG, t->floating_set, sizeof t->floating_set);
@@ -151,67 +156,65 @@ static void take_rest(mt_thread *t) {
 
 /* ---- waiting for all ------------------------------------------------------------------------------- */
 
-static bool is_waited_for(const mt_thread *t) {
-    return t->stopped_ns == 0 && t->error == 0;
-}
-
-static uint32_t waited_for(const mt_stopper *s) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < s->shared->stop.threads; i++)
-        count += is_waited_for(&s->shared->threads[i]);
-    return count;
-}
-
 static void interrupt(mt_thread *t) {
     if (ptrace(PTRACE_INTERRUPT, t->tid, 0, 0) != 0 && errno == ESRCH)
         t->error = ESRCH;
 }
 
-/* One answer of waitpid. */
-static void heed(mt_stopper *s, int tid, int status) {
-    mt_thread *t = find(s, tid, false);
-    if (!WIFSTOPPED(status)) {
-        if (t)
-            t->error = ESRCH;
-        return;
+/* One stop.  True: the thread stands still. */
+static bool heed(mt_stopper *s, mt_thread *t, int status) {
+    unsigned long tid = 0;
+    if (status >> 8 != PTRACE_EVENT_CLONE) {
+        t->pending = status >> 8 == PTRACE_EVENT_STOP ? 0 : status & 0x7f;
+        take(s, t);
+        return true;
     }
-    if (!t && syscall(SYS_tgkill, s->pid, tid, 0) != 0) { /* a process that shares some of its memory */
-        ptrace(PTRACE_DETACH, tid, 0, 0);
-        return;
+    /* It has made a thread, which stops by itself.  This stop took our interrupt with it: ask again. */
+    if (ptrace(PTRACE_GETEVENTMSG, t->tid, 0, &tid) == 0) {
+        mt_thread *born = find(s, (int)tid, true);
+        if (born && syscall(SYS_tgkill, s->pid, (int)tid, 0) != 0)
+            born->error = EXDEV; /* a process that shares some of its memory: let go with the rest */
     }
-    if (!t && !(t = find(s, tid, true)))
-        return;
-    if (status >> 16 == PTRACE_EVENT_STOP) {
-        if (is_waited_for(t) || t->error == ETIMEDOUT)
-            take(s, t);
-        return;
-    }
-    /* A signal was on its way, or a thread is being made.  This stop took our interrupt with it: ask again. */
-    int signal = status >> 16 ? 0 : WSTOPSIG(status);
     interrupt(t);
-    ptrace(PTRACE_CONT, tid, 0, (void *)(uintptr_t)signal);
+    ptrace(PTRACE_CONT, t->tid, 0, 0);
+    return false;
 }
 
-/* Waits until all stand still, or have had their time. */
+/* True: the thread stands still or has ended, as far as that was to be seen now.
+ *
+ * WNOWAIT: a signal that is reported to a tracer is lost if that one takes the report and then ends.  So a thread that
+ * is about to receive one keeps it, and stands there as well as anywhere. */
+static bool is_settled(mt_stopper *s, mt_thread *t) {
+    siginfo_t found = {0};
+    while (t->error == 0 && t->stopped_ns == 0) {
+        if (waitid(P_PID, (id_t)t->tid, &found, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL) != 0) {
+            t->error = ESRCH;
+        } else if (found.si_pid && found.si_code != CLD_TRAPPED && found.si_code != CLD_STOPPED) {
+            t->error = ESRCH; /* it has ended, and is not to linger */
+            waitpid(t->tid, 0, __WALL | WNOHANG);
+        } else if (found.si_pid == 0 || !heed(s, t, found.si_status)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Waits until all stand still, or have had their time.  In whatever order they do: none is to wait for its mending. */
 static void wait_all(mt_stopper *s) {
     const uint64_t child_signal = 1ull << (SIGCHLD - 1);
-    int64_t begin = mt_now_ns();
-    for (;;) {
-        int status;
-        pid_t got = waitpid(-1, &status, __WALL | WNOHANG);
-        if (got > 0) {
-            heed(s, got, status);
-            continue;
-        }
-        if (waited_for(s) == 0 || (got < 0 && errno != EINTR))
-            return;
+    for (int64_t begin = mt_now_ns();;) {
         int64_t passed = mt_now_ns() - begin, left = s->late_ns - passed % s->late_ns;
-        for (uint32_t i = 0; passed >= s->late_ns && i < s->shared->stop.threads; i++) {
+        uint32_t waiting = 0;
+        for (uint32_t i = 0; i < s->shared->stop.threads; i++) {
             mt_thread *t = &s->shared->threads[i];
-            if (is_waited_for(t) && (passed >= MT_PATIENCE * s->late_ns || state_of(s, t->tid) == 'D'))
+            if (is_settled(s, t))
+                continue;
+            if (passed >= MT_PATIENCE * s->late_ns || (passed >= s->late_ns && state_of(s, t->tid) == 'D'))
                 t->error = ETIMEDOUT; /* it stops before it comes back to its program, if ever */
+            else
+                waiting++;
         }
-        if (waited_for(s) == 0)
+        if (waiting == 0)
             return;
         /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
         struct timespec limit = {left / 1000000000, left % 1000000000};
@@ -237,14 +240,14 @@ static int stop_all(mt_stopper *s) {
     stop->error = more < 0 ? -more : 0;
     if (!is_alive(s) || (more >= 0 && stop->stopped == 0 && stop->threads == 0))
         return MT_STANDSTILL_GONE;
-    return more < 0 ? MT_STANDSTILL_SEIZE : MT_STANDSTILL_OK;
+    return more < 0 ? MT_STANDSTILL_SEIZE : stop->stage;
 }
 
 static void release_all(mt_stopper *s) {
     mt_stop *stop = &s->shared->stop;
     for (uint32_t i = 0; i < stop->threads; i++) {
         mt_thread *t = &s->shared->threads[i];
-        ptrace(PTRACE_DETACH, t->tid, 0, 0); /* of one that never stopped, our exit lets go */
+        ptrace(PTRACE_DETACH, t->tid, 0, (void *)(uintptr_t)t->pending); /* one that never stopped: by our exit */
         t->released_ns = mt_now_ns();
     }
     stop->released_ns = mt_now_ns();
@@ -254,9 +257,7 @@ static void release_all(mt_stopper *s) {
 static bool hold(mt_stopper *s) {
     uint64_t beat = __atomic_load_n(&s->shared->beat, __ATOMIC_RELAXED);
     int64_t since = mt_now_ns();
-    char byte = 0;
-    if (send(s->socket, &byte, 1, MSG_NOSIGNAL) != 1)
-        return false;
+    char byte;
     for (;;) {
         struct pollfd told = {s->socket, POLLIN, 0};
         int ready = poll(&told, 1, LOOK_MS);
@@ -280,7 +281,7 @@ static void rehearse(mt_stopper *s) {
     read_set(0, NT_PRSTATUS, s->shared->threads[0].general_set, 8);
     process_vm_readv(0, &io, 1, &io, 1, 0);
     state_of(s, s->pid);
-    waitpid(-1, 0, __WALL | WNOHANG);
+    waitid(P_ALL, 0, 0, WSTOPPED | WEXITED | WNOHANG | WNOWAIT | __WALL);
     poll(0, 0, 0);
     is_alive(s);
     for (int i = 0; i < 4; i++) /* and of the first threads' records */
@@ -296,17 +297,17 @@ void mt_stopper_run(mt_stopper *s) {
         shared->stop.stage = stage;
         return; /* the end of the socket says it */
     }
-    for (uint32_t i = 0; i < shared->stop.threads; i++) {
-        mt_thread *t = &shared->threads[i];
-        shared->stop.late += t->error == ETIMEDOUT;
-        if (t->stopped_ns)
-            take_rest(t);
-    }
+    for (uint32_t i = 0; i < shared->stop.threads; i++)
+        shared->stop.late += shared->threads[i].error == ETIMEDOUT;
     atomic_store(&shared->phase, MT_HOLDING);
-    bool told = hold(s);
+    char byte = 0;
+    bool told = send(s->socket, &byte, 1, MSG_NOSIGNAL) == 1;
+    for (uint32_t i = 0; told && s->registers && i < shared->stop.threads; i++)
+        if (shared->threads[i].stopped_ns)
+            take_rest(&shared->threads[i]);
+    told = told && hold(s);
     atomic_store(&shared->phase, MT_RELEASED);
     release_all(s);
-    char byte = 0;
     if (told && send(s->socket, &byte, 1, MSG_NOSIGNAL) != 1)
         _exit(1);
 }

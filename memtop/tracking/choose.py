@@ -9,9 +9,9 @@ from memtop.linux.clear_refs import check_clear
 from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.footprint import injected
-from memtop.linux.freeze import check_freeze
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
+from memtop.linux.standstill import check_stop
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.actions import Care, ClearRefs, Method
 from memtop.model.units import size
@@ -121,5 +121,5 @@ def _soft_dirty(
         raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
     check_clear(process.pid, ClearRefs.SOFT_DIRTY)  # now, so that auto can go on to the next
     if care.freeze:
-        check_freeze(process)
+        check_stop(process)
     return Armed(SoftDirtyTracker(process, scanner, note, freeze=care.freeze))

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from memtop.linux.clear_refs import clear
 from memtop.linux.errors import Failed
-from memtop.linux.freeze import Freeze, frozen
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
+from memtop.linux.standstill import Frozen, frozen
 from memtop.model.actions import ClearRefs
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import MAPPING, Mode
@@ -43,7 +43,7 @@ class SoftDirtyTracker:
         self._process = process
         self._scanner = scanner
         self._freezes = freeze
-        self._freeze: Freeze | None = None
+        self._frozen: Frozen | None = None
         self._thaw = ExitStack()
         self._unfrozen = ""
         self._note = note
@@ -63,24 +63,29 @@ class SoftDirtyTracker:
     def prepare(self, table: MappingTable) -> bool:
         """Stops the process, if it is to be stopped: what it mapped until then must be in the table."""
         self._thaw.close()
-        self._freeze, self._unfrozen = None, ""
+        self._frozen, self._unfrozen = None, ""
         if not self._freezes:
             return False
         try:
-            self._freeze = self._thaw.enter_context(frozen(self._process))
-        except Failed as error:  # a debugger holds it, or a thread can't be stopped right now
+            self._frozen = self._thaw.enter_context(frozen(self._process, registers=False))
+        except Failed as error:  # a debugger holds it
             self._unfrozen = error.sentence
-        return self._freeze is not None
+        return self._frozen is not None
 
     def tick(self, table: MappingTable, *, count_zero: bool = False, watch: WatchRange | None = None) -> Tick:
         """Reads and clears; the first tick only clears."""
         with self._thaw:
             tick = self._read_and_clear(table, count_zero, watch)
-        freeze = self._freeze
-        if freeze is None:
+        stop = self._frozen.stop if self._frozen else None
+        if stop is None:
             return tick
-        coverage = tick.coverage.translate(_FROZEN) if freeze.held else tick.coverage
-        return replace(tick, coverage=coverage, stop_s=freeze.stop_s)
+        if stop.late:
+            self._unfrozen = (
+                f"thread {stop.late[0]} did not stop in time: it waits in the kernel, or gets no processor"
+            )
+        held = stop.complete and not stop.late
+        coverage = tick.coverage.translate(_FROZEN) if held else tick.coverage
+        return replace(tick, coverage=coverage, stop_s=stop.whole_s)
 
     def _read_and_clear(self, table: MappingTable, count_zero: bool, watch: WatchRange | None) -> Tick:
         for index in self._new:

@@ -51,12 +51,11 @@ def test_injection_is_refused_there(compiler: str, tmp_path: Path) -> None:
         '#include "core.h"\n'
         "int main(void) {\n"
         "    mt_injection out;\n"
-        "    mt_freeze_result stop;\n"
         "    if (mt_inject_uffd(1, 1, -1, 10, &out) != MT_INJECT_ARCH || out.uffd != -1) return 1;\n"
-        "    return mt_freeze_begin(1, 10, &stop) || stop.stage != MT_FREEZE_ARCH;\n"
+        "    return mt_standstill_stop(mt_standstill_start(1, -1, 10, 10, 0))->stage != MT_STANDSTILL_ARCH;\n"
         "}\n"
     )
-    sources = [program, NATIVE / "inject.c", NATIVE / "freeze.c"]
+    sources = [program, NATIVE / "inject.c", NATIVE / "standstill.c"]
     subprocess.run(
         [compiler, *STRICT, "-static", "-I", NATIVE, *sources, "-o", tmp_path / "refuse"], check=True
     )

@@ -155,22 +155,31 @@ class Dumpee:
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def judge(self, read: Any, *, point: bool) -> int:
-        """Checks every page that ``read(start, size)`` gives; returns how many were being written.
+    def judge(self, read: Any, *, point: bool, torn: int = 0) -> tuple[int, int]:
+        """Checks every page that ``read(start, size)`` gives.
 
         Args:
             point: all are to be of one point in time.
+            torn: so many pages may be nothing that was there at any instant.
+
+        Returns:
+            The oldest sequence number of any page; the pages written by all threads at that point in time.
         """
         common = [w for (w,) in iter_unpack("<Q", read(self.common, PAGE))]
-        begun = 0
+        oldest = []
         for t in range(self.threads):
             first = self.memory + t * self.pages * PAGE
             memory = read(first, self.pages * PAGE)
-            states = [
-                page_state(memory[p * PAGE : (p + 1) * PAGE], first + p * PAGE) for p in range(self.pages)
-            ]
-            begun += sum(not complete for _, complete in states)
-            assert all(sequence % self.pages == p for p, (sequence, _) in enumerate(states))
+            states = []
+            for p in range(self.pages):
+                try:
+                    states.append(page_state(memory[p * PAGE : (p + 1) * PAGE], first + p * PAGE))
+                    assert states[-1][0] % self.pages == p
+                except AssertionError:
+                    torn -= 1
+                    if torn < 0:
+                        raise
+            oldest.append(min((sequence for sequence, _ in states), default=0))
             if not point:
                 continue
             newest = max(sequence for sequence, _ in states)
@@ -179,7 +188,7 @@ class Dumpee:
             partial = [sequence for sequence, complete in states if not complete]
             assert partial in ([], [newest])
             assert not (partial and common[t] == newest)
-        return begun
+        return min(oldest), sum(common[t] + 1 - self.pages for t in range(self.threads))
 
     def __enter__(self) -> Dumpee:
         return self

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import resource
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness import Area, Writer
 
 from memtop.dump.chain import Chain
 from memtop.dump.convert import convert
+from memtop.dump.engine import Progress
 from memtop.dump.feed import OwnFeed, SharedFeed
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, Job, dump
@@ -239,3 +241,29 @@ def test_a_chain_of_more_than_python_recurses(writer: Writer, tmp_path: Path) ->
             assert chain.image().pages_of(PageKind.DATA) >= 9
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_screen_looks_just_before_the_stop(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    """What was written is protected again by then, so that no look tells; the screen's look has told."""
+    process = dumpee(2, 256, 4000)
+    target = open_target(process.pid, probe_kernel())
+    try:
+        target.arm(Method.WRITE_PROTECT)
+        target.tick()
+        feed = SharedFeed(target)
+
+        def look(progress: Progress) -> None:
+            if progress.frozen:
+                time.sleep(0.02)
+                target.tick()
+
+        with ProcessHandle.open(process.pid) as handle:
+            for i in range(5):
+                dump(Job(str(tmp_path / str(i))), handle, probe_kernel(), feed=feed, watch=look)
+        feed.close()
+    finally:
+        target.close()
+    for i in range(5):
+        core = Core(tmp_path / str(i))
+        process.judge(core.read, point=True)
+        core.close()

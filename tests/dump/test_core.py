@@ -18,6 +18,8 @@ from dumps import PAGE, Core, memory_of, take
 from harness import spawned, status, wait_for
 
 from memtop.dump.image import Freeze, PageKind
+from memtop.dump.job import Format
+from memtop.dump.verify import verify
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 SIZE = 64 * PAGE
@@ -274,3 +276,31 @@ def test_sixteen_tebibytes_with_little_in_them(still: Callable[..., Still], tmp_
         assert core.read(at + (3 << 36), PAGE) == bytes(PAGE)
     core.close()
     assert result.image.pages_of(PageKind.DATA) < 2000
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_an_address_sanitizer_program(tmp_path: Path, format: Format) -> None:
+    program = tmp_path / "shadowed"
+    source = Path(__file__).parent.parent / "targets" / "shadowed.c"
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler on this machine")
+    command = [compiler, "-fsanitize=address", "-O1", source, "-o", program]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("missing capability: a compiler with AddressSanitizer")
+    with spawned([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        pid, known = process.stdout.readline().split()  # type: ignore[union-attr]
+        result = take(int(pid), tmp_path / "dump", format)
+        mapped = sum(area.end - area.start for area in result.image.areas)
+        assert mapped > 1 << 40
+        assert result.took < 30
+        assert (tmp_path / "dump").stat().st_blocks * 512 < 64 << 20
+        truth = bytes((i * 7 + (i >> 8)) & 0xFF for i in range(65536))
+        if format is Format.CORE:
+            core = Core(tmp_path / "dump")
+            assert core.read(int(known, 0), 65536) == truth
+            core.close()
+        else:
+            verify(str(tmp_path / "dump"))
+        process.stdin.close()  # type: ignore[union-attr]
+        assert process.wait(20) == 0  # no leak, no report: it runs on

@@ -155,9 +155,13 @@ def limited(limit: int) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("freeze", [f.value for f in Freeze])
-def test_a_file_size_limit(dumpee: Callable[..., Dumpee], tmp_path: Path, freeze: str) -> None:
+@pytest.mark.parametrize("form", [["core"], ["snapshot"], ["snapshot", "--zstd"]], ids=" ".join)
+def test_a_file_size_limit(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, freeze: str, form: list[str]
+) -> None:
     process = dumpee(2, 2048)
-    command = memtop("dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--freeze", freeze)
+    words = ["-p", str(process.pid), "-o", str(tmp_path / "dump"), "--freeze", freeze, "--format", *form]
+    command = memtop("dump", *words)
     done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited(1 << 20))
     assert done.returncode == 1
     Outcome(done.returncode, done.stdout, done.stderr, 0).said(

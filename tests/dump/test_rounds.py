@@ -8,7 +8,7 @@ import pytest
 
 from memtop.dump.extents import Extents, page_index
 from memtop.dump.image import Round
-from memtop.dump.rounds import SMALL, Limits, Verdict, explain, judge
+from memtop.dump.rounds import SMALL, TINY, Limits, Verdict, explain, judge
 from memtop.linux.runsets import chop
 from memtop.linux.vmread import Pieces
 from memtop.model.layout import PAGE, PIECE
@@ -18,7 +18,10 @@ from memtop.model.runs import PageRun, PageRuns
 @pytest.mark.parametrize(
     ("pages", "dirty", "elapsed", "verdict"),
     [
-        ([100_000], SMALL, 1.0, Verdict.SMALL),
+        ([100_000], TINY, 1.0, Verdict.SMALL),
+        ([100_000], SMALL, 1.0, Verdict.GO_ON),
+        ([100_000, SMALL], SMALL, 1.0, Verdict.SMALL),
+        ([100_000], 100_000, 1.0, Verdict.GO_ON),
         ([100_000], 10_000, 1.0, Verdict.GO_ON),
         ([100_000, 10_000], 9_000, 1.0, Verdict.STUCK),
         ([100_000, 50_000, 30_000], 20_000, 1.0, Verdict.ROUNDS),

@@ -14,8 +14,8 @@ from harness import spawned, status, wait_for
 
 from memtop.linux import access
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
-from memtop.linux.freeze import frozen
 from memtop.linux.process import ProcessHandle
+from memtop.linux.standstill import frozen
 from memtop.linux.threads import choose_thread
 
 pytestmark = pytest.mark.usefixtures("needs_ptrace")
@@ -45,7 +45,7 @@ while line := os.read(0, 9):
 
 HOLDER = """
 import sys, time
-from memtop.linux.freeze import frozen
+from memtop.linux.standstill import frozen
 from memtop.linux.process import ProcessHandle
 with ProcessHandle.open(int(sys.argv[1])) as process, frozen(process):
     print("frozen", flush=True)
@@ -86,11 +86,12 @@ def signals_seen(target: Target) -> int:
 
 def test_all_threads_stand_still_and_go_on(target: Target, handle: ProcessHandle) -> None:
     for _ in range(20):
-        with frozen(handle) as freeze:
+        with frozen(handle, registers=False) as still:
             assert states(target.pid) == {"t"}
-        assert freeze.held
-        assert freeze.threads == 5
-        assert 0 < freeze.stop_s < 2
+            stop = still.release()
+        assert stop.complete
+        assert len(stop.threads) == 5
+        assert 0 < stop.whole_s < 2
     assert "t" not in states(target.pid)
     assert status(target.pid, "TracerPid") == "0"
     assert signals_seen(target) == 0, "and no epoll_wait was interrupted"
@@ -105,9 +106,9 @@ def test_a_signal_that_comes_meanwhile_is_delivered(target: Target, handle: Proc
 def test_a_stopped_process_stays_stopped(target: Target, handle: ProcessHandle) -> None:
     os.kill(target.pid, signal.SIGSTOP)
     wait_for(lambda: states(target.pid) == {"T"}, "a stop")
-    with frozen(handle) as freeze:
+    with frozen(handle) as still:
         assert states(target.pid) == {"t"}
-    assert freeze.held
+        assert still.release().complete
     wait_for(lambda: states(target.pid) == {"T"}, "still stopped")
     os.kill(target.pid, signal.SIGCONT)
     assert signals_seen(target) == 0
@@ -166,9 +167,9 @@ def test_threads_that_come_and_go() -> None:
         process.stdout.readline()
         with ProcessHandle.open(process.pid) as handle:
             for _ in range(50):
-                with frozen(handle) as freeze:
+                with frozen(handle) as still:
                     assert states(process.pid) <= {"t", "Z"}, "stands still, or has just ended"
-                assert freeze.held
+                    assert still.release().complete
 
 
 def test_a_thread_that_ended_is_not_the_process() -> None:

@@ -7,12 +7,15 @@
  * the thread stores its number in the common page.  So at one point in time, and only then, all pages of a thread
  * follow each other up to that number, or one more.
  *
- * Prints "PID COMMON FIRST" (addresses), then waits for lines: "gap" answers with the longest time in microseconds
- * that a thread of its own, which only looks at the clock, saw between two looks; "written" with the
- * pages written by now; end of input ends it.
+ * Prints "PID COMMON FIRST" (addresses), then waits for lines: "written" answers with the pages written by now; with a
+ * fourth argument, "gap" with the longest time in microseconds that a thread of its own saw between two looks
+ * at the clock, one every 50 (with real-time priority where it may, so that it is no other process that it
+ * waits for); "where" with the address of the first page again; "touch N" writes to N pages that lie far
+ * apart, without a change; end of input ends it.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -61,13 +64,22 @@ static void *work(void *argument) {
 }
 
 static void *watch(void *argument) {
+    struct sched_param least = {sched_get_priority_min(SCHED_FIFO)};
+    pthread_setschedparam(pthread_self(), SCHED_FIFO, &least);
     for (uint64_t last = now();;) {
+        nanosleep(&(struct timespec){0, 50000}, 0);
         uint64_t at = now(), gap = at - last;
         last = at;
         if (gap > atomic_load_explicit(&worst, memory_order_relaxed))
             atomic_store_explicit(&worst, gap, memory_order_relaxed);
     }
     return argument;
+}
+
+static uint64_t touch(uint64_t count) {
+    for (uint64_t i = 0; i < count; i++)
+        memory[i * (pages / count) * WORDS + 9] = memory[i * (pages / count) * WORDS + 9];
+    return count;
 }
 
 int main(int argc, char **argv) {
@@ -90,7 +102,7 @@ int main(int argc, char **argv) {
     for (uint64_t t = 0; t < threads; t++)
         if (pthread_create(&thread, 0, work, (void *)(uintptr_t)t))
             return 1;
-    if (argc > 4 && pthread_create(&thread, 0, watch, 0)) /* takes a processor of its own */
+    if (argc > 4 && pthread_create(&thread, 0, watch, 0))
         return 1;
     printf("%d %#lx %#lx\n", getpid(), (unsigned long)(uintptr_t)common, (unsigned long)(uintptr_t)memory);
     fflush(stdout);
@@ -101,6 +113,10 @@ int main(int argc, char **argv) {
             sum += common[t] + 1 - pages;
         if (line[0] == 'g')
             printf("%lu\n", (unsigned long)(atomic_exchange(&worst, 0) / 1000));
+        else if (line[0] == 't')
+            printf("%lu\n", (unsigned long)touch(strtoull(line + 6, 0, 0)));
+        else if (line[1] == 'h')
+            printf("%lu\n", (unsigned long)(uintptr_t)memory);
         else
             printf("%lu\n", (unsigned long)sum);
         fflush(stdout);

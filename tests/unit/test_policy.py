@@ -6,7 +6,7 @@ from array import array
 
 import pytest
 
-from memtop.dump.feed import blind_ranges
+from memtop.dump.feed import cover_ranges
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import MAPPING, TRAITS_AT, Kind, Mode, Perm
 from memtop.model.mapping import MappingTable
@@ -76,5 +76,5 @@ def test_what_soft_dirty_does_not_tell_a_dump_reads_again(
     kind: Kind, perms: int, said: tuple[Mode, Coverage], read_again: tuple[int, int]
 ) -> None:
     assert one(SOFT_DIRTY, kind, perms) == said
-    blind, shared = blind_ranges(table_of(kind, perms), bytes([said[1]]))
+    blind, shared, _ = cover_ranges(table_of(kind, perms), bytes([said[1]]))
     assert (len(blind), len(shared)) == read_again

@@ -1,0 +1,201 @@
+"""memtop, its helper and the target end at random instants of a dump: the others are unharmed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dumps import Dumpee, take
+from harness import spawned, status, wait_for
+
+from memtop.dump.image import Freeze
+from memtop.dump.job import Format
+from memtop.dump.verify import verify
+from memtop.linux.errors import MemtopError, ProcessGone
+
+pytestmark = pytest.mark.usefixtures("needs_write_protect", "needs_ptrace")
+LONG = "MEMTOP_LONG" in os.environ
+SETTLED = 5.0
+
+SENSITIVE = """
+import ctypes, os, select, signal, sys, threading
+libc = ctypes.CDLL(None, use_errno=True)
+got = [0]
+def count(*_): got[0] += 1
+signal.signal(signal.SIGUSR1, count)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+interrupted = [0]
+def wait():  # epoll_wait is one of the calls that a stop makes return EINTR
+    poll, events = select.epoll(), ctypes.create_string_buffer(64)
+    while True:
+        if libc.epoll_wait(poll.fileno(), events, 1, 60000) < 0:
+            interrupted[0] += 1
+def work():
+    while True:
+        memory[0] += 1
+memory = [0]
+for f in [wait, wait, work]:
+    threading.Thread(target=f, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
+os.write(1, b"ready\\n")
+while os.read(0, 1):
+    os.write(1, b"%d %d\\n" % (got[0], interrupted[0]))
+"""
+
+DUMPER = """
+import itertools, os, sys
+from memtop.dump.job import Format, Job, dump
+from memtop.linux.errors import MemtopError
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
+with ProcessHandle.open(int(sys.argv[1])) as handle:
+    kernel = probe_kernel()
+    os.write(1, b"ready\\n")
+    for i in itertools.count():
+        path = os.path.join(sys.argv[2], "dump%d" % i)
+        try:
+            dump(Job(path, Format.SNAPSHOT), handle, kernel)
+        except MemtopError as error:
+            os.write(1, error.sentence.encode() + b"\\n")
+        else:
+            os.unlink(path)
+"""
+
+
+class Sensitive:
+    """A process that notices whatever is not as it should be: calls that say EINTR, signals that are lost."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process, self.pid = process, process.pid
+        self.sent = 0
+
+    def answer(self) -> bytes:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def signal(self) -> None:
+        """One more, while whatever happens to it happens."""
+        os.kill(self.pid, signal.SIGUSR1)
+        self.sent += 1
+
+    def unharmed(self, *, interrupted: bool = False) -> None:
+        """It runs, nobody traces it, it has got all signals, and no EINTR, unless that may be."""
+        wait_for(lambda: status(self.pid, "TracerPid") == "0", "it is let go", SETTLED)
+
+        def all_came() -> bool:
+            assert self.process.stdin is not None
+            self.process.stdin.write(b"?")
+            got, eintr = map(int, self.answer().split())
+            assert interrupted or not eintr
+            return got == self.sent
+
+        wait_for(all_came, "all signals came", SETTLED)
+
+
+@pytest.fixture
+def sensitive() -> Iterator[Sensitive]:
+    command = [sys.executable, "-c", SENSITIVE]
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        target = Sensitive(process)
+        assert target.answer() == b"ready\n"
+        yield target
+
+
+@contextlib.contextmanager
+def dumper(target: Sensitive, directory: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Dumps it again and again."""
+    command = [sys.executable, "-c", DUMPER, str(target.pid), str(directory)]
+    with spawned(command, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield process
+
+
+def await_tracer(pid: int) -> int:
+    """Whoever traces it next."""
+    deadline = time.monotonic() + 20
+    while (tracer := int(status(pid, "TracerPid"))) == 0:
+        assert time.monotonic() < deadline, "nobody dumps it"
+    return tracer
+
+
+def test_the_helper_is_killed_at_any_instant(sensitive: Sensitive, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    with dumper(sensitive, tmp_path) as memtop:
+        killed = 0
+        while killed < (300 if LONG else 20):
+            helper = await_tracer(sensitive.pid)
+            sensitive.signal()
+            time.sleep(rng.random() * 0.002)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(helper, signal.SIGKILL)
+                killed += 1
+            # From the interrupt to the mending of a call it takes about 0.1 ms: if the helper (not
+            # memtop) is killed just then, epoll_wait says EINTR. docs/dumps.md says so.
+            sensitive.unharmed(interrupted=True)
+            assert memtop.poll() is None
+        assert memtop.stdout is not None
+        said = b""
+        while select.select([memtop.stdout], [], [], 0)[0]:
+            said += os.read(memtop.stdout.fileno(), 65536)
+        assert b"helper process was ended" in said
+        assert b"Traceback" not in said
+
+
+def test_memtop_is_killed_at_any_instant(sensitive: Sensitive, tmp_path: Path) -> None:
+    rng = random.Random(2)
+    for i in range(200 if LONG else 8):
+        with dumper(sensitive, tmp_path) as memtop:
+            if i % 2:
+                await_tracer(sensitive.pid)
+            sensitive.signal()
+            time.sleep(rng.random() * (0.002 if i % 2 else 0.06))
+            memtop.kill()
+            memtop.wait()
+        sensitive.unharmed()
+        for left in tmp_path.iterdir():  # it had its name already: then it is whole
+            verify(str(left))
+            left.unlink()
+
+
+@pytest.mark.parametrize("freeze", list(Freeze))
+def test_the_target_is_killed_at_any_instant(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, freeze: Freeze
+) -> None:
+    rng = random.Random(freeze.value)
+    gone = 0
+    for i in range(60 if LONG else 6):
+        process, format = dumpee(4, 128, 0), list(Format)[i % len(Format)]
+        end = threading.Timer(rng.random() * 0.08, process.process.kill)
+        end.start()
+        try:
+            take(process.pid, tmp_path / "dump", format, freeze=freeze)
+        except ProcessGone:
+            gone += 1
+            assert os.listdir(tmp_path) == []
+        except MemtopError:  # it went while it was being attached to
+            assert status_or_none(process.pid) in (None, "Z")
+            assert os.listdir(tmp_path) == []
+        else:
+            if format is Format.SNAPSHOT:
+                verify(str(tmp_path / "dump"))
+            (tmp_path / "dump").unlink()
+        end.join()
+        process.__exit__()
+    assert gone or not LONG
+
+
+def status_or_none(pid: int) -> str | None:
+    with contextlib.suppress(OSError):
+        return status(pid, "State")[:1]
+    return None
