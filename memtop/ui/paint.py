@@ -51,7 +51,7 @@ class CroppedUpdate(ChopsUpdate):
                 for text, style, _ in strip.crop(left - x, right - x):
                     how = _PLAIN if style is None else codes(style, colors)
                     pieces.add(left, y, text, how)
-                    left += cell_len(text)
+                    left += len(text) if text.isascii() else cell_len(text)
         return pieces.drawn()
 
 
@@ -88,7 +88,7 @@ class Pieces:
                 if at != (x, y):
                     out.append(move(*at, x, y))
                 out.append(text)
-                at = (x + cell_len(text), y)
+                at = (x + (len(text) if text.isascii() else cell_len(text)), y)
         if on != _PLAIN:
             out.append("\x1b[m")
         return "".join(out)
