@@ -5,6 +5,7 @@ Nothing here imports a verb before it is asked for: ``--version`` costs no Textu
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -26,6 +27,9 @@ VERBS = {
     "diff": "what differs between two snapshots or cores",
     "doctor": "what this kernel, this user and a process allow, and what to do about it",
 }
+
+SCREENS = ("live", "demo", "replay")
+"""Verbs that end up in ``ui.app``, which turns the collector on again."""
 
 USAGE = """usage: memtop                       choose processes from a list
        memtop -p PID[,PID…]         the live screen of these; also --name PATTERN [--children]
@@ -59,4 +63,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if verb not in VERBS:
             print(f"memtop: there is no verb {verb!a}\n{USAGE}", end="", file=sys.stderr)
             return 2
+    if verb in SCREENS:
+        gc.disable()  # till the first picture: looking through what is imported, and stays, is slow
     return guarded(lambda: int(import_module(f"memtop.cli.{verb}").run(arguments)))

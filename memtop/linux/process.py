@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import pwd
+import re
 import select
 import time
-
-import psutil
 
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.procfs import Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
@@ -151,7 +151,10 @@ def _ended(pid: int, stat: Stat) -> bool:
 
 
 def _user(pid: int) -> str:
+    real = re.match(r"\d+", read_status(pid).get("Uid", ""))
+    if real is None:
+        return "?"
     try:
-        return clean_text(psutil.Process(pid).username())
-    except (psutil.Error, OSError):
-        return read_status(pid).get("Uid", "?").split()[0]
+        return clean_text(pwd.getpwuid(int(real[0])).pw_name)
+    except KeyError:  # of another user namespace, or of none any more
+        return real[0]

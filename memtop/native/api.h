@@ -195,6 +195,15 @@ void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
+/* The latest of the times in each of so many cells of another grid: cell i begins `from + i * step` bytes behind
+ * the beginning of times[0], which are `cell` bytes apart.  One that both grids' cells share a part of counts for
+ * both if `whole`, else for the one that it begins in; each cell has one at least.  0: none. */
+void mt_ages_latest(const double *times, size_t count, int64_t from, int64_t step, int64_t cell, int whole,
+                    double *latest, size_t cells);
+/* What cells look like (ui/ages.py, Age): written now (5), since `recent` (4), since `later` (3), earlier (2), never
+ * but resident (1), or not even that (0). */
+void mt_ages_look(const double *times, const uint32_t *resident, size_t count, double now, double recent,
+                  double later, uint8_t *looks);
 /* Sets pages[i] to how many pages of the runs lie in items[i]; both sorted.  Runs may cross mappings, as those
  * of several scans together do. */
 void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,

@@ -106,14 +106,25 @@ class AgeMap:
 
     def latest(self, start: int, cell_pages: int, cells: int) -> list[float]:
         """Last write per cell of another grid: cell i is [start + i * cell_pages * PAGE, …)."""
-        answer = []
-        size, have = self.cell_bytes, self.times
-        for i in range(cells):
-            low = (start + i * cell_pages * PAGE) // size - self.first
-            high = -(-(start + (i + 1) * cell_pages * PAGE) // size) - self.first
-            low, high = max(low, 0), min(high, len(have))
-            answer.append(max(have[low:high]) if low < high else NEVER)
-        return answer
+        return latest(
+            self.times, start - self.first * self.cell_bytes, cell_pages * PAGE, self.cell_bytes, cells
+        )
+
+    def parts(self, count: int) -> list[float]:
+        """Last write in each of so many equal parts."""
+        return latest(self.times, 0, len(self.times), count, count, whole=False)
+
+
+def latest(
+    times: array[float], first: int, step: int, cell: int, cells: int, *, whole: bool = True
+) -> list[float]:
+    """Last write per cell of another grid; see ``mt_ages_latest``."""
+    answer = array("d", bytes(8 * cells))
+    lib.mt_ages_latest(
+        ffi.from_buffer("double[]", times), len(times), first, step, cell, whole,
+        ffi.from_buffer("double[]", answer), cells,
+    )  # fmt: skip
+    return answer.tolist()
 
 
 def room(ages: Collection[AgeMap]) -> int:

@@ -17,8 +17,10 @@ from memtop.linux.clear_refs import clear
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
+from memtop.sampler.detail import Errand
 from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
 from memtop.tracking.base import WatchRange
@@ -44,6 +46,7 @@ class Sampler:
         self._requests: deque[Callable[[], None]] = deque()
         self._told: set[Key] = set()
         self._peeks = 0
+        self._errand = Errand()
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
         self._on_sample: Callable[[Sample], None] = lambda sample: None
@@ -109,6 +112,11 @@ class Sampler:
                     then(Peek(address, time.time(), why=error.sentence))
 
         self._request(answer)
+
+    def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
+        """On a thread of its own: ticks go on."""
+        target = self._targets[key]
+        self._errand.send(lambda: then(target.detail(mapping_id, anyway)))
 
     def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """From the last sample."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 
@@ -102,6 +103,16 @@ class Source(Protocol):
             address, pages: the range.
             contents: read the first page of it that is present (``Peek.contents``), too.
             then: takes the answer, on the sampling thread; what went wrong is its ``why``.
+        """
+        ...
+
+    def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
+        """Reads all that the kernel says of a mapping; of requests faster than answers, the last counts.
+
+        Args:
+            key, mapping_id: which.
+            anyway: even where that is dear (``Detail.dear``).
+            then: takes the answer, on a thread of the source's; what went wrong is its ``why``.
         """
         ...
 

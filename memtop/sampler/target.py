@@ -16,11 +16,13 @@ from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
+from memtop.model.detail import Detail
 from memtop.model.layout import PAGE, CountFlag
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
 from memtop.sampler.budget import FAULT_S, Budget
+from memtop.sampler.detail import read_detail
 from memtop.tracking.base import Tick, Tracker, WatchRange
 from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
 from memtop.tracking.consumers import FanOut
@@ -198,6 +200,20 @@ class Target:
         if contents:
             return peek(self._handle.maps_tid() or self.process.pid, self._scanner, address, pages)
         return look(self._scanner, address, pages)
+
+    def detail(self, mapping_id: int, anyway: bool) -> Detail:
+        """As ``Source.detail``; the one method that may run on any thread."""
+        if self.last is None or self.ended:
+            why = (
+                "the process has ended: the kernel says nothing of it any more"
+                if self.ended
+                else "not yet read"
+            )
+            return Detail(0, time.time(), why=why)
+        try:
+            return read_detail(self.last, mapping_id, self._handle.maps_tid(), anyway)
+        except MemtopError as error:
+            return Detail(0, time.time(), why=error.sentence)
 
     def share_processor(self, targets: int) -> None:
         """So many targets together may take of memtop's own processor time what one may."""

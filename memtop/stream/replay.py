@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
+from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 from memtop.model.units import count
@@ -124,6 +125,10 @@ class ReplaySource:
     def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
         """There is nothing to look at."""
         then(Peek(address, time.time(), why="a recording holds no contents of memory"))
+
+    def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
+        """Only what samples hold was recorded."""
+        then(Detail(0, time.time(), why="not recorded: a recording holds samples, not smaps"))
 
     def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
         """There is nothing to arm."""

@@ -14,6 +14,7 @@ from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Watched
+from memtop.native import ffi, lib
 from memtop.sampler.history import LEAST_CELLS, MOST_CELLS, NEVER, AgeMap, bound, room
 
 SECONDS, MINUTE = 10.0, 60.0
@@ -63,10 +64,11 @@ class Ages:
                 if age is None:
                     age = AgeMap(start, end, MOST_CELLS if left > 0 else LEAST_CELLS)
                     left -= len(age.times)
-                else:
+                elif not age.covers(start, end):
                     age.resize(start, end)
                 self._maps[self._ids[index]] = age
-                age.update(runs_within(runs, start, end), time)
+                # Cells of several pages may reach into the neighbours; those of one page don't.
+                age.update(runs if age.cell_pages == 1 else runs_within(runs, start, end), time)
         bound(self._maps.values())
 
     def copy(self) -> Ages:
@@ -111,17 +113,15 @@ def classify(times: Sequence[float], resident: Sequence[int], now: float, mark: 
     recent = now - SECONDS if mark is None else nextafter(mark, inf)
     later = now - MINUTE if mark is None else inf
     ages = bytearray(len(times))
-    for i, (time, pages) in enumerate(zip(times, resident, strict=True)):
-        if time >= now:
-            ages[i] = Age.NOW
-        elif not pages:
-            ages[i] = Age.ABSENT
-        elif time == NEVER:
-            ages[i] = Age.RESIDENT
-        elif time >= recent:
-            ages[i] = Age.SECONDS
-        else:
-            ages[i] = Age.MINUTE if time >= later else Age.EARLIER
+    lib.mt_ages_look(
+        ffi.from_buffer("double[]", array("d", times)),
+        ffi.from_buffer("uint32_t[]", array("I", resident)),
+        len(times),
+        now,
+        recent,
+        later,
+        ffi.from_buffer("uint8_t[]", ages),
+    )
     return bytes(ages)
 
 
@@ -155,14 +155,7 @@ def row_cells(
     resident = _resident_columns(resident_map, mapping.pages, columns)
     if age is None:
         return bytes(resident)  # ABSENT is 0, RESIDENT is 1
-    have, size = age.times, len(age.times)
-    times = [
-        max(
-            have[size * i // columns : max(size * (i + 1) // columns, size * i // columns + 1)], default=NEVER
-        )
-        for i in range(columns)
-    ]
-    return classify(times, resident, now, mark)
+    return classify(age.parts(columns), resident, now, mark)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,7 +26,7 @@ from memtop.ui.checkpoints import Checkpoints
 from memtop.ui.glyphs import Bars
 from memtop.ui.keymap import Mode
 from memtop.ui.meter import CpuMeter
-from memtop.ui.paint import CroppedUpdate
+from memtop.ui.paint import CroppedUpdate, queued
 from memtop.ui.palette import Commands
 from memtop.ui.screens.live import LiveScreen
 from memtop.ui.settings import Settings
@@ -33,6 +34,10 @@ from memtop.ui.state import ProcessView
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
 ScrollBar.renderer = Bars
+
+
+STALLED_S = 0.1
+"""Seconds until it is looked again whether the terminal takes more."""
 
 
 class Arrived(Message):
@@ -122,6 +127,7 @@ class MemtopApp(App[int]):
                 _unknown  # what memtop used then is not in the recording, what it uses now is no matter
             )
         self._cpu_share = cpu_share or CpuMeter()
+        self._waits = False
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def on_mount(self) -> None:
@@ -135,6 +141,8 @@ class MemtopApp(App[int]):
             for view in self.views.values():
                 view.checkpoints = Checkpoints()
         self.live.show()
+        gc.freeze()  # what has been imported is never looked through
+        gc.enable()
         self.source.start(self._on_sample, self._on_notice)
         if self._arm_at_start is not None:
             for key in self.views:
@@ -175,11 +183,20 @@ class MemtopApp(App[int]):
             await self.live.typing.taken()
 
     def on_arrived(self) -> None:
-        """Draws the newest samples."""
+        """Draws the newest samples, once the terminal has taken what was drawn before."""
+        if queued(self._driver):
+            if not self._waits:
+                self._waits = True
+                self.set_timer(STALLED_S, self._draw_late)
+            return
         self.live.cpu = self._cpu_share()
         for view in self.views.values():
             view.take()
         self.live.show()
+
+    def _draw_late(self) -> None:
+        self._waits = False
+        self.on_arrived()
 
     def on_broke(self, message: Broke) -> None:
         """Fails where failing is handled."""

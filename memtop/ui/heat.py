@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Protocol
 
-from memtop.linux.runs import runs_bin, runs_count, runs_within
+from memtop.linux.runs import runs_bin, runs_count, runs_pages, runs_within
 from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
@@ -117,12 +118,14 @@ class MappingRows:
 
     def pages(self, kept: Kept) -> Pages:
         """Written per mapping."""
-        written, table = written_of(kept), kept.sample.table
+        table = kept.sample.table
         answer: list[int | None] = []
         for m in self.mappings:
             index = table.index_of(m.id) if kept.tracked else None
-            tracked = index is not None and Coverage(kept.sample.coverage[index]).tracked
-            answer.append(written.get(m.id, 0) if tracked else None)
+            if index is None or not Coverage(kept.sample.coverage[index]).tracked:
+                answer.append(None)
+            else:
+                answer.append(runs_pages(runs_within(kept.runs, *table.range_of(index))))
         return tuple(answer)
 
 
@@ -130,8 +133,8 @@ def written_of(kept: Kept) -> dict[int, int]:
     """Pages per mapping id, those that were written only."""
     if not kept.runs:
         return {}
-    ids = kept.sample.table.ids
-    return {ids[i]: pages for i, pages in enumerate(runs_count(kept.runs, kept.sample.table)) if pages}
+    pages = runs_count(kept.runs, kept.sample.table)
+    return dict(zip(compress(kept.sample.table.ids, pages), filter(None, pages), strict=True))
 
 
 @dataclass(frozen=True)

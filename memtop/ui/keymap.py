@@ -144,6 +144,9 @@ KEYMAP: list[Key] = [
         "timeline",
     ),
     Key(
+        "i", "i", "detail", "detail of the mapping: all that the kernel says of it, and its history", "detail"
+    ),
+    Key(
         "left",
         "← →",
         "scrub(1)",

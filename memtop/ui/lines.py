@@ -11,21 +11,23 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from memtop.ui.glyphs import ELLIPSIS
+from memtop.ui.glyphs import CELLS, ELLIPSIS, RULE, SPARK
 from memtop.ui.theme import Look
 
 Run = tuple[str, Style]
 """Text and its style: data is never parsed for markup."""
 
-GAP = 6
-"""Unchanged cells that cost less to send again than moving the cursor over them does."""
+MOVE = 4
+"""Bytes that moving the cursor along a line takes."""
 
 
 def cut(text: str, width: int) -> str:
     """Text of at most so many cells; what is longer ends in an ellipsis."""
+    if width <= 0:  # also of what takes no cells
+        return ""
     if cell_len(text) <= width:
         return text
-    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS if width > 0 else ""
+    return set_cell_size(text, width - 1).rstrip() + ELLIPSIS
 
 
 def cut_path(text: str, width: int) -> str:
@@ -49,7 +51,7 @@ def fill(text: str, width: int, *, right: bool = False) -> str:
 
 def width_of(runs: Iterable[Run]) -> int:
     """Cells that the runs take."""
-    return sum(cell_len(text) for text, _ in runs)
+    return sum(len(text) if text.isascii() else cell_len(text) for text, _ in runs)
 
 
 def line(look: Look, runs: Iterable[Run], width: int, layer: Style | None = None) -> Strip:
@@ -62,11 +64,11 @@ def line(look: Look, runs: Iterable[Run], width: int, layer: Style | None = None
     room = width
     text, style = "", look.palette.text
     for more, its in (*runs, (" " * width, look.palette.text)):
-        cells = cell_len(more)
+        cells = len(more) if more.isascii() else cell_len(more)
         if cells > room:
             more, cells = set_cell_size(more, room), room
         room -= cells
-        if its == style:
+        if its is style or its == style:
             text += more
             continue
         if text:
@@ -154,10 +156,17 @@ def spread(left: Sequence[Run], right: Sequence[Run], width: int, style: Style) 
     return [*runs, (" " * room, style), *right]
 
 
-def _cells(strip: Strip) -> list[tuple[str, Style | None, int]]:
-    cells: list[tuple[str, Style | None, int]] = []
-    for text, style, _ in strip:
-        if text.isascii():
+_NARROW = frozenset(CELLS + SPARK + RULE)
+"""Signs of one cell each that long runs are made of."""
+
+_Cell = tuple[str, "Style | None", int]
+"""A character, its style, and which half of a wide one."""
+
+
+def _cells(segments: Iterable[Segment]) -> list[_Cell]:
+    cells: list[_Cell] = []
+    for text, style, _ in segments:
+        if text.isascii() or _NARROW.issuperset(text):
             cells += [(c, style, 0) for c in text]
             continue
         for c in text:
@@ -166,20 +175,45 @@ def _cells(strip: Strip) -> list[tuple[str, Style | None, int]]:
 
 
 def changed_spans(old: Strip, new: Strip) -> list[tuple[int, int]]:
-    """Where two lines differ: first cell and count of cells, spans closer than GAP joined."""
+    """Where two lines differ: first cell and count; what is cheaper sent than passed over is joined."""
     if old is new or old == new:
         return []
-    before, after = _cells(old), _cells(new)
+    start, (before, after) = _unlike(old, new)
     spans: list[tuple[int, int]] = []
     common = min(len(before), len(after))
     differ = [x for x in range(common) if before[x] != after[x]]
     differ += range(common, max(len(before), len(after)))
     for x in differ:
-        if spans and x - (spans[-1][0] + spans[-1][1]) < GAP:
+        end = spans[-1][0] + spans[-1][1] if spans else 0
+        if spans and (x == end or _cheap(after, end, x)):
             spans[-1] = (spans[-1][0], x + 1 - spans[-1][0])
         else:
             spans.append((x, 1))
-    return spans
+    return [(start + x, width) for x, width in spans]
+
+
+def _unlike(old: Strip, new: Strip) -> tuple[int, tuple[list[_Cell], list[_Cell]]]:
+    """The cells from the first to the last segment that is not the same, and at which cell they begin."""
+    a, b = list(old), list(new)
+    skip = 0
+    for one, other in zip(a, b, strict=False):
+        if one is not other and one != other:
+            break
+        skip += 1
+    start = sum(segment.cell_length for segment in a[:skip])
+    a, b = a[skip:], b[skip:]
+    while a and b and a[-1] == b[-1] and old.cell_length == new.cell_length:
+        a, b = a[:-1], b[:-1]
+    return start, (_cells(a), _cells(b))
+
+
+def _cheap(cells: Sequence[_Cell], first: int, end: int) -> bool:
+    """Cells that go on in the style of the one before them, in fewer bytes than a move."""
+    gap = cells[first:end]
+    if len(gap) > MOVE or end > len(cells) or any(half for _, _, half in gap):
+        return False
+    same = all(style == cells[first - 1][1] or c == " " for c, style, _ in gap)
+    return same and sum(len(c.encode()) for c, _, _ in gap) <= MOVE
 
 
 def changed_regions(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -82,6 +83,7 @@ class PickerApp(App[Picked]):
 
     async def on_mount(self) -> None:
         """The first list, and then again and again."""
+        gc.enable()  # the command line has turned it off for the start
         self.loop = asyncio.get_running_loop()
         self.drawing = self.query_one(Drawn)
         self.set_interval(REFRESH_S, self.reread)

@@ -17,15 +17,17 @@ import termios
 import threading
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 from memtop.ui.app import MemtopApp
-from memtop.ui.picker import Picked, PickerApp
 from memtop.ui.settings import load
+
+if TYPE_CHECKING:
+    from memtop.ui.picker import Picked
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -73,6 +75,8 @@ def run_picker(*, ascii: bool, mouse: bool) -> tuple[Picked, int]:
     Raises:
         Failed: there is no terminal.
     """
+    from memtop.ui.picker import Picked, PickerApp  # psutil takes time to import
+
     stdin, stderr, plain = _terminal()
     app = PickerApp(ascii=ascii or plain)
     with Guard(app, None, stdin, stderr) as guard:

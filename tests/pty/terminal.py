@@ -153,6 +153,11 @@ class Terminal:
         self.screen.resize(columns, rows)
         self._size(columns, rows)
 
+    @property
+    def tty(self) -> int:
+        """Whose attributes are the terminal's."""
+        return self._master
+
     def hang_up(self) -> None:
         """Closes the terminal, as a lost ssh connection does."""
         if self._master >= 0:

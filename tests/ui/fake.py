@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
 from memtop.model.coverage import Coverage, Exactness
+from memtop.model.detail import Detail, Numa, Smaps
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import PageFlags, Peek
@@ -417,6 +418,39 @@ class FakeSource:
             text = b"\x1b]52;c;AAAA\x07 page %d of %s " % (there[0], m.name)
             page = (text + bytes(range(256)) * 15).ljust(PAGE, b"\0")[:PAGE]
             then(Peek(m.start + there[0] * PAGE, target.time, PageFlags(1, 1, 0, 1, 1, 0, 0, 0, 0), page))
+
+    def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
+        self.asked.append(("detail", key, mapping_id, anyway))
+        then(self.details(key, mapping_id))
+
+    def details(self, key: Key, mapping_id: int) -> Detail:
+        target = self.targets[key]
+        m = next(m for m in target.mappings if m.id == mapping_id)
+        there = sum(m.resident(p) for p in range(0, m.pages, 64)) * 64 * PAGE
+        sizes = {
+            "Size": m.pages * PAGE,
+            "KernelPageSize": PAGE,
+            "MMUPageSize": PAGE,
+            "Rss": there,
+            "Pss": there,
+        }
+        sizes |= {"Pss_Dirty": there // 2, "Shared_Clean": 0, "Shared_Dirty": 0, "Private_Clean": there // 2}
+        sizes |= {"Private_Dirty": there - there // 2, "Referenced": there, "Anonymous": there, "KSM": 0}
+        sizes |= {"LazyFree": 0, "AnonHugePages": 0, "ShmemPmdMapped": 0, "FilePmdMapped": 0}
+        sizes |= {
+            "Shared_Hugetlb": 0,
+            "Private_Hugetlb": 0,
+            "Swap": 12 << 20,
+            "SwapPss": 12 << 20,
+            "Locked": 0,
+        }
+        flags = ("rd", "wr", "mr", "mw", "me", "ac", "sd", "hg", "uw", "zz")
+        smaps = Smaps(m.start, m.start + m.pages * PAGE, sizes, {"THPeligible": 1}, flags)
+        numa = Numa(
+            "bind:0-1", {0: there // PAGE // 3, 1: there // PAGE // 3 * 2}, PAGE, {"mapmax": 3, "dirty": 77}
+        )
+        huge = "may have huge pages: transparent_hugepage/enabled is madvise and it asked for them (madvise)"
+        return Detail(m.start, target.time, 0.0123, smaps, huge, numa)
 
     def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
         t = self.targets[key]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import difflib
 import gzip
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,8 +18,9 @@ from pathlib import Path
 from rich.style import Style
 from textual.pilot import Pilot
 
+from memtop.model.detail import Detail, Numa, Smaps
 from memtop.model.layout import Kind
-from memtop.sampler.source import Position
+from memtop.sampler.source import Key, Position
 from memtop.stream.recording import Recording, open_recording
 from memtop.stream.replay import ReplaySource
 from memtop.ui.ages import Age
@@ -28,6 +29,29 @@ from memtop.ui.theme import Palette
 
 DATA = Path(__file__).parents[1] / "data"
 GOLDEN = Path(__file__).parent / "golden"
+
+
+KIB = 1024
+DETAIL = Detail(
+    0x7F0000000000,
+    1795218067.0,
+    0.0042,
+    Smaps(
+        0x7F0000000000,
+        0x7F0000000000 + (64 << 20),
+        {"Size": 65536 * KIB, "KernelPageSize": 4 * KIB, "MMUPageSize": 4 * KIB, "Rss": 65212 * KIB}
+        | {"Pss": 65212 * KIB, "Pss_Dirty": 61440 * KIB, "Shared_Clean": 0, "Shared_Dirty": 0}
+        | {"Private_Clean": 3772 * KIB, "Private_Dirty": 61440 * KIB, "Referenced": 65212 * KIB}
+        | {"Anonymous": 61440 * KIB, "KSM": 0, "LazyFree": 0, "AnonHugePages": 6144 * KIB}
+        | {"ShmemPmdMapped": 0, "FilePmdMapped": 0, "Shared_Hugetlb": 0, "Private_Hugetlb": 0}
+        | {"Swap": 324 * KIB, "SwapPss": 324 * KIB, "Locked": 0},
+        {"THPeligible": 1},
+        ("rd", "wr", "mr", "mw", "me", "ac", "hg", "uw"),
+    ),
+    "may have huge pages: transparent_hugepage/enabled is madvise and it asked for them (madvise); while its "
+    "writes are tracked none are made, and those there split on their first write",
+    Numa("interleave:0-1", {0: 8151, 1: 8152}, 4 * KIB, {"anon": 15360, "dirty": 15360, "mapmax": 2}),
+)
 
 
 class LiveLike(ReplaySource):
@@ -40,6 +64,9 @@ class LiveLike(ReplaySource):
     @property
     def position(self) -> Position | None:
         return None
+
+    def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
+        then(DETAIL)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 
+from fake import FakeMapping, FakeTarget, idle, process
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -170,3 +171,19 @@ def test_the_memory_of_writes_is_bounded_and_what_is_written_now_stays_fine() ->
     assert all(max(age.times) == (2.0 if 400 <= i < 420 else 1.0) for i, age in enumerate(found))
     assert all(len(age.times) == MOST_CELLS for age in found[400:420])
     assert any(len(age.times) < MOST_CELLS for age in found)
+
+
+def test_a_run_that_crosses_mappings_marks_each_ones_own_part() -> None:
+    """Of small mappings the runs are not cut first; a cell of one page can't reach into the neighbour."""
+    target = FakeTarget(
+        process(), [FakeMapping(PAGE * (100 + 10 * i), 10, Kind.ANON, b"", idle) for i in range(3)]
+    )
+    table = target.sample(1.0).table
+    ages = Ages()
+    ages.update(table, PageRuns.of([PageRun(PAGE * 108, 4), PageRun(PAGE * 119, 3)]), 5.0)
+    written = set()
+    for each in table:
+        age = ages.of(each)
+        times = age.latest(each.start, 1, 10) if age is not None else []
+        written |= {each.start // PAGE + page for page, time in enumerate(times) if time}
+    assert written == {108, 109, 110, 111, 119, 120, 121}

@@ -21,7 +21,7 @@ from memtop.model.names import clean_text
 from memtop.ui import packed
 from memtop.ui.columns import COLUMNS, SHORT, Layout, order
 from memtop.ui.intervals import STEPS, step_interval
-from memtop.ui.lines import GAP, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
+from memtop.ui.lines import MOVE, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
 from memtop.ui.theme import DARK, Look
 
 LOOK = Look()
@@ -94,7 +94,7 @@ async def test_showing_the_same_sample_again_draws_nothing() -> None:
 def test_spans_name_exactly_what_changed() -> None:
     assert changed_spans(strip("abcdef"), strip("abcdef")) == []
     assert changed_spans(strip("abcdef"), strip("abXdef")) == [(2, 1)]
-    far = "a" * (GAP + 3)
+    far = "a" * (MOVE + 1)
     assert changed_spans(strip(f"x{far}y"), strip(f"X{far}Y")) == [(0, 1), (len(far) + 1, 1)]
     assert changed_spans(strip("xaay"), strip("XaaY")) == [(0, 4)]  # cheaper in one piece
     assert changed_spans(strip("abc", A), strip("abc", B)) == [(0, 3)]

@@ -9,7 +9,8 @@ from textual.message import Message
 
 from memtop.model.peek import Peek
 from memtop.sampler.source import Key
-from memtop.ui.screens.page import Page
+from memtop.ui.actions.detail import DetailActions
+from memtop.ui.widgets.detail import DetailPane
 from memtop.ui.widgets.hex import HexPane
 from memtop.ui.widgets.pane import Pane
 from memtop.ui.widgets.write_map import WriteMap, selected
@@ -23,7 +24,7 @@ class Answered(Message):
         self.pane, self.answer = pane, answer
 
 
-class PeekActions(Page):
+class PeekActions(DetailActions):
     """Each request is made on the sampling thread; its answer comes as a message."""
 
     def look_at_cell(self) -> None:
@@ -52,8 +53,10 @@ class PeekActions(Page):
         self._request(self.view.key, *cell, contents=True)
 
     def action_read_again(self) -> None:
-        """Reads the page once more, or looks once more at the cell."""
-        if isinstance(self.pane, HexPane):
+        """Reads the page once more, or the detail, or looks once more at the cell."""
+        if isinstance(self.pane, DetailPane):
+            self.read_detail()
+        elif isinstance(self.pane, HexPane):
             self._request(self.pane.key, *self.pane.again(), contents=True)
         else:
             self.look_at_cell()

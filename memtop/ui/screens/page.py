@@ -19,6 +19,7 @@ from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.column_heads import ColumnHeads
 from memtop.ui.widgets.confirm import Prompt
+from memtop.ui.widgets.detail import DetailPane
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.hex import HexPane
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 8.0
 """How long a message of no consequence stays; warnings and errors stay until a key is pressed."""
 
-PANES: tuple[type[Pane], ...] = (WriteMap, Timeline, HexPane)
+PANES: tuple[type[Pane], ...] = (WriteMap, Timeline, HexPane, DetailPane)
 """What can stand below the table; the first one does at the start."""
 
 

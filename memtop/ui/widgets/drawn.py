@@ -37,7 +37,8 @@ class Drawn(Widget):
 
     def draw_runs(self, lines: Sequence[Sequence[Run]]) -> None:
         """The same from runs, each line filled to the width of the widget."""
-        self.draw([line(self.look, runs, self.size.width) for runs in lines])
+        width = self.size.width  # Textual works it out each time
+        self.draw([line(self.look, runs, width) for runs in lines])
 
     def render_line(self, y: int) -> Strip:
         """One line (Textual's line API)."""

@@ -49,11 +49,13 @@ class KeyBar(Drawn):
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
-        parts = fit(fields, self.size.width - 2, 3 if self.size.width >= 100 else 2)
+        width = self.size.width
+        gap = 3 if width >= 100 else 2
+        parts = fit(fields, width - 2, gap)
         line: list[Run] = [(" ", p.text)]
         for i, part in enumerate(parts):
             if i:
-                line.append(("   " if self.size.width >= 100 else "  ", p.text))
+                line.append((" " * gap, p.text))
             line += part
         self.draw_runs([line])
 

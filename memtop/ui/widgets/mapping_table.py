@@ -293,10 +293,10 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         self._drawn = view.selected
         layout, top, rows = self.layout_now, self.scroll_offset.y, self.rows_shown
         before, self._cache = self._cache, {}
-        at, marked = self._at, self._marked
+        at, marked, width = self._at, self._marked, self.scrollable_content_region.width
         with view.lock:
             strips = [
-                self._strip(view, sample, row, row == at, layout, before, marked)
+                self._strip(view, sample, row, row == at, layout, width, before, marked)
                 for row in range(top, min(top + rows, len(self._rows.lines)))
             ]
         self.draw(strips)
@@ -308,12 +308,12 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         row: int,
         chosen: bool,
         layout: Layout,
+        width: int,
         before: dict[object, tuple[object, Strip]],
         marked: Sequence[int] | None,
     ) -> Strip:
         """One row, drawn again only if it says something else than before."""
         index, rows = self._rows.lines[row], self._rows
-        width = self.scrollable_content_region.width
         how = Drawing(
             layout, self.look.palette, view.tracking, chosen, view.mark is not None and view.mark.gap
         )
