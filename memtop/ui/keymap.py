@@ -125,7 +125,14 @@ KEYMAP: list[Key] = [
     Key("pagedown", "", "cursor_page(1)", modes=PANE),
     Key("home", "", "cursor_edge(-1)", modes=PANE),
     Key("end", "", "cursor_edge(1)", modes=PANE),
-    Key("escape", "Esc", "leave_pane", "back to the table", "back", modes=PANE),
+    Key(
+        "v",
+        "v",
+        "mark_range",
+        "in the map: mark a range of pages from here on; v again: that is all of it",
+        "range",
+    ),
+    Key("escape", "Esc", "leave_pane", "forget the marked range; back to the table", "back", modes=PANE),
     Key(
         "right_square_bracket,z",
         "[ ]",

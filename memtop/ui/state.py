@@ -41,6 +41,28 @@ class Mark:
     gap: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Pages of one mapping that the user marked in the map; byte addresses, ends exclusive.
+
+    Attributes:
+        mapping: its id.
+        first: the cell where it began.
+        last: the cell where it ends, before or behind ``first``.
+        open: the cursor still moves its end.
+    """
+
+    mapping: int
+    first: tuple[int, int]
+    last: tuple[int, int]
+    open: bool = True
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """From where to where."""
+        return min(self.first[0], self.last[0]), max(self.first[1], self.last[1])
+
+
 @dataclass(eq=False)
 class ProcessView:
     """One process on the screen.
@@ -52,6 +74,7 @@ class ProcessView:
         sets: written working sets over 10 s and 60 s; None: not known.
         selected: id of the selected mapping.
         mark: what was written since a moment; None: nothing is marked.
+        range: what is marked in the map, as it was marked; ``marked_range`` is what it comes to now.
         past: the last minutes.
         checkpoints: states to go back to, where the source can step back; else None.
         lens, space: of the map, while it shows finer or coarser cells than ``ages`` has.
@@ -64,6 +87,7 @@ class ProcessView:
     sets: tuple[SetSize | None, SetSize | None] = (None, None)
     selected: int | None = None
     mark: Mark | None = None
+    range: Range | None = None
     past: Past = field(default_factory=Past)
     lens: Lens | None = None
     space: Space | None = None
@@ -111,6 +135,20 @@ class ProcessView:
         if self.mark is None or self.sample is None or self.sample.time < self.mark.time:
             return None
         return self.mark.time
+
+    @property
+    def marked_range(self) -> tuple[int, int] | None:
+        """First byte and end of the range that is marked in the selected mapping; None: there is none.
+
+        A range holds as long as its mapping holds all of it, in the sample that is shown.
+        """
+        if self.range is None or self.sample is None or self.range.mapping != self.selected:
+            return None
+        index = self.sample.table.index_of(self.range.mapping)
+        if index is None:
+            return None
+        (start, end), (low, high) = self.sample.table.range_of(index), self.range.span
+        return (low, high) if start <= low and high <= end else None
 
     def since_mark(self) -> Sequence[int] | None:
         """Pages written since the mark, per mapping; None: no mark, or an earlier picture is shown."""
