@@ -10,6 +10,7 @@ from collections.abc import Callable
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
+from memtop.model.scope import Scope
 from memtop.model.units import count
 from memtop.sampler.source import Key, Position, Rewind
 from memtop.stream.decode import Damaged
@@ -125,11 +126,13 @@ class ReplaySource:
         """There is nothing to look at."""
         then(Peek(address, time.time(), why="a recording holds no contents of memory"))
 
-    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         """There is nothing to arm."""
         return None
 
-    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """Refused in words."""
         self._on_notice(Notice(NO_PROCESS, "warning", key))
 

@@ -18,11 +18,14 @@ class Mode(Enum):
     ASK = "ask"
     TYPE = "type"
     LIST = "list"
+    PROCESSES = "processes"
 
 
 TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
 TYPE, LIST = frozenset({Mode.TYPE}), frozenset({Mode.LIST})
-PAGE = TABLE | PANE
+PROCESSES = frozenset({Mode.PROCESSES})
+ROWS = TABLE | PROCESSES
+PAGE = ROWS | PANE
 ALWAYS = PAGE | ASK | LIST
 
 
@@ -88,7 +91,7 @@ KEYMAP: list[Key] = [
     ),
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
     Key("less_than_sign", "", "sort(-1)"),
-    Key("r", "r", "reverse", "reverse the order", modes=TABLE),
+    Key("r", "r", "reverse", "reverse the order", modes=ROWS),
     Key(
         "plus,equals_sign",
         "+ -",
@@ -100,18 +103,35 @@ KEYMAP: list[Key] = [
     Key("s", "s", "screenshot", "save this picture as SVG and text in the current directory", "picture"),
     Key("f3", "", "find_next(1)", modes=PAGE | TYPE),
     Key("shift+f3", "", "find_next(-1)", modes=PAGE | TYPE),
-    Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
-    Key("f2", "F2", "columns", "choose columns", "columns"),
+    Key(
+        "f5",
+        "F5",
+        "group",
+        "group rows by file, by kind, or not; Enter opens and closes a group",
+        "group",
+        modes=TABLE | PANE,
+    ),
+    Key("f2", "F2", "columns", "choose columns", "columns", modes=TABLE | PANE),
     Key("colon,ctrl+p", ":", "palette", "everything that can be done, to search through", "commands"),
     Key("p", "p", "pick", "choose other processes; whatever was armed is given back", "others"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
-    Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),
-    Key("down", "", "move(1)", modes=TABLE),
-    Key("pageup", "", "page(-1)", modes=TABLE),
-    Key("pagedown", "", "page(1)", modes=TABLE),
-    Key("home", "", "edge(-1)", modes=TABLE),
-    Key("end", "", "edge(1)", modes=TABLE),
+    Key("enter", "Enter", "open_process", "in the list of processes: open one", "open", modes=PROCESSES),
+    Key(
+        "backspace",
+        "Backspace",
+        "list",
+        "back to the list of all processes, with their sums; also Esc",
+        "list",
+        modes=TABLE,
+        many=True,
+    ),
+    Key("up", "↑ ↓", "move(-1)", "select another mapping or process; also PgUp, PgDn, Home, End", modes=ROWS),
+    Key("down", "", "move(1)", modes=ROWS),
+    Key("pageup", "", "page(-1)", modes=ROWS),
+    Key("pagedown", "", "page(1)", modes=ROWS),
+    Key("home", "", "edge(-1)", modes=ROWS),
+    Key("end", "", "edge(1)", modes=ROWS),
     Key("enter", "Enter", "enter_pane", "go into the map: the arrows move its cursor", modes=TABLE),
     Key(
         "enter", "Enter", "peek", "in the map: what is in that page; ← → the pages beside", "page", modes=PANE
@@ -155,9 +175,9 @@ KEYMAP: list[Key] = [
         "← →",
         "scrub(1)",
         "while frozen: earlier and later samples; shift+← → anywhere; ctrl+← → ten",
-        modes=TABLE,
+        modes=ROWS,
     ),
-    Key("right", "", "scrub(-1)", modes=TABLE),
+    Key("right", "", "scrub(-1)", modes=ROWS),
     Key("shift+left", "", "scrub(1)"),
     Key("shift+right", "", "scrub(-1)"),
     Key("ctrl+left", "", "scrub(10)"),
@@ -175,7 +195,7 @@ KEYMAP: list[Key] = [
     Key("space", "space", "list_toggle", "", "on, off", modes=LIST),
     Key("enter,escape,f2", "Enter", "list_close", "", "done", modes=LIST),
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
-    Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | TABLE),
+    Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | ROWS),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),
 ]
 """In the order of footer and help. A key may stand in several lines, each for other modes."""

@@ -174,6 +174,11 @@ class ProcessView:
             return [kept.sample for kept in self.past.kept if kept.sample.time <= time][-count:]
 
     @property
+    def newest(self) -> Sample | None:
+        """The last sample that arrived, shown or not."""
+        return self._newest
+
+    @property
     def newest_time(self) -> float:
         """Unix seconds of the last sample that ``ages`` has taken in; 0 before the first."""
         return self._newest.time if self._newest is not None else 0.0

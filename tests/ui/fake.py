@@ -11,13 +11,14 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
+from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import PageFlags, Peek
 from memtop.model.runs import PageRun, PageRuns
 from memtop.model.sample import Cost, Faults, Life, Process, Sample, Totals, TrackerInfo, Watched
+from memtop.model.scope import Scope
 from memtop.sampler.source import Key, Position, Rewind
 
 RW = Perm.READ | Perm.WRITE
@@ -418,16 +419,22 @@ class FakeSource:
             page = (text + bytes(range(256)) * 15).ljust(PAGE, b"\0")[:PAGE]
             then(Peek(m.start + there[0] * PAGE, target.time, PageFlags(1, 1, 0, 1, 1, 0, 0, 0, 0), page))
 
-    def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         t = self.targets[key]
         if not t.ticks:
             return None
+        if scope is not None:
+            pages = (scope.span[1] - scope.span[0]) // PAGE
+            part = None if scope.part is None else pages * PAGE
+            return ArmCost(method, 1, len(t.mappings) - 1, pages, pages // 512, part=part, one=True)
         tracked = [m for m in t.mappings if m.coverage.tracked]
         return ArmCost(Method.WRITE_PROTECT, len(tracked), len(t.mappings) - len(tracked), 2_100_000, 1980)
 
-    def arm(self, key: Key, method: Method) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         self.targets[key].method, self.targets[key].baseline = method, True
-        self.asked.append(("arm", key, method))
+        self.asked.append(("arm", key, method) if scope is None else ("arm", key, method, scope))
 
     def disarm(self, key: Key) -> None:
         self.targets[key].method = Method.OFF

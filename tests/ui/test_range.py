@@ -5,7 +5,11 @@ from __future__ import annotations
 from fake import FakeSource
 from screen import Driver, opened
 
+from memtop.model.actions import Method
 from memtop.model.layout import PAGE
+from memtop.model.scope import Scope
+
+REDIS = (4711, 92711)
 
 
 async def in_map(screen: Driver) -> tuple[int, int]:
@@ -77,3 +81,65 @@ async def test_no_range_in_the_whole_address_space() -> None:
         await screen.press("left_square_bracket", "v")
         assert screen.live.view.marked_range is None
         assert "within one mapping" in screen.text
+
+
+def armed(screen: Driver) -> list[tuple[object, ...]]:
+    return [asked for asked in screen.source.asked if asked[0] in ("arm", "disarm")]
+
+
+async def test_w_offers_the_mapping_and_tracks_that_alone() -> None:
+    async with opened(arm=False) as screen:
+        await screen.press("down", "w")
+        assert "2 this mapping" in screen.text
+        assert "3 the marked range" not in screen.text
+        chosen = next(m for m in screen.source.target.mappings if m.id == screen.live.view.selected)
+        await screen.press("2")
+        assert "alone" in screen.text
+        assert armed(screen) == []
+        await screen.press("enter")
+        whole = chosen.start, chosen.start + chosen.pages * PAGE
+        assert armed(screen) == [("arm", REDIS, Method.WRITE_PROTECT, Scope(chosen.id, whole))]
+
+
+async def test_w_means_the_marked_range_where_there_is_one() -> None:
+    async with opened(arm=False) as screen:
+        await screen.press("v", "right", "right", "w")
+        marked = screen.live.view.marked_range
+        assert f"{marked[0]:x}–{marked[1]:x}" in screen.text.replace("\n   ", "")
+        await screen.press("enter")
+        ((_, key, method, scope),) = armed(screen)
+        assert (key, method, scope.span) == (REDIS, Method.WRITE_PROTECT, marked)
+
+
+async def test_from_the_range_back_to_the_whole_process() -> None:
+    async with opened(arm=False) as screen:
+        await screen.press("v", "right", "w", "1", "enter")
+        assert armed(screen) == [("arm", REDIS, Method.WRITE_PROTECT)]
+
+
+async def test_a_mapping_that_moved_before_enter_is_left_alone() -> None:
+    async with opened(arm=False) as screen:
+        await screen.press("down", "w", "2")
+        chosen = next(m for m in screen.source.target.mappings if m.id == screen.live.view.selected)
+        chosen.start += 0x10000000
+        await screen.tick()
+        await screen.press("enter")
+        assert "has moved" in screen.text
+        assert "nothing was done" in screen.text
+        assert armed(screen) == []
+
+
+async def test_a_mapping_that_is_gone_or_cut_before_enter_is_left_alone() -> None:
+    for change in ("remove", "cut"):
+        async with opened(arm=False) as screen:
+            await screen.press("down", "w", "2")
+            target = screen.source.target
+            chosen = next(m for m in target.mappings if m.id == screen.live.view.selected)
+            if change == "remove":
+                target.mappings.remove(chosen)
+            else:
+                chosen.pages //= 2
+            await screen.tick()
+            await screen.press("enter")
+            assert "nothing was done" in screen.text
+            assert armed(screen) == []
