@@ -1,7 +1,7 @@
 """The processes that descend from some, cheaply enough to ask every second.
 
-/proc/PID/task/TID/children (proc_pid_task(5)) lists those of one thread: a handful of small files, while a look
-through all of /proc costs as much as there are processes on the machine.
+/proc/PID/task/TID/children (proc_pid_task(5)) lists those of one thread: a handful of small files, while a
+look through all of /proc costs as much as there are processes on the machine.
 """
 
 from __future__ import annotations

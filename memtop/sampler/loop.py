@@ -34,8 +34,8 @@ class Sampler:
     Args:
         targets: become the sampler's, closed by ``stop``.
         interval: nominal seconds between samples.
-        arrivals: asked before each tick for processes that are to be sampled from then on, too; what it raises
-            becomes a notice.
+        arrivals: asked before each tick for processes that are to be sampled from then on, too; what it
+            raises becomes a notice.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""``--children``: processes that come to descend from the one that is looked at are taken in while it runs."""
+"""``--children``: processes that come to descend from the one looked at are taken in."""
 
 from __future__ import annotations
 

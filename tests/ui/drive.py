@@ -61,9 +61,17 @@ class World:
         rng, target = self.rng, self.rng.choice(self.targets)
         if target.life is Life.ENDED:
             return "nothing"
-        what = rng.choice(("appear", "vanish", "grow", "shrink", "split", "move", "all", "end", "message"))
+        what = rng.choice(
+            ("appear", "vanish", "grow", "shrink", "split", "move", "all", "end", "message", "born")
+        )
         there = target.mappings
-        if what == "appear":
+        if what == "born":
+            if len(self.targets) < 6 and rng.random() < 0.1:
+                pid = 2000 + len(self.targets)
+                born = FakeTarget(process(pid, f"q{pid}"), [self.mapping()], pid)
+                self.targets.append(born)
+                self.source.targets[pid, born.process.start_time] = born
+        elif what == "appear":
             there.append(self.mapping())
         elif what == "all" and rng.random() < 0.1:
             there.clear()
@@ -175,7 +183,7 @@ class Drive:
         if self.rng.random() < 0.1:
             source.notice("something failed", self.rng.choice(("error", "information")), self._any_key())
         if not source.frozen:  # and sometimes a sample of one process alone
-            for target in source.targets.values():
+            for target in list(source.targets.values()):
                 if self.rng.random() < 0.8:
                     source._on_sample(target.sample(1.0))
         return False
