@@ -196,7 +196,7 @@ class MemtopApp(App[int]):
 
     def on_appeared(self, message: Appeared) -> None:
         """Shows one more process; what was selected stays so."""
-        if self._arm_at_start is not None:
+        if self._arm_at_start is not None and any(view.tracking for view in self.views.values()):
             self.source.arm(message.view.key, self._arm_at_start)
         self.live.add_view(message.view)
 

@@ -19,11 +19,13 @@ class Mode(Enum):
     TYPE = "type"
     LIST = "list"
     PROCESSES = "processes"
+    PICKER = "picker"
 
 
 TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
 TYPE, LIST = frozenset({Mode.TYPE}), frozenset({Mode.LIST})
 PROCESSES = frozenset({Mode.PROCESSES})
+PICKER = frozenset({Mode.PICKER})
 ROWS = TABLE | PROCESSES
 PAGE = ROWS | PANE
 ALWAYS = PAGE | ASK | LIST
@@ -197,6 +199,19 @@ KEYMAP: list[Key] = [
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
     Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | ROWS),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),
+    Key("", "type", "pick_type", "", "filters", modes=PICKER),
+    Key("up", "", "pick_move(-1)", modes=PICKER),
+    Key("down", "", "pick_move(1)", modes=PICKER),
+    Key("pageup", "", "pick_page(-1)", modes=PICKER),
+    Key("pagedown", "", "pick_page(1)", modes=PICKER),
+    Key("home", "", "pick_edge(-1)", modes=PICKER),
+    Key("end", "", "pick_edge(1)", modes=PICKER),
+    Key("space", "space", "pick_mark", "choosing processes: mark several", "marks", modes=PICKER),
+    Key("f4", "F4", "pick_children", "choosing processes: with their descendants", "children", PICKER),
+    Key("enter", "Enter", "pick_open", "choosing processes: open what is marked", "opens", modes=PICKER),
+    Key("backspace", "", "pick_erase", modes=PICKER),
+    Key("escape", "Esc", "pick_leave", "choosing processes: no filter; leave", "clears, leaves", PICKER),
+    Key("ctrl+c", "", "pick_quit", modes=PICKER),
 ]
 """In the order of footer and help. A key may stand in several lines, each for other modes."""
 
@@ -252,6 +267,11 @@ def use(table: Sequence[Key]) -> None:
 def bindings() -> list[BindingType]:
     """Textual's form of the table; the screen decides which are on (``LiveScreen.check_action``)."""
     return [Binding(key.keys, key.action, key.help, show=False, priority=True) for key in KEYMAP if key.keys]
+
+
+def action_of(mode: Mode, key: str) -> str:
+    """What a key (as Textual names it) does for whoever has the keys; empty: nothing."""
+    return next((each.action for each in KEYMAP if mode in each.modes and key in each.keys.split(",")), "")
 
 
 def _actions(mode: Mode) -> frozenset[str]:

@@ -261,17 +261,29 @@ class ProcessView:
             to = max(at - samples, 0)
             if to == at:
                 return False
-            if to >= len(kept) - 1:
-                self._back, self._ages_then = None, None
-                self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
-            else:
-                self.sets = (None, None)  # they are known of the newest only
-                self._back, self._ages_then = kept[to], Ages()
-                for each in kept[: to + 1]:
-                    self._ages_then.update(each.sample.table, each.runs, each.sample.time)
-                self.sample = kept[to].sample
-                self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
+            self._show_kept(to)
             return True
+
+    def go_to(self, time: float) -> None:
+        """Shows the last kept sample that is not after this time (unix seconds); its first, if all are."""
+        with self.lock:
+            kept = self.past.kept
+            if kept:
+                self._show_kept(max(sum(each.sample.time <= time for each in kept) - 1, 0))
+
+    def _show_kept(self, to: int) -> None:
+        """Shows one of the kept samples, the last one as the newest; under the lock."""
+        kept = self.past.kept
+        if to >= len(kept) - 1:
+            self._back, self._ages_then = None, None
+            self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
+        else:
+            self.sets = (None, None)  # they are known of the newest only
+            self._back, self._ages_then = kept[to], Ages()
+            for each in kept[: to + 1]:
+                self._ages_then.update(each.sample.table, each.runs, each.sample.time)
+            self.sample = kept[to].sample
+            self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
 
     def set_mark(self) -> None:
         """Marks the newest sample; what is written from then on is kept apart."""

@@ -15,6 +15,7 @@ from typing import Any
 from fake import RW, FakeMapping, FakeSource, FakeTarget, idle, process, scattered
 from screen import Driver, opened
 
+from memtop.model.actions import Method
 from memtop.model.layout import PAGE, Kind
 from memtop.model.sample import Life
 from memtop.ui.columns import ADDRESS
@@ -26,6 +27,9 @@ LEAVES = ("leave(0)", "leave(130)", "suspend", "screenshot", "save_settings")
 
 SIZES = ((120, 40), (80, 24), (60, 15), (200, 60), (100, 30), (40, 10))
 LIKELY = ("down", "up", "enter", "escape", "w", "c", "1", "2", "3", "v", "space", "tab", "backspace", "right")
+BORN = 2000
+"""Processes that come later have pids from here on."""
+
 ACTS = ("arm", "disarm", "clear_refs")
 
 
@@ -67,7 +71,7 @@ class World:
         there = target.mappings
         if what == "born":
             if len(self.targets) < 6 and rng.random() < 0.1:
-                pid = 2000 + len(self.targets)
+                pid = BORN + len(self.targets)
                 born = FakeTarget(process(pid, f"q{pid}"), [self.mapping()], pid)
                 self.targets.append(born)
                 self.source.targets[pid, born.process.start_time] = born
@@ -107,6 +111,7 @@ class Drive:
         self.done: list[str] = []
         self.counts: Counter[str] = Counter()
         self.bound: tuple[Any, ...] | None = None
+        self.plan: list[str] = []
         self.acted = len(self.actions)
         self.widgets = self._widgets()
 
@@ -159,7 +164,12 @@ class Drive:
         return await self._press(self.rng.choice(self.keys))
 
     async def _likely(self) -> bool:
-        return await self._press(self.rng.choice(LIKELY))
+        """Now and then a question with its answer, between which anything may happen."""
+        rng = self.rng
+        if not self.plan and rng.random() < 0.3:
+            self.plan = [rng.choice("wwvc"), rng.choice("123"), "enter"]
+            self.plan[1:1] = ["right", "w", "3"] if self.plan[0] == "v" else []
+        return await self._press(self.plan.pop(0) if self.plan else rng.choice(LIKELY))
 
     async def _type(self) -> bool:
         return await self._press(self.rng.choice("abckindheap:&!()0x7f"))
@@ -254,6 +264,8 @@ class Drive:
         new, self.acted = self.actions[self.acted :], len(self.actions)
         for action in new:
             self.counts[action[0]] += 1
+            if action[0] == "arm" and action[1][0] >= BORN and action[2] is Method.AUTO:
+                continue  # what is born is tracked like the others, as asked for at the start
             assert self.bound is not None, f"{action} without a question"
             key, selected, whole, marked = self.bound
             assert action[1] == key, (action, self.bound)

@@ -16,6 +16,7 @@ MODES = {
     Mode.TYPE: "typing",
     Mode.LIST: "list",
     Mode.PROCESSES: "processes",
+    Mode.PICKER: "choosing",
 }
 
 

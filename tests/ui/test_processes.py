@@ -156,3 +156,19 @@ async def test_a_click_selects_and_another_one_opens() -> None:
         await screen.pilot.pause()
         assert not screen.live.listing
         assert "worker 9001" in screen.lines[0]
+
+
+async def test_all_go_back_to_the_same_moment() -> None:
+    async with opened(three(), ticks=8, listing=True) as screen:
+        await screen.press("space", "left", "left", "left")
+        times = {round(view.sample.time) for view in screen.live.views.values()}
+        assert len(times) == 1
+        assert all(view.back is not None for view in screen.live.views.values())
+        await screen.press("right", "right", "right")
+        assert all(view.back is None for view in screen.live.views.values())
+
+
+async def test_no_colour_no_unicode() -> None:
+    async with opened(three(), (80, 24), ascii=True, listing=True) as screen:
+        assert screen.text.isascii()
+        assert "<15G" in screen.text
