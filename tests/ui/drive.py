@@ -247,7 +247,7 @@ class Drive:
             and view.sample is not None
         ):
             index = view.sample.table.index_of(view.selected)
-            assert index is not None
+            assert index is not None, f"{view.selected} is not there, {live.mode}"
             start = f"{view.sample.table.range_of(index)[0]:x}"
             assert marked[0][2:].split()[0] == start, (marked[0], start, live.mode, table.size, live.frozen)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fake import FakeSource
+from fake import FakeMapping, FakeSource, idle
 from screen import Driver, opened
 
 from memtop.model.actions import Method
-from memtop.model.layout import PAGE
+from memtop.model.layout import PAGE, Kind
 from memtop.model.scope import Scope
 
 REDIS = (4711, 92711)
@@ -143,3 +143,27 @@ async def test_a_mapping_that_is_gone_or_cut_before_enter_is_left_alone() -> Non
             await screen.press("enter")
             assert "nothing was done" in screen.text
             assert armed(screen) == []
+
+
+async def test_the_mouse_changes_nothing_behind_a_question() -> None:
+    async with opened() as screen:
+        before = screen.selected
+        await screen.press("left_square_bracket", "c")
+        for widget, y in ((screen.live.table, 3), (screen.live.pane, 4)):
+            region = widget.region
+            await screen.pilot.click(offset=(40, region.y + y))
+            await screen.pilot.pause()
+            assert screen.selected == before
+            assert screen.live.prompt.question is not None
+
+
+async def test_what_is_not_in_the_picture_yet_is_not_selected() -> None:
+    """Found by ``drive.py``: a click between the arrival of a sample and its picture."""
+    async with opened() as screen:
+        await screen.press("left_square_bracket", "enter")
+        target, view = screen.source.target, screen.live.view
+        before = view.selected
+        target.mappings[:] = [FakeMapping(0x1000, 64, Kind.ANON, b"[anon:new]", idle)]
+        view.absorb(target.sample(1.0))  # and no picture of it
+        screen.live.pane.edge_cursor(-1)
+        assert view.selected == before

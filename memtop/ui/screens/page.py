@@ -118,6 +118,11 @@ class Page(Screen[None]):
             return Mode.PANE
         return Mode.PROCESSES if self.listing else Mode.TABLE
 
+    @property
+    def asking(self) -> bool:
+        """A question is open."""
+        return self.prompt.question is not None
+
     # ---- drawing -----------------------------------------------------------------------------------
 
     def on_resize(self, event: events.Resize) -> None:

@@ -228,13 +228,17 @@ class WriteMap(Pane):
         if space is None or view is None or index < 0:
             return
         block = space.blocks[index]
+        chosen = space.table.ids[block.main]
+        # The layout may be that of a sample that is not shown yet: what only that one has can't be selected.
+        if view.sample is None or view.sample.table.index_of(chosen) is None:
+            return
         start, end = space.table.range_of(block.main)
         self.port.address = min(max(block.start, start), end - PAGE)
-        view.selected = space.table.ids[block.main]
+        view.selected = chosen
 
     def on_click(self, event: events.Click) -> None:
         """Moves the cursor to the cell under the pointer."""
-        if self._point(event.x, event.y):
+        if not self.asked and self._point(event.x, event.y):
             self._extend()
             self.post_message(self.Touched(enter=True))
 
@@ -268,6 +272,8 @@ class WriteMap(Pane):
 
     def _wheel(self, event: events.MouseEvent, step: int) -> None:
         event.stop()
+        if self.asked:
+            return
         if step > 0:
             self._point(event.x, event.y)
         self.zoom(step)
