@@ -153,7 +153,9 @@ KEYMAP: list[Key] = [
         "mark_range",
         "in the map: mark a range of pages from here on; v again: that is all of it",
         "range",
+        modes=PANE,
     ),
+    Key("v", "", "mark_range", modes=ROWS),
     Key("escape", "Esc", "leave_pane", "forget the marked range; back to the table", "back", modes=PANE),
     Key(
         "right_square_bracket,z",
