@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 from fake import FakeSource, FakeTarget, process, world
 from screen import Driver, opened
+from textual.pilot import Pilot
 
 from memtop.model.sample import Life
+from memtop.stream.delta import DeltaWriter
+from memtop.stream.recording import open_recording
+from memtop.stream.replay import ReplaySource
+from memtop.ui.app import MemtopApp
+from memtop.ui.theme import DARK
 
 
 def three() -> FakeSource:
@@ -172,3 +181,43 @@ async def test_no_colour_no_unicode() -> None:
     async with opened(three(), (80, 24), ascii=True, listing=True) as screen:
         assert screen.text.isascii()
         assert "<15G" in screen.text
+
+
+async def test_a_recording_of_several_is_a_list_that_goes_back(tmp_path: Path) -> None:
+    targets = [FakeTarget(process(), world()[:4]), FakeTarget(process(812, "postgres"), world()[:3], 2)]
+    writer = DeltaWriter(1.0)
+    path = tmp_path / "two.jsonl"
+    samples = [target.sample(1.0) for _ in range(9) for target in targets]
+    intro = "".join(writer.process_line(target.process) for target in targets)
+    path.write_text(intro + "".join(map(writer.lines, samples)), encoding="ascii")
+    recording = open_recording(str(path))
+    source = ReplaySource(recording, 8)
+    app = MemtopApp(source, recording.processes(), palette=DARK, cpu_share=lambda: None)
+
+    async def stands(pilot: Pilot[int]) -> None:
+        for _ in range(500):
+            await pilot.pause()
+            if source.position.stands:
+                await pilot.pause()
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("it does not come to stand")
+
+    try:
+        async with app.run_test(size=(80, 24)) as pilot:
+            await stands(pilot)
+            screen = Driver(app, source, pilot)  # type: ignore[arg-type]
+            assert pids(screen) == [4711, 812]
+            assert "2 of 2 live" in sums(screen)
+            await pilot.press("down", "left", "left")
+            await stands(pilot)
+            assert source.position.at == 6
+            assert {round(view.sample.time) for view in app.views.values() if view.sample} == {
+                round(samples[10].time)
+            }
+            assert chosen(screen) == 812
+            await pilot.press("w")
+            await pilot.pause()
+            assert "recording" in screen.text
+    finally:
+        source.stop()
