@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -38,6 +39,10 @@ def open_targets(pids: Sequence[int], *, swap: bool = False, care: Care = DEFAUL
     return targets
 
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks for new children: a file of each thread is read."""
+
+
 class Children:
     """Opens the processes that come to descend from some, when it is called; see ``Sampler``.
 
@@ -50,6 +55,7 @@ class Children:
         self._pids, self._swap, self._care = pids, swap, care
         self._seen = set(pids)
         self._kernel = probe_kernel()
+        self._looked = float("-inf")
 
     def __call__(self) -> list[Target]:
         """Those that are new.
@@ -57,6 +63,10 @@ class Children:
         Raises:
             MemtopError: one can't be opened; it is not tried again.
         """
+        now = time.monotonic()
+        if now - self._looked < LOOK_EVERY:
+            return []
+        self._looked = now
         there = descendants(self._pids)
         new = [pid for pid in there if pid not in self._seen]
         self._seen = {*self._pids, *there}  # a pid that comes back is another process
@@ -68,7 +78,7 @@ class Children:
                 continue
             except MemtopError:
                 if opened:  # those first; this one is tried and told the next time
-                    self._seen.discard(pid)
+                    self._seen -= set(new[new.index(pid) :])
                     break
                 raise
         return opened

@@ -202,7 +202,9 @@ def sum_runs(views: Sequence[ProcessView], fields: Sequence[Field], width: int, 
         elif field.add is not None and alive:
             values = [field.key(v) for v in alive]
             known = [float(value) for value in values if value is not None]
-            bound = "≥" if len(known) < len(values) else "≤" if field in (RESIDENT, SWAP) else ""
+            twice = field in (RESIDENT, SWAP) and len(known) > 1 and sum(known) > 0
+            missing = len(known) < len(values)
+            bound = "~" if twice and missing else "≥" if missing else "≤" if twice else ""
             text = bound + field.add(sum(known)) if known else DASH
             if field is WRITTEN:
                 marks = {MARKS.get(exactness(v), " ") for v in alive if written(v) is not None}
