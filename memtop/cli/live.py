@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memtop.cli.command import Command, divided
 from memtop.cli.log import logged
 from memtop.cli.options import add_pids, add_sampling, care_of, pattern
-from memtop.cli.targets import open_targets
+from memtop.cli.targets import Children, open_targets
 from memtop.linux import access
 from memtop.linux.errors import ProcessGone
 from memtop.model.actions import Method
+from memtop.sampler.target import Target
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,7 +33,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         help="all processes whose name or command line matches this regular expression",
     )
-    p.add_argument("--children", action="store_true", help="and all processes that descend from those")
+    p.add_argument(
+        "--children", action="store_true", help="and all processes that descend from those, also later"
+    )
     add_sampling(p)
     add_screen(p)
     return p
@@ -118,7 +121,10 @@ def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) ->
     from memtop.sampler.loop import Sampler
     from memtop.ui import run as run_screen
 
-    sampler = Sampler(targets, options.delay)
+    arrivals: Callable[[], Sequence[Target]] = tuple
+    if getattr(options, "children", False):
+        arrivals = Children(pids, swap=options.swap, care=care_of(options))
+    sampler = Sampler(targets, options.delay, arrivals)
     try:
         return run_screen(
             sampler,

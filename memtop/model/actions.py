@@ -115,6 +115,9 @@ class ArmCost:
         file_pages: present base pages of file mappings among ``pages``.
         fallback: what ``auto`` comes to if the first is refused; None: nothing that costs anything.
         freeze: all threads will be stopped at every sample.
+        part: bytes of one mapping that alone would be tracked; then ``pages`` and ``huge_pages`` are upper
+            bounds. None: all of each mapping.
+        one: only one mapping, or a part of it, was asked for.
     """
 
     method: Method
@@ -128,6 +131,8 @@ class ArmCost:
     file_pages: int = 0
     fallback: Method | None = None
     freeze: bool = False
+    part: int | None = None
+    one: bool = False
 
     @property
     def sentence(self) -> str:
@@ -135,16 +140,24 @@ class ArmCost:
         soft_dirty = self._soft_dirty()
         if (self.expected or self.method) is Method.SOFT_DIRTY:
             return soft_dirty
+        present = f"{size(self.pages * PAGE)} present"
+        what = f"{count(self.mappings)} mappings ({present})"
+        bound = at_most = ""
+        if self.one:
+            bound, at_most = f", at most {count(self.pages)}", "" if self.part is None else "at most "
+            what = f"it ({present})" if self.part is None else f"{size(self.part)} ({at_most}{present})"
         parts = [
-            f"write-protect {count(self.mappings)} mappings ({size(self.pages * PAGE)} present): one thread "
-            "stops once for under a millisecond, then one write fault a written page and tick"
+            f"write-protect {what}: one thread stops once for under a millisecond, then one write fault a "
+            f"written page and tick{bound}"
         ]
         if self.huge_pages:
-            parts.append(f"{count(self.huge_pages)} huge pages split on first write, until tracking ends")
+            pages = f"{at_most}{count(self.huge_pages)} huge pages"
+            parts.append(f"{pages} split on first write, until tracking ends")
         if self.huge_kept:
             parts.append(f"{count(self.huge_kept)} huge pages stay out of it (--keep-huge)")
         if self.cut:
-            parts.append(f"{count(self.cut)} mappings are cut for that, and mremap of them fails meanwhile")
+            cut = "the mapping is" if self.one else f"{count(self.cut)} mappings are"
+            parts.append(f"{cut} cut in maps for that, and mremap over the cut fails meanwhile")
         if self.file_pages:
             parts.append(f"{size(self.file_pages * PAGE)} of files will be mapped page by page")
         if self.fallback is Method.SOFT_DIRTY:

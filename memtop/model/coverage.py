@@ -39,6 +39,7 @@ class Coverage(IntEnum):
     SOFT_DIRTY_SHARED = 19
     NO_SOFT_DIRTY = 20
     CROWDED = 21
+    OUT_OF_SCOPE = 22
 
     @property
     def exactness(self) -> Exactness:
@@ -116,6 +117,10 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
         Exactness.NONE,
         "grown while tracked, left alone: it has half as many mappings as vm.max_map_count allows, and "
         "tracking keeps each growth a mapping of its own",
+    ),
+    Coverage.OUT_OF_SCOPE: (
+        Exactness.NONE,
+        "only a part of the process is tracked, and this is not in it (w)",
     ),
     Coverage.ANON_LEFT_OUT: (Exactness.NONE, "no file mapping, and --arm file takes only those"),
     Coverage.SHARED_FILE: (

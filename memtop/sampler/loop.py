@@ -20,6 +20,7 @@ from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
+from memtop.model.scope import Scope
 from memtop.sampler.detail import Errand
 from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
@@ -35,9 +36,17 @@ class Sampler:
     Args:
         targets: become the sampler's, closed by ``stop``.
         interval: nominal seconds between samples.
+        arrivals: asked before each tick for processes that are to be sampled from then on, too; what it
+            raises becomes a notice.
     """
 
-    def __init__(self, targets: Sequence[Target], interval: float = 1.0) -> None:
+    def __init__(
+        self,
+        targets: Sequence[Target],
+        interval: float = 1.0,
+        arrivals: Callable[[], Sequence[Target]] = tuple,
+    ) -> None:
+        self._arrivals = arrivals
         self.readonly = access.readonly()
         self._targets = {target.key: target for target in targets}
         self._interval = min(max(interval, SHORTEST), LONGEST)
@@ -118,13 +127,17 @@ class Sampler:
         target = self._targets[key]
         self._errand.send(lambda: then(target.detail(mapping_id, anyway)))
 
-    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         """From the last sample."""
-        return self._targets[key].arm_cost(method, choice)
+        return self._targets[key].arm_cost(method, choice, scope)
 
-    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """On the sampling thread; the baseline follows at once."""
-        self._request(lambda: self._act(key, lambda target: self._arm(target, method, choice)), now=True)
+        self._request(
+            lambda: self._act(key, lambda target: self._arm(target, method, choice, scope)), now=True
+        )
 
     def disarm(self, key: Key) -> None:
         """On the sampling thread."""
@@ -153,9 +166,13 @@ class Sampler:
         except MemtopError as error:
             self._on_notice(Notice(error.sentence, "error", key))
 
-    def _arm(self, target: Target, method: Method, choice: Arm | None = None) -> None:
-        cost = target.arm_cost(method, choice)
-        target.arm(method, choice)
+    def _arm(
+        self, target: Target, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> None:
+        cost = target.arm_cost(method, choice, scope)
+        if target.tracker_info.name != "off":
+            self._tick(target)  # what the tracker of before has seen since its last tick is not lost
+        target.arm(method, choice, scope)
         info = target.tracker_info
         if method is Method.OFF:
             text = f"{target.process.comm}: writes are not tracked any more; nothing is left in the process"
@@ -163,12 +180,16 @@ class Sampler:
             self._on_notice(Notice(info.note or "writes can't be tracked here", "warning", target.key))
             return
         else:
-            text = f"{target.process.comm}: tracking writes by {info.name}; this sample is the baseline"
+            where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
+            name = target.process.comm
+            text = f"{name}: tracking writes{where} by {info.name}; this sample is the baseline"
             if cost is not None and cost.huge_pages and info.huge_split is not None:
                 text += f"; {units.count(cost.huge_pages)} huge pages split on first write (--keep-huge)"
         self._on_notice(Notice(text, "information", target.key))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
+        if what is ClearRefs.SOFT_DIRTY and target.tracker_info.name == "soft-dirty":
+            self._tick(target)  # those bits are the tracker's: what they say is read before they are cleared
         clear(target.process.pid, what)
         self._on_notice(Notice(f"{target.process.comm}: cleared {what.title}", "information", target.key))
 
@@ -206,22 +227,38 @@ class Sampler:
     def _idle(self) -> bool:
         return self._frozen or all(target.ended for target in self._targets.values())
 
+    def _welcome(self) -> None:
+        try:
+            new = self._arrivals()
+        except MemtopError as error:
+            self._on_notice(Notice(error.sentence, "warning"))
+            return
+        if new:
+            # A new dict: the screen's thread looks targets up.
+            self._targets = {**self._targets, **{target.key: target for target in new}}
+            for target in self._targets.values():
+                target.share_processor(len(self._targets))
+
     def _tick_all(self, only_affordable: bool = False) -> None:
+        self._welcome()
         for target in list(self._targets.values()):
             if target.ended or (only_affordable and self._waits(target)):
                 continue
-            try:
-                sample = target.tick()
-            except MemtopError as error:
-                self._on_notice(Notice(error.sentence, "error", target.key))
-            except (
-                Exception
-            ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
-                self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
-            else:
-                self._on_sample(sample)
-                if not sample.stretched:
-                    self._told.discard(target.key)
+            self._tick(target)
+
+    def _tick(self, target: Target) -> None:
+        try:
+            sample = target.tick()
+        except MemtopError as error:
+            self._on_notice(Notice(error.sentence, "error", target.key))
+        except (
+            Exception
+        ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
+            self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
+        else:
+            self._on_sample(sample)
+            if not sample.stretched:
+                self._told.discard(target.key)
 
     def _waits(self, target: Target) -> bool:
         """Whether a sample would cost too much now; of a long wait the user is told once."""

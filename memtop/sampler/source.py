@@ -14,6 +14,7 @@ from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
+from memtop.model.scope import Scope
 
 Key = tuple[int, int]
 """pid and start time (clock ticks since boot)."""
@@ -116,17 +117,20 @@ class Source(Protocol):
         """
         ...
 
-    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         """What ``arm`` would touch, from the last sample; None before the first."""
         ...
 
-    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """Starts tracking; the next Sample is the baseline. A refusal arrives as a Notice.
 
         Args:
             key: which process.
             method: how writes are tracked.
             choice: which mappings; None: as memtop was started (``--arm``).
+            scope: one mapping or a range of it, in place of all; refused if it is not what it was any more.
         """
         ...
 

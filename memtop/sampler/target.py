@@ -21,6 +21,7 @@ from memtop.model.layout import PAGE, CountFlag
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
+from memtop.model.scope import Scope
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.sampler.detail import read_detail
 from memtop.tracking.base import Tick, Tracker, WatchRange
@@ -118,15 +119,16 @@ class Target:
         """The process is gone and the last sample says so."""
         return self.last is not None and self.last.life is Life.ENDED
 
-    def arm(self, method: Method, choice: Arm | None = None) -> None:
+    def arm(self, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """Replaces the tracker; OFF goes back to looking only.
 
         Args:
             method: how writes are tracked.
             choice: which mappings; None: as memtop was started.
+            scope: the part of the process to track, whatever it is mapped from; None: all.
 
         Raises:
-            MemtopError: it can't be had; the tracker of before stays.
+            MemtopError: it can't be had, or the scope is not what it was; the tracker of before stays.
         """
         if self._scanner is None:
             if method in (Method.OFF, Method.AUTO):
@@ -134,11 +136,17 @@ class Target:
             raise NotPermitted("tracking is not possible", self._tracker.info.note)
         if self._handle.life() is Life.ENDED:
             raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
+        if scope is not None:
+            choice = Arm.ALL
+            if why := scope.why_not(self._maps.read()):
+                raise Failed("nothing was done", why)
+            if self._tracker.info.name != "off" and self.fan_out.followed:
+                raise Failed("nothing was done", "a dump follows the writes that are tracked now")
         care = self._care if choice is None else replace(self._care, arm=choice)
         huge = self._huge() if method is Method.AUTO else NONE
         _log.info("%d: tracking of writes by %s is asked for", self.process.pid, method.value)
         try:
-            armed = arm(method, self._handle, self._scanner, self._kernel, care, huge)
+            armed = arm(method, self._handle, self._scanner, self._kernel, care, huge, scope)
         except MemtopError as error:
             _log.info("%d: refused: %s", self.process.pid, error.sentence)
             raise
@@ -151,10 +159,15 @@ class Target:
         info = armed.tracker.info
         _log.info("%d: tracker in charge: %s%s", self.process.pid, info.name, info.note and f" ({info.note})")
 
-    def arm_cost(self, method: Method, choice: Arm | None = None) -> ArmCost | None:
+    def arm_cost(
+        self, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         """What arming would touch, from the last sample; None before the first."""
         if self.last is None:
             return None
+        if scope is not None:
+            how, kept = Method.WRITE_PROTECT, self._care.keep_huge
+            return cost_of(how, how, BY_ARM[Arm.ALL], self.last.table, self.last.counts, kept, scope)
         return self._cost_of(method, choice or self._care.arm, self.last.table, self.last.counts)
 
     def look_at_cost(self, method: Method) -> ArmCost | None:

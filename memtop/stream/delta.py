@@ -16,6 +16,9 @@ from memtop.stream.jsonl import head_object, line_of, mapping_object, process_ob
 WHOLE_EVERY = 64
 """Lines of one process from one whole sample to the next: what a reader must decode at most to show one."""
 
+_FIRST_RUN = 64
+"""Where ``first_run`` stands in a ``COUNT`` record, bytes."""
+
 _SLICE = 64
 """Records that are compared in one piece before one by one."""
 
@@ -76,7 +79,7 @@ def delta_object(last: Sample, sample: Sample) -> dict[str, Any]:
 
 def _touched(last: Sample, sample: Sample) -> list[int]:
     """Rows of an unchanged table that may say something else than before."""
-    found = set(_differing(last.counts, sample.counts, COUNT.size))
+    found = set(_differing(_without_place(last), _without_place(sample), COUNT.size))
     found.update(_differing(last.coverage, sample.coverage, 1))
     for each in (last, sample):  # the same counts do not make the same pages
         counts = memoryview(each.counts).cast("I")[17 :: COUNT.size // 4].tolist()
@@ -84,6 +87,14 @@ def _touched(last: Sample, sample: Sample) -> list[int]:
     if last.swapped != sample.swapped or last.baseline != sample.baseline:
         return list(range(len(sample.table)))
     return sorted(found)
+
+
+def _without_place(sample: Sample) -> bytes:
+    """The counts without where a mapping's runs begin: one run more moves those of all mappings behind it."""
+    counts = bytearray(sample.counts)
+    for byte in range(_FIRST_RUN, _FIRST_RUN + 4):
+        counts[byte :: COUNT.size] = bytes(len(counts) // COUNT.size)
+    return bytes(counts)
 
 
 def _differing(a: bytes, b: bytes, size: int) -> Iterator[int]:

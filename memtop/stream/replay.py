@@ -11,6 +11,7 @@ from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
+from memtop.model.scope import Scope
 from memtop.model.units import count
 from memtop.sampler.source import Key, Position, Rewind
 from memtop.stream.decode import Damaged
@@ -130,11 +131,13 @@ class ReplaySource:
         """Only what samples hold was recorded."""
         then(Detail(0, time.time(), why="not recorded: a recording holds samples, not smaps"))
 
-    def arm_cost(self, key: Key, method: Method, choice: Arm | None = None) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         """There is nothing to arm."""
         return None
 
-    def arm(self, key: Key, method: Method, choice: Arm | None = None) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """Refused in words."""
         self._on_notice(Notice(NO_PROCESS, "warning", key))
 

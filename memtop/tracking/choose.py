@@ -6,18 +6,20 @@ from dataclasses import dataclass
 
 from memtop.linux.access import require_action
 from memtop.linux.clear_refs import check_clear
-from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.footprint import injected
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.standstill import check_stop
 from memtop.linux.userfaultfd import WriteProtector
-from memtop.model.actions import Care, ClearRefs, Method
+from memtop.model.actions import Care, ClearRefs, KeepHuge, Method
+from memtop.model.scope import Scope
 from memtop.model.units import size
 from memtop.tracking.base import Tracker
 from memtop.tracking.passive import PassiveTracker
 from memtop.tracking.policy import BY_ARM
+from memtop.tracking.scope import ScopeKeeper
 from memtop.tracking.soft_dirty import SoftDirtyTracker
 from memtop.tracking.write_protect import WriteProtectTracker
 
@@ -53,6 +55,7 @@ def arm(
     kernel: KernelFeatures,
     care: Care = DEFAULT_CARE,
     huge: Share = NONE,
+    scope: Scope | None = None,
 ) -> Armed:
     """Starts the tracker that was asked for.
 
@@ -63,14 +66,17 @@ def arm(
     Args:
         care: which mappings to track, and what becomes of huge pages.
         huge: how much of the memory is in huge pages.
+        scope: the part of the process to track, which only write-protect can; None: all.
 
     Raises:
         MemtopError: a tracker asked for by name can't be had; the sentence says why.
     """
     if method is Method.OFF:
         return Armed(PassiveTracker(scanner))
-    if method is Method.WRITE_PROTECT:
-        return _write_protect(process, scanner, kernel, care)
+    if scope is not None and method is Method.SOFT_DIRTY:
+        raise Failed("a part of the process can't be tracked", "soft-dirty clears the whole process")
+    if method is Method.WRITE_PROTECT or scope is not None:
+        return _write_protect(process, scanner, kernel, care, scope=scope)
     if method is Method.SOFT_DIRTY:
         return _soft_dirty(process, scanner, kernel, care)
     reasons: list[str] = []
@@ -99,15 +105,24 @@ def may_write_protect(kernel: KernelFeatures) -> bool:
 
 
 def _write_protect(
-    process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
+    process: ProcessHandle,
+    scanner: Scanner,
+    kernel: KernelFeatures,
+    care: Care,
+    note: str = "",
+    scope: Scope | None = None,
 ) -> Armed:
     require_action(f"tracking writes of process {process.pid}")
+    if scope is not None and scope.part is not None and care.keep_huge is not KeepHuge.NO:
+        # Both cut mappings in maps; together they would need to know of each other's cuts.
+        raise Failed("a part of a mapping can't be tracked with --keep-huge", "", "choose the whole mapping")
     for feature in (kernel.pagemap_scan, kernel.wp_async):
         if feature.works is False:
             raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
     injection = injected(process)
     protector = WriteProtector(injection.fd)
-    tracker = WriteProtectTracker(scanner, protector, note, BY_ARM[care.arm], care.keep_huge)
+    keeper = None if scope is None else ScopeKeeper(scope)
+    tracker = WriteProtectTracker(scanner, protector, note, BY_ARM[care.arm], care.keep_huge, keeper)
     return Armed(tracker, injection.stop_s)
 
 

@@ -49,6 +49,11 @@ class FanOut:
         if consumer in self._consumers:
             self._consumers.remove(consumer)
 
+    @property
+    def followed(self) -> bool:
+        """Somebody depends on it."""
+        return bool(self._consumers)
+
     def publish(self, runs: PageRuns) -> None:
         """Called once a tick, by the owner of the tracker alone."""
         for consumer in self._consumers:

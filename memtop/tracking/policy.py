@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from memtop.model.actions import Arm, ArmCost, KeepHuge, Method
 from memtop.model.coverage import Coverage
-from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, TRAITS_AT, Kind, Mode, Perm
+from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, PAGE, TRAITS_AT, Kind, Mode, Perm
 from memtop.model.mapping import MappingTable
+from memtop.model.scope import Scope
 
+HUGE = HUGE_PAGES * PAGE
 _Rule = tuple[Mode, Coverage]
 
 
@@ -93,11 +95,15 @@ def cost_of(
     table: MappingTable,
     counts: bytes,
     keep_huge: KeepHuge = KeepHuge.NO,
+    scope: Scope | None = None,
 ) -> ArmCost:
-    """What write-protecting by this policy would touch, from the counts of one scan."""
+    """What write-protecting by this policy, within this scope, would touch, from the counts of one scan."""
     modes, _ = policy.decide(table)
+    only = None if scope is None else table.index_of(scope.mapping)
+    indices = range(len(modes)) if scope is None else [] if only is None else [only]
     mappings = pages = huge = kept = cut = files = 0
-    for index, mode in enumerate(modes):
+    for index in indices:
+        mode = modes[index]
         if mode not in (Mode.ARMED, Mode.ARMED_FILE):
             continue
         resident, in_huge = COUNT.unpack_from(counts, index * COUNT.size)[:2]
@@ -115,12 +121,20 @@ def cost_of(
         mappings += 1
         pages += resident
         files += resident if is_plain_file(kind, perms) else 0
+    part = None
+    if scope is not None and scope.part is not None and scope.part != scope.whole:
+        part = scope.part[1] - scope.part[0]
+        pages, files, cut = min(pages, part // PAGE), min(files, part // PAGE), 1
+        # A huge page that the range ends in counts as well: the cut splits it.
+        huge = min(huge, (-(-scope.part[1] // HUGE) - scope.part[0] // HUGE) * HUGE_PAGES)
     return ArmCost(
         method=method,
         mappings=mappings,
         left_out=len(modes) - mappings,
         pages=pages,
         huge_pages=huge // HUGE_PAGES,
+        part=part,
+        one=scope is not None,
         expected=expected,
         huge_kept=kept // HUGE_PAGES,
         cut=cut,

@@ -26,6 +26,7 @@ from memtop.tracking.base import Tick, WatchRange
 from memtop.tracking.crowd import crowding
 from memtop.tracking.huge import HugeKeeper, SplitCount
 from memtop.tracking.policy import WRITE_PROTECT, Policy
+from memtop.tracking.scope import ScopeKeeper
 
 _log = logging.getLogger(__name__)
 _REFUSAL = {errno.EBUSY: Coverage.BUSY, errno.EPERM: Coverage.READ_ONLY_FILE, errno.EINVAL: Coverage.REFUSED}
@@ -43,6 +44,7 @@ class WriteProtectTracker:
         note: why this tracker was chosen.
         policy: which mappings it takes.
         keep_huge: whether huge pages are left out.
+        scope: the part of the process that it takes; None: all.
     """
 
     def __init__(
@@ -52,8 +54,10 @@ class WriteProtectTracker:
         note: str = "",
         policy: Policy = WRITE_PROTECT,
         keep_huge: KeepHuge = KeepHuge.NO,
+        scope: ScopeKeeper | None = None,
     ) -> None:
         access.require_action("write-protecting")
+        self._scope = scope
         self._policy = policy
         self._keeper = None
         if keep_huge is not KeepHuge.NO:
@@ -74,15 +78,19 @@ class WriteProtectTracker:
         armed = sum(self._modes.count(mode) for mode in _ARMED)
         busy = self._coverage.count(Coverage.BUSY)
         note = _TAKEN.format(busy, len(self._modes)) if busy > armed else self._note
+        if self._started and not armed and not busy and self._scope is not None:
+            note = "the part of the process that was tracked is gone"
         return TrackerInfo(
             "write-protect", Exactness.EXACT, note, armed, len(self._modes), self._splits.split
         )
 
     def prepare(self, table: MappingTable) -> bool:
-        """Where huge pages stay out, cuts them out of mappings that are new."""
+        """Cuts a marked range out of its mapping, or huge pages that stay out of it out of new mappings."""
+        if self._scope is not None and self._scope.cut(table, self._protector):
+            return True
         if self._keeper is None or table is self._table:
             return False
-        modes, _ = self._policy.decide(table)
+        modes, _ = self._decide(table)
         new = uncovered(self._table, bytes(self._modes), table, bytes(modes))
         cut = [self._keeper.cut(table, index) for index in new if modes[index] == Mode.ARMED]
         if any(cut):
@@ -164,9 +172,16 @@ class WriteProtectTracker:
                 self._coverage[index] = self._policy.coverage_of(self._table, index)
         self._fresh.clear()
 
+    def _decide(self, table: MappingTable) -> tuple[bytearray, bytearray]:
+        """What the policy says, within the scope."""
+        modes, coverage = self._policy.decide(table)
+        if self._scope is not None:
+            self._scope.leave_out(table, modes, coverage)
+        return modes, coverage
+
     def _adopt(self, table: MappingTable) -> list[int]:
         """Decides about all mappings anew; returns those that are to be registered."""
-        modes, coverage = self._policy.decide(table)
+        modes, coverage = self._decide(table)
         for index in self._keeper.adopt(table) if self._keeper is not None else ():
             modes[index], coverage[index] = Mode.CENSUS, Coverage.HUGE_KEPT
         missing = uncovered(self._table, bytes(self._modes), table, bytes(modes))
@@ -182,7 +197,7 @@ class WriteProtectTracker:
         if Coverage.BUSY not in self._coverage and Coverage.LOST not in self._coverage:
             return []
         busy = [index for index, cover in enumerate(self._coverage) if cover in _WAITING]
-        modes, _ = self._policy.decide(table)
+        modes, _ = self._decide(table)
         for index in busy:
             self._modes[index] = modes[index]
         return busy

@@ -213,6 +213,13 @@ class Grid:
         """Byte address where a cell begins, within the mapping."""
         return max(self.first + cell * self.cell_bytes, self.start)
 
+    def cells_of(self, span: tuple[int, int], row: int) -> range:
+        """Which cells of a row hold a part of a range of byte addresses, counted from the row's first."""
+        begin = self.first + row * self.columns * self.cell_bytes
+        low, high = span[0] - begin, span[1] - begin
+        size = self.cell_bytes
+        return range(min(max(low // size, 0), self.columns), min(max(-(-high // size), 0), self.columns))
+
     def shown_by(self, watched: Watched | None, mapping_id: int) -> bool:
         """Whether this range was watched in these very cells."""
         return (

@@ -48,6 +48,14 @@ class Arrived(Message):
         return isinstance(message, Arrived)
 
 
+class Appeared(Message):
+    """A process that was not there at the start has its first sample."""
+
+    def __init__(self, view: ProcessView) -> None:
+        super().__init__()
+        self.view = view
+
+
 class Noticed(Message):
     """The source has something to say."""
 
@@ -153,7 +161,12 @@ class MemtopApp(App[int]):
     def _on_sample(self, sample: Sample) -> None:
         view = self.views.get(sample.key)
         if view is None:
-            return
+            view = ProcessView(sample.process)
+            self.views = {
+                **self.views,
+                view.key: view,
+            }  # the screen's thread may be going through the old one
+            self._post(Appeared(view))
         try:
             view.absorb(sample)
         except Exception as error:  # a bug must end the screen, not the thread behind a picture that stands
@@ -197,6 +210,12 @@ class MemtopApp(App[int]):
     def _draw_late(self) -> None:
         self._waits = False
         self.on_arrived()
+
+    def on_appeared(self, message: Appeared) -> None:
+        """Shows one more process; what was selected stays so."""
+        if self._arm_at_start is not None and any(view.tracking for view in self.views.values()):
+            self.source.arm(message.view.key, self._arm_at_start)
+        self.live.add_view(message.view)
 
     def on_broke(self, message: Broke) -> None:
         """Fails where failing is handled."""

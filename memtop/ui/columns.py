@@ -27,6 +27,7 @@ SHORT = {
     Coverage.HUGE_KEPT: "huge",
     Coverage.CROWDED: "no room",
     Coverage.ANON_LEFT_OUT: "not armed",
+    Coverage.OUT_OF_SCOPE: "not armed",
 }
 """The reason in place of a number; the whole sentence stands below for the selected mapping."""
 

@@ -18,11 +18,16 @@ class Mode(Enum):
     ASK = "ask"
     TYPE = "type"
     LIST = "list"
+    PROCESSES = "processes"
+    PICKER = "picker"
 
 
 TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
 TYPE, LIST = frozenset({Mode.TYPE}), frozenset({Mode.LIST})
-PAGE = TABLE | PANE
+PROCESSES = frozenset({Mode.PROCESSES})
+PICKER = frozenset({Mode.PICKER})
+ROWS = TABLE | PROCESSES
+PAGE = ROWS | PANE
 ALWAYS = PAGE | ASK | LIST
 
 
@@ -88,7 +93,7 @@ KEYMAP: list[Key] = [
     ),
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
     Key("less_than_sign", "", "sort(-1)"),
-    Key("r", "r", "reverse", "reverse the order", modes=TABLE),
+    Key("r", "r", "reverse", "reverse the order", modes=ROWS),
     Key(
         "plus,equals_sign",
         "+ -",
@@ -100,18 +105,35 @@ KEYMAP: list[Key] = [
     Key("s", "s", "screenshot", "save this picture as SVG and text in the current directory", "picture"),
     Key("f3", "", "find_next(1)", modes=PAGE | TYPE),
     Key("shift+f3", "", "find_next(-1)", modes=PAGE | TYPE),
-    Key("f5", "F5", "group", "group rows by file, by kind, or not; Enter opens and closes a group", "group"),
-    Key("f2", "F2", "columns", "choose columns", "columns"),
+    Key(
+        "f5",
+        "F5",
+        "group",
+        "group rows by file, by kind, or not; Enter opens and closes a group",
+        "group",
+        modes=TABLE | PANE,
+    ),
+    Key("f2", "F2", "columns", "choose columns", "columns", modes=TABLE | PANE),
     Key("colon,ctrl+p", ":", "palette", "everything that can be done, to search through", "commands"),
     Key("p", "p", "pick", "choose other processes; whatever was armed is given back", "others"),
     Key("n,tab", "n", "process(1)", "the next process; N the one before", "process", many=True),
     Key("N,shift+tab", "", "process(-1)", many=True),
-    Key("up", "↑ ↓", "move(-1)", "select another mapping; also PgUp, PgDn, Home, End", modes=TABLE),
-    Key("down", "", "move(1)", modes=TABLE),
-    Key("pageup", "", "page(-1)", modes=TABLE),
-    Key("pagedown", "", "page(1)", modes=TABLE),
-    Key("home", "", "edge(-1)", modes=TABLE),
-    Key("end", "", "edge(1)", modes=TABLE),
+    Key("enter", "Enter", "open_process", "in the list of processes: open one", "open", modes=PROCESSES),
+    Key(
+        "backspace",
+        "Backspace",
+        "list",
+        "back to the list of all processes, with their sums; also Esc",
+        "list",
+        modes=TABLE,
+        many=True,
+    ),
+    Key("up", "↑ ↓", "move(-1)", "select another mapping or process; also PgUp, PgDn, Home, End", modes=ROWS),
+    Key("down", "", "move(1)", modes=ROWS),
+    Key("pageup", "", "page(-1)", modes=ROWS),
+    Key("pagedown", "", "page(1)", modes=ROWS),
+    Key("home", "", "edge(-1)", modes=ROWS),
+    Key("end", "", "edge(1)", modes=ROWS),
     Key("enter", "Enter", "enter_pane", "go into the map: the arrows move its cursor", modes=TABLE),
     Key(
         "enter", "Enter", "peek", "in the map: what is in that page; ← → the pages beside", "page", modes=PANE
@@ -125,7 +147,16 @@ KEYMAP: list[Key] = [
     Key("pagedown", "", "cursor_page(1)", modes=PANE),
     Key("home", "", "cursor_edge(-1)", modes=PANE),
     Key("end", "", "cursor_edge(1)", modes=PANE),
-    Key("escape", "Esc", "leave_pane", "back to the table", "back", modes=PANE),
+    Key(
+        "v",
+        "v",
+        "mark_range",
+        "in the map: mark a range of pages from here on; v again: that is all of it",
+        "range",
+        modes=PANE,
+    ),
+    Key("v", "", "mark_range", modes=ROWS),
+    Key("escape", "Esc", "leave_pane", "forget the marked range; back to the table", "back", modes=PANE),
     Key(
         "right_square_bracket,z",
         "[ ]",
@@ -151,9 +182,9 @@ KEYMAP: list[Key] = [
         "← →",
         "scrub(1)",
         "while frozen: earlier and later samples; shift+← → anywhere; ctrl+← → ten",
-        modes=TABLE,
+        modes=ROWS,
     ),
-    Key("right", "", "scrub(-1)", modes=TABLE),
+    Key("right", "", "scrub(-1)", modes=ROWS),
     Key("shift+left", "", "scrub(1)"),
     Key("shift+right", "", "scrub(-1)"),
     Key("ctrl+left", "", "scrub(10)"),
@@ -171,8 +202,21 @@ KEYMAP: list[Key] = [
     Key("space", "space", "list_toggle", "", "on, off", modes=LIST),
     Key("enter,escape,f2", "Enter", "list_close", "", "done", modes=LIST),
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
-    Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | TABLE),
+    Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | ROWS),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),
+    Key("", "type", "pick_type", "", "filters", modes=PICKER),
+    Key("up", "", "pick_move(-1)", modes=PICKER),
+    Key("down", "", "pick_move(1)", modes=PICKER),
+    Key("pageup", "", "pick_page(-1)", modes=PICKER),
+    Key("pagedown", "", "pick_page(1)", modes=PICKER),
+    Key("home", "", "pick_edge(-1)", modes=PICKER),
+    Key("end", "", "pick_edge(1)", modes=PICKER),
+    Key("space", "space", "pick_mark", "choosing processes: mark several", "marks", modes=PICKER),
+    Key("f4", "F4", "pick_children", "choosing processes: with their descendants", "children", PICKER),
+    Key("enter", "Enter", "pick_open", "choosing processes: open what is marked", "opens", modes=PICKER),
+    Key("backspace", "", "pick_erase", modes=PICKER),
+    Key("escape", "Esc", "pick_leave", "choosing processes: no filter; leave", "clears, leaves", PICKER),
+    Key("ctrl+c", "", "pick_quit", modes=PICKER),
 ]
 """In the order of footer and help. A key may stand in several lines, each for other modes."""
 
@@ -228,6 +272,11 @@ def use(table: Sequence[Key]) -> None:
 def bindings() -> list[BindingType]:
     """Textual's form of the table; the screen decides which are on (``LiveScreen.check_action``)."""
     return [Binding(key.keys, key.action, key.help, show=False, priority=True) for key in KEYMAP if key.keys]
+
+
+def action_of(mode: Mode, key: str) -> str:
+    """What a key (as Textual names it) does for whoever has the keys; empty: nothing."""
+    return next((each.action for each in KEYMAP if mode in each.modes and key in each.keys.split(",")), "")
 
 
 def _actions(mode: Mode) -> frozenset[str]:

@@ -15,21 +15,15 @@ from textual.app import App, ComposeResult
 
 from memtop.linux.processes import Listed, processes, why_not, with_children
 from memtop.model.units import count, size
+from memtop.ui import keymap
 from memtop.ui.glyphs import SELECTED
+from memtop.ui.keymap import Mode
 from memtop.ui.lines import Run, cut, fill, line, spread
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 from memtop.ui.widgets.drawn import Drawn
 
 REFRESH_S = 2.0
 """Seconds between two looks at all processes."""
-
-KEYS = (
-    ("type", "filters"),
-    ("space", "marks"),
-    ("F4", "children"),
-    ("Enter", "opens"),
-    ("Esc", "clears, leaves"),
-)
 
 
 @dataclass(frozen=True)
@@ -178,21 +172,25 @@ class PickerApp(App[Picked]):
 
     def _key(self, event: events.Key) -> None:
         self._message = ""
-        page = max(self.size.height - 5, 1)
-        moves = {"up": -1, "down": 1, "pageup": -page, "pagedown": page, "home": -(10**9), "end": 10**9}
-        if event.key in moves:
-            self.move(moves[event.key])
-        elif event.key == "space":
+        action, _, number = keymap.action_of(Mode.PICKER, event.key).partition("(")
+        step = int(number.rstrip(")") or 0)
+        if action == "pick_move":
+            self.move(step)
+        elif action == "pick_page":
+            self.move(step * max(self.size.height - 5, 1))
+        elif action == "pick_edge":
+            self.move(step * 10**9)
+        elif action == "pick_mark":
             self.mark()
-        elif event.key == "enter":
+        elif action == "pick_open":
             self.open()
-        elif event.key == "f4":
+        elif action == "pick_children":
             self.with_children = not self.with_children
-        elif event.key == "backspace":
+        elif action == "pick_erase":
             self.filter = self.filter[:-1]
-        elif event.key == "ctrl+c" or (event.key == "escape" and not self.filter):
-            self.leave(130 if event.key == "ctrl+c" else 0)
-        elif event.key == "escape":
+        elif action == "pick_quit" or (action == "pick_leave" and not self.filter):
+            self.leave(130 if action == "pick_quit" else 0)
+        elif action == "pick_leave":
             self.filter = ""
         elif event.character is not None and event.character.isprintable():
             self.filter += event.character
@@ -232,8 +230,9 @@ class PickerApp(App[Picked]):
         lines += [[] for _ in range(room - len(rows[top : top + room]))]
         lines.append(self._about(rows[at] if rows else None, width))
         keys: list[Run] = [(" ", p.text)]
-        for key, does in KEYS:
-            keys += [(key, p.accent), (f" {does}   ", p.dim)]
+        for key in keymap.KEYMAP:
+            if key.label and Mode.PICKER in key.modes:
+                keys += [(key.shown, p.accent), (f" {key.label}   ", p.dim)]
         lines.append(keys)
         self.drawing.draw(
             [

@@ -41,6 +41,28 @@ class Mark:
     gap: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Pages of one mapping that the user marked in the map; byte addresses, ends exclusive.
+
+    Attributes:
+        mapping: its id.
+        first: the cell where it began.
+        last: the cell where it ends, before or behind ``first``.
+        open: the cursor still moves its end.
+    """
+
+    mapping: int
+    first: tuple[int, int]
+    last: tuple[int, int]
+    open: bool = True
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """From where to where."""
+        return min(self.first[0], self.last[0]), max(self.first[1], self.last[1])
+
+
 @dataclass(eq=False)
 class ProcessView:
     """One process on the screen.
@@ -52,6 +74,7 @@ class ProcessView:
         sets: written working sets over 10 s and 60 s; None: not known.
         selected: id of the selected mapping.
         mark: what was written since a moment; None: nothing is marked.
+        range: what is marked in the map, as it was marked; ``marked_range`` is what it comes to now.
         past: the last minutes.
         checkpoints: states to go back to, where the source can step back; else None.
         lens, space: of the map, while it shows finer or coarser cells than ``ages`` has.
@@ -64,6 +87,7 @@ class ProcessView:
     sets: tuple[SetSize | None, SetSize | None] = (None, None)
     selected: int | None = None
     mark: Mark | None = None
+    range: Range | None = None
     past: Past = field(default_factory=Past)
     lens: Lens | None = None
     space: Space | None = None
@@ -112,6 +136,20 @@ class ProcessView:
             return None
         return self.mark.time
 
+    @property
+    def marked_range(self) -> tuple[int, int] | None:
+        """First byte and end of the range that is marked in the selected mapping; None: there is none.
+
+        A range holds as long as its mapping holds all of it, in the sample that is shown.
+        """
+        if self.range is None or self.sample is None or self.range.mapping != self.selected:
+            return None
+        index = self.sample.table.index_of(self.range.mapping)
+        if index is None:
+            return None
+        (start, end), (low, high) = self.sample.table.range_of(index), self.range.span
+        return (low, high) if start <= low and high <= end else None
+
     def since_mark(self) -> Sequence[int] | None:
         """Pages written since the mark, per mapping; None: no mark, or an earlier picture is shown."""
         if self.marked_at is None or self.sample is None or self._back is not None:
@@ -134,6 +172,11 @@ class ProcessView:
                 return []
             time = self.sample.time
             return [kept.sample for kept in self.past.kept if kept.sample.time <= time][-count:]
+
+    @property
+    def newest(self) -> Sample | None:
+        """The last sample that arrived, shown or not."""
+        return self._newest
 
     @property
     def newest_time(self) -> float:
@@ -218,17 +261,29 @@ class ProcessView:
             to = max(at - samples, 0)
             if to == at:
                 return False
-            if to >= len(kept) - 1:
-                self._back, self._ages_then = None, None
-                self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
-            else:
-                self.sets = (None, None)  # they are known of the newest only
-                self._back, self._ages_then = kept[to], Ages()
-                for each in kept[: to + 1]:
-                    self._ages_then.update(each.sample.table, each.runs, each.sample.time)
-                self.sample = kept[to].sample
-                self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
+            self._show_kept(to)
             return True
+
+    def go_to(self, time: float) -> None:
+        """Shows the last kept sample that is not after this time (unix seconds); its first, if all are."""
+        with self.lock:
+            kept = self.past.kept
+            if kept:
+                self._show_kept(max(sum(each.sample.time <= time for each in kept) - 1, 0))
+
+    def _show_kept(self, to: int) -> None:
+        """Shows one of the kept samples, the last one as the newest; under the lock."""
+        kept = self.past.kept
+        if to >= len(kept) - 1:
+            self._back, self._ages_then = None, None
+            self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
+        else:
+            self.sets = (None, None)  # they are known of the newest only
+            self._back, self._ages_then = kept[to], Ages()
+            for each in kept[: to + 1]:
+                self._ages_then.update(each.sample.table, each.runs, each.sample.time)
+            self.sample = kept[to].sample
+            self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
 
     def set_mark(self) -> None:
         """Marks the newest sample; what is written from then on is kept apart."""

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from memtop.model.actions import ArmCost, ClearRefs, Method, Notice
+from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.detail import Detail, Numa, Smaps
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Kind, Perm
@@ -19,6 +19,7 @@ from memtop.model.mapping import MappingTable
 from memtop.model.peek import PageFlags, Peek
 from memtop.model.runs import PageRun, PageRuns
 from memtop.model.sample import Cost, Faults, Life, Process, Sample, Totals, TrackerInfo, Watched
+from memtop.model.scope import Scope
 from memtop.sampler.source import Key, Position, Rewind
 
 RW = Perm.READ | Perm.WRITE
@@ -452,16 +453,22 @@ class FakeSource:
         huge = "may have huge pages: transparent_hugepage/enabled is madvise and it asked for them (madvise)"
         return Detail(m.start, target.time, 0.0123, smaps, huge, numa)
 
-    def arm_cost(self, key: Key, method: Method) -> ArmCost | None:
+    def arm_cost(
+        self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
+    ) -> ArmCost | None:
         t = self.targets[key]
         if not t.ticks:
             return None
+        if scope is not None:
+            pages = (scope.span[1] - scope.span[0]) // PAGE
+            part = None if scope.part is None else pages * PAGE
+            return ArmCost(method, 1, len(t.mappings) - 1, pages, pages // 512, part=part, one=True)
         tracked = [m for m in t.mappings if m.coverage.tracked]
         return ArmCost(Method.WRITE_PROTECT, len(tracked), len(t.mappings) - len(tracked), 2_100_000, 1980)
 
-    def arm(self, key: Key, method: Method) -> None:
+    def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         self.targets[key].method, self.targets[key].baseline = method, True
-        self.asked.append(("arm", key, method))
+        self.asked.append(("arm", key, method) if scope is None else ("arm", key, method, scope))
 
     def disarm(self, key: Key) -> None:
         self.targets[key].method = Method.OFF

@@ -67,6 +67,7 @@ async def opened(
     palette: Palette | None = DARK,
     folder: Path | None = None,
     settings: Settings | None = None,
+    listing: bool = False,
 ) -> AsyncIterator[Driver]:
     source = source or FakeSource()
     app = MemtopApp(
@@ -83,4 +84,6 @@ async def opened(
         driver = Driver(app, source, pilot)
         await pilot.pause()
         await driver.tick(ticks)
+        if app.live.listing and not listing:  # most tests are about one process's page
+            await driver.press("enter")
         yield driver

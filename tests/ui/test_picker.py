@@ -16,6 +16,7 @@ from screen import opened
 from memtop.linux import processes as listing
 from memtop.linux.processes import Listed, processes, with_children
 from memtop.ui import PICK
+from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.picker import PickerApp
 from memtop.ui.theme import DARK
 
@@ -154,3 +155,11 @@ async def test_p_does_not_ask_where_nothing_is_lost() -> None:
         screen.app.can_pick = True
         await screen.press("p")
     assert screen.app.return_value == PICK
+
+
+async def test_the_keys_at_the_bottom_are_those_of_the_table() -> None:
+    async with picker() as app:
+        last = text(app).splitlines()[-1]
+        for key in KEYMAP:
+            if Mode.PICKER in key.modes and key.label:
+                assert f"{key.shown} {key.label}" in last

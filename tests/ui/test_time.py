@@ -145,3 +145,16 @@ async def test_zoom_changes_the_columns() -> None:
         assert "one column 2.0s" in screen.text
         await screen.press("]")
         assert "one column 1.0s" in screen.text
+
+
+async def test_the_cursor_of_the_timeline_stays_within_what_is_there() -> None:
+    """Found by ``drive.py``: rows go when the terminal or the mapping becomes smaller."""
+    async with opened(size=(120, 50), ticks=4) as screen:
+        await screen.press("t", "t", "enter", *["down"] * 20, *["left"] * 90)
+        await screen.pilot.resize_terminal(60, 15)
+        await screen.pilot.pause()
+        await screen.tick()
+        screen.source.target.mappings[3:] = []
+        await screen.tick(2)
+        await screen.pilot.resize_terminal(120, 50)
+        await screen.tick()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 from memtop.ui.intervals import step_interval
 from memtop.ui.screens.page import Page
 from memtop.ui.widgets.timeline import Timeline
@@ -29,6 +31,11 @@ class ClockActions(Page):
         elif not (self.frozen or self.view.ended):
             self.say("earlier samples can be looked at while the picture is frozen (space)")
         elif self.view.go_back(samples):
+            if self.listing:  # one list, one moment
+                time = inf if self.view.back is None else self.view.back.sample.time
+                for view in self.views.values():
+                    if view is not self.view:
+                        view.go_to(time)
             self.show()
 
     def action_interval(self, step: int) -> None:

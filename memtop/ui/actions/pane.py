@@ -7,6 +7,7 @@ from textual import on
 from memtop.ui.actions.peek import PeekActions
 from memtop.ui.widgets.hex import HexPane
 from memtop.ui.widgets.pane import Pane
+from memtop.ui.widgets.write_map import WriteMap
 
 
 class PaneActions(PeekActions):
@@ -22,14 +23,28 @@ class PaneActions(PeekActions):
             self.look_at_cell()
 
     def action_leave_pane(self) -> None:
-        """Back to the pane of before; from the first one, the arrows select mappings again."""
+        """Forgets the marked range; then back to the pane of before, and from the first one to the table."""
         over = self.pane.over
-        if over is None:
+        if over is None and self.view.marked_range is not None:
+            self.view.range = None
+            self.show()
+        elif over is None:
             self.pane.has_keys = False
             self.show()
         else:
             self.open_pane(over)
             self.pane.has_keys = True
+
+    def action_mark_range(self) -> None:
+        """Begins to mark pages in the map, or ends it."""
+        if not isinstance(self.pane, WriteMap):
+            self.say("a range is marked in the write map (t, or Esc, leads there)")
+        elif not self.pane.mark_range():
+            self.say("a range is marked within one mapping: ] goes into it")
+        else:
+            self.pane.has_keys = True
+            self._moved()
+            self.show()
 
     def action_cursor(self, columns: int, rows: int) -> None:
         """Moves the cursor in the pane."""

@@ -6,33 +6,42 @@ from textual import on
 from textual.widgets import Input
 
 from memtop.model.filter import FilterError
+from memtop.sampler.source import Key
+from memtop.ui.actions.processes import ProcessActions
 from memtop.ui.columns import ABOUT, EVERY, MARKED, NAME, Column
 from memtop.ui.row_filter import RowFilter
-from memtop.ui.screens.page import Page
 from memtop.ui.widgets.checklist import Choice
 
 SEARCH, FILTER = "search", "filter"
 
 
-class RowActions(Page):
+class RowActions(ProcessActions):
     """What is typed takes effect at once; Esc makes it undone."""
 
     _sought = ""
     _from: tuple[int | None, int] = (None, 0)
     _filter_before: RowFilter | None = None
+    _words_before = ""
+    _process_before: Key = (0, 0)
 
     # ---- typing ------------------------------------------------------------------------------------
 
     def action_search(self) -> None:
         """Opens the line; the selection goes to the next match while it is typed."""
-        self._from = self.view.selected, self.table.row
+        self._remember()
         self._open(SEARCH, "")
 
     def action_filter(self) -> None:
         """Opens the line with the filter that is on."""
-        self._filter_before = self.table.filter
-        self._from = self.view.selected, self.table.row
-        self._open(FILTER, self.table.filter.text if self.table.filter is not None else "")
+        self._filter_before, self._words_before = self.table.filter, self.processes.words
+        self._remember()
+        text = self.table.filter.text if self.table.filter is not None else ""
+        self._open(FILTER, self.processes.words if self.listing else text)
+
+    def _remember(self) -> None:
+        """Where to go back to with Esc."""
+        self._from = self.view.selected, self.processes.row if self.listing else self.table.row
+        self._process_before = self.view.key
 
     def _open(self, what: str, text: str) -> None:
         self.forget()
@@ -57,16 +66,29 @@ class RowActions(Page):
             again = f" · Enter alone: {self._sought!a} again" if self._sought else ""
             self.typing.say([(f"a part of a name, an address or a kind{again} · Esc: back", p.dim)])
             return
-        row, count = self.table.find(text, self._from[1])
+        row, count = (self.processes if self.listing else self.table).find(text, self._from[1])
         if row < 0:
             self.typing.say([("no row matches", p.warn), (" · Esc: back to where you were", p.dim)])
         else:
-            self.table.select_row(row)
+            self._go_to(row)
             rows = "1 row matches" if count == 1 else f"{count} rows match"
             self.typing.say([(rows, p.text), (" · F3: the next · Enter: stay · Esc: back", p.dim)])
 
+    def _go_to(self, row: int) -> None:
+        if not self.listing:
+            self.table.select_row(row)
+        elif (view := self.processes.view_in(row)) is not None:
+            self.view = view
+            self.show()
+
     def _filter(self, text: str) -> None:
         p = self.look.palette
+        if self.listing:
+            self.processes.words = text
+            self.show()
+            hint = " · Enter: keep · Esc: as before"
+            self.typing.say([(f"{self.processes.matched}: words in pid, name, user, command{hint}", p.dim)])
+            return
         try:
             self.table.filter = RowFilter(text) if text.strip() else None
         except FilterError as error:  # the last one that means something stays
@@ -98,7 +120,10 @@ class RowActions(Page):
         """Closes the line; all is as before."""
         what = self.typing.what
         self.typing.close()
-        if what == SEARCH:
+        if self.listing:
+            self.processes.words = self._words_before if what == FILTER else self.processes.words
+            self.view = self.views[self._process_before]
+        elif what == SEARCH:
             self.table.select_mapping(self._from[0])
         else:
             self.table.filter, self.view.selected = self._filter_before, self._from[0]
@@ -112,11 +137,12 @@ class RowActions(Page):
         if not self._sought:
             self.say("nothing was searched for yet (/)")
             return
-        row, _ = self.table.find(self._sought, self.table.row + step, step)
+        rows = self.processes if self.listing else self.table
+        row, _ = rows.find(self._sought, rows.row + step, step)
         if row < 0:
             self.say(f"no row matches {self._sought!a}")
         else:
-            self.table.select_row(row)
+            self._go_to(row)
 
     # ---- groups and columns ------------------------------------------------------------------------
 

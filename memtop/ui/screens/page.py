@@ -25,6 +25,7 @@ from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.hex import HexPane
 from memtop.ui.widgets.mapping_table import MappingTable
 from memtop.ui.widgets.pane import Pane, Wanted
+from memtop.ui.widgets.process_table import ProcessTable
 from memtop.ui.widgets.strip import ProcessStrip
 from memtop.ui.widgets.timeline import Timeline
 from memtop.ui.widgets.type_line import TypeLine
@@ -58,8 +59,10 @@ class Page(Screen[None]):
         self.views = {view.key: view for view in views}
         self.view = views[0]
         self.frozen = False
+        self.listing = len(views) > 1
         self.cpu: float | None = None
         self._notice: Notice | None = None
+        self._dismissed = False
         self._watched: Wanted | None = None
 
     def compose(self) -> ComposeResult:
@@ -69,6 +72,7 @@ class Page(Screen[None]):
         yield ProcessStrip(look)
         yield ColumnHeads(look)
         yield MappingTable(look)
+        yield ProcessTable(look)
         for kind in PANES:
             yield kind(look)
         yield DetailLine(look)
@@ -92,7 +96,8 @@ class Page(Screen[None]):
         self.prompt = self.query_one(Prompt)
         self.checklist = self.query_one(Checklist)
         self.typing = self.query_one(TypeLine)
-        self.strip.display = len(self.views) > 1
+        self.processes = self.query_one(ProcessTable)
+        self.show_list(self.listing)
         self.open_pane(PANES[0])
         self._arrange(self.size.width, self.size.height)
 
@@ -110,7 +115,14 @@ class Page(Screen[None]):
             return Mode.TYPE
         if self.checklist.display:
             return Mode.LIST
-        return Mode.PANE if self.pane.has_keys else Mode.TABLE
+        if self.pane.has_keys:
+            return Mode.PANE
+        return Mode.PROCESSES if self.listing else Mode.TABLE
+
+    @property
+    def asking(self) -> bool:
+        """A question is open."""
+        return self.prompt.question is not None
 
     # ---- drawing -----------------------------------------------------------------------------------
 
@@ -149,7 +161,9 @@ class Page(Screen[None]):
             cpu=self.cpu,
             position=self.source.position,
         )
-        if len(self.views) > 1:
+        if self.listing:
+            self.processes.show(list(self.views.values()), view)
+        elif len(self.views) > 1:
             self.strip.show(list(self.views.values()), view)
         self.table.show(view)
         self.show_heads()
@@ -164,6 +178,21 @@ class Page(Screen[None]):
         )
         self.show_selected()
         self.show_messages()
+
+    def add_view(self, view: ProcessView) -> None:
+        """One more process; nothing else on screen moves, but for the line of all processes."""
+        self.views[view.key] = view
+        if self.is_mounted:
+            self._arrange(self.size.width, self.size.height)
+            self.show_list(self.listing)
+
+    def show_list(self, listing: bool) -> None:
+        """The list of processes in place of one's mappings, or these again."""
+        self.listing = listing
+        self.processes.display = listing
+        self.table.display = self.heads.display = not listing
+        self.strip.display = not listing and len(self.views) > 1
+        self.call_after_refresh(self.show)  # when the sizes are known
 
     def show_heads(self) -> None:
         """Draws the heads of the columns, and what a filter leaves out."""
@@ -219,10 +248,11 @@ class Page(Screen[None]):
 
     def key_pressed(self) -> None:
         """Whoever pressed a key has seen the message."""
+        self._dismissed = self._notice is not None
         self.forget()
 
     def switch(self, key: Key) -> None:
         """Shows another process, unless a question about this one is open or something is typed."""
-        if self.mode in (Mode.TABLE, Mode.PANE):
+        if self.mode in (Mode.TABLE, Mode.PANE, Mode.PROCESSES):
             self.view = self.views[key]
             self.show()

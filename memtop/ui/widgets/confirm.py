@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from memtop.model.actions import ClearRefs
 from memtop.sampler.source import Key
@@ -23,12 +23,18 @@ class Ask:
         what: a phrase, with the name of the process.
         cost: one sentence.
         do: does it.
+        check: why it must not be done now, as a sentence; empty: it may.
+        label: one or two words for it as one of several.
+        others: the same with another extent, by the number that chooses it; may have this one in it.
     """
 
     key: Key
     what: str
     cost: str
     do: Callable[[], None]
+    check: Callable[[], str] = str
+    label: str = ""
+    others: Mapping[int, Ask] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,11 @@ class Prompt(Overlay):
             lines.append(
                 [(" ? " if not i else "   ", p.accent), (head, p.strong), (each[len(head) :], p.text)]
             )
-        return hinted(lines, self._hint("Enter", "does it"), width, ("   ", p.text))
+        hint = self._hint("Enter", "does it")
+        for number, other in ask.others.items():
+            if other is not ask:
+                hint[2:2] = [(str(number), p.accent), (f" {other.label} · ", p.dim)]
+        return hinted(lines, hint, width, ("   ", p.text))
 
     def _menu_lines(self, menu: Menu, width: int, height: int) -> list[list[Run]]:
         p = self.look.palette

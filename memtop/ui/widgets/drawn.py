@@ -28,6 +28,11 @@ class Drawn(Widget):
         self.look = look
         self.lines: list[Strip] = []
 
+    @property
+    def asked(self) -> bool:
+        """A question is open: what it is about must not change behind it, so the mouse does nothing."""
+        return bool(getattr(self.screen, "asking", False))
+
     def draw(self, lines: Sequence[Strip]) -> None:
         """Shows these lines from now on; refreshes the regions that differ, or nothing."""
         regions = changed_regions(self.lines, lines)

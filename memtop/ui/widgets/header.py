@@ -80,7 +80,9 @@ class HeaderBar(Drawn):
         state = state_run(view, frozen, p, position)
         lines = [identity_line(view, nominal if wide else None, state, p, width)]
         if sample is None:
-            lines.append([(" the first scan runs …", p.dim)])
+            recorded = position is not None and position.recorded
+            text = "the recording has no sample of it yet …" if recorded else "the first scan runs …"
+            lines.append([(f" {text}", p.dim)])
         elif self.size.height == 2:
             lines.append(
                 _line([*totals_fields(view, sample, p), *tracker_fields(sample, nominal, p)], width, p)
@@ -141,7 +143,7 @@ def identity_line(view: ProcessView, nominal: float | None, state: Run, p: Palet
 def state_run(view: ProcessView, frozen: bool, p: Palette, position: Position | None = None) -> Run:
     """Live, frozen, ended, replayed, or waiting for the first sample; which one where there are several."""
     if view.sample is None:
-        return ("○ first scan", p.dim)
+        return ("○ waits" if position is not None and position.recorded else "○ first scan", p.dim)
     where = "" if position is None else f" {position.at}/{position.moments}"
     if position is not None and position.recorded:
         if position.at_end:

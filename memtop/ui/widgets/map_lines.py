@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import pairwise
 
 from rich.style import Style
 
@@ -25,23 +26,40 @@ LEAST_NAME = 6
 CURSOR = Style(reverse=True)
 
 
-def row_runs(grid: Grid, row: int, cells: bytes, label: int, p: Palette, cursor: int | None) -> list[Run]:
+MARKED = Style(underline=True, bold=True)
+"""Of marked cells; the line below the map says which they are, too."""
+
+
+def row_runs(
+    grid: Grid,
+    row: int,
+    cells: bytes,
+    label: int,
+    p: Palette,
+    cursor: int | None,
+    marked: range = range(0),
+) -> list[Run]:
     """An address and the cells from there on.
 
     Args:
         cells: of this row.
         label: cells that the address takes.
         cursor: which of them it stands on, if any.
+        marked: which of them are in the marked range.
     """
     address = f"{grid.address(row * grid.columns):x}".rjust(label)
     runs: list[Run] = [(f" {address}  ", p.dim)]
-    if cursor is None:
-        runs += cell_runs(cells, p)
-    else:
-        here = cells[cursor]
-        runs += cell_runs(cells[:cursor], p)
-        runs.append((CELLS[here], over(p.ages[here], CURSOR)))
-        runs += cell_runs(cells[cursor + 1 :], p)
+    edges = {0, len(cells), marked.start, marked.stop}
+    edges |= set() if cursor is None else {cursor, cursor + 1}
+    stops = sorted(edge for edge in edges if 0 <= edge <= len(cells))
+    for start, end in pairwise(stops):
+        part = cell_runs(cells[start:end], p)
+        if start in marked:
+            layer = over(p.selected, MARKED)
+            part = [(text, over(style, layer)) for text, style in part]
+        if start == cursor:
+            part = [(text, over(style, CURSOR)) for text, style in part]
+        runs += part
     if grid.last and row * grid.columns + len(cells) == grid.cells:
         runs.append((END, p.faint))
     return runs

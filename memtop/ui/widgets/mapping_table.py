@@ -280,7 +280,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def on_click(self, event: events.Click) -> None:
         """Selects the row under the pointer."""
-        if event.y + self.scroll_offset.y < len(self._rows.lines):
+        if not self.asked and event.y + self.scroll_offset.y < len(self._rows.lines):
             self.select_row(event.y + self.scroll_offset.y)
 
     # ---- drawing -----------------------------------------------------------------------------------

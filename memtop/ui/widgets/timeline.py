@@ -55,6 +55,7 @@ class Timeline(Pane):
         columns = max(self.size.width - label - 3, 1)
         step = self._zoom or step_for(kept, columns)
         self.heat = heat(kept, self._counted(rows, kept), len(rows.labels), columns, step)
+        self.move_cursor(0, 0)  # back into what is there now
         self._draw(view, rows, kept, label)
         return None
 

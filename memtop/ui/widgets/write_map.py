@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from textual import events
 
@@ -15,7 +16,7 @@ from memtop.ui.ages import Grid, grid_cells
 from memtop.ui.lens import Lens
 from memtop.ui.lines import Run, cut, width_of
 from memtop.ui.space import Space
-from memtop.ui.state import ProcessView
+from memtop.ui.state import ProcessView, Range
 from memtop.ui.viewport import Viewport
 from memtop.ui.widgets.map_lines import (
     clock,
@@ -101,12 +102,14 @@ class WriteMap(Pane):
             said.insert(0, "residency by 64ths")
         width = self.size.width
         lines: list[Sequence[Run]] = [title_runs(m, grid, p, width, whole=not zoomed, said=said)]
+        marked = view.marked_range
         at = (self.port.address - grid.first) // grid.cell_bytes if zoomed or self.has_keys else -1
         for row in range(self._rows):
             part = cells[row * grid.columns : (row + 1) * grid.columns]
             here = at - row * grid.columns
             cursor = here if 0 <= here < len(part) else None
-            lines.append(row_runs(grid, row, part, self._label, p, cursor) if part else [])
+            chosen = grid.cells_of(marked, row) if marked is not None else range(0)
+            lines.append(row_runs(grid, row, part, self._label, p, cursor, chosen) if part else [])
         if self.size.height >= 5:
             lines.append(legend_runs(m, view, p, width))
         self.draw_runs(lines)
@@ -175,6 +178,7 @@ class WriteMap(Pane):
             self._move_in_space(columns, rows)
         elif self.grid is not None:
             self.port.move(columns + rows * self.grid.columns, self.grid)
+            self._extend()
 
     def page_cursor(self, pages: int) -> None:
         """By all the rows on screen."""
@@ -184,6 +188,7 @@ class WriteMap(Pane):
         """To the first or the last cell."""
         if self.grid is not None:
             self.port.go(self.grid.start if which < 0 else self.grid.end - 1, self.grid)
+            self._extend()
         elif self._space is not None:
             self._choose(0 if which < 0 else len(self._space.blocks) - 1)
 
@@ -223,13 +228,18 @@ class WriteMap(Pane):
         if space is None or view is None or index < 0:
             return
         block = space.blocks[index]
+        chosen = space.table.ids[block.main]
+        # The layout may be that of a sample that is not shown yet: what only that one has can't be selected.
+        if view.sample is None or view.sample.table.index_of(chosen) is None:
+            return
         start, end = space.table.range_of(block.main)
         self.port.address = min(max(block.start, start), end - PAGE)
-        view.selected = space.table.ids[block.main]
+        view.selected = chosen
 
     def on_click(self, event: events.Click) -> None:
         """Moves the cursor to the cell under the pointer."""
-        if self._point(event.x, event.y):
+        if not self.asked and self._point(event.x, event.y):
+            self._extend()
             self.post_message(self.Touched(enter=True))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
@@ -240,8 +250,30 @@ class WriteMap(Pane):
         """Coarser cells."""
         self._wheel(event, -1)
 
+    def mark_range(self) -> bool:
+        """Begins a range at the cursor, or lets the one that is open stand; False: there is no cell here."""
+        view, cell = self._view, self.cell()
+        if view is None or view.selected is None or cell is None:
+            return False
+        if view.marked_range is not None and view.range is not None and view.range.open:
+            view.range = replace(view.range, open=False)
+        else:
+            here = cell[0], cell[0] + cell[1] * PAGE
+            view.range = Range(view.selected, here, here)
+        return True
+
+    def _extend(self) -> None:
+        """The open end of the range goes along with the cursor."""
+        view, cell = self._view, self.cell()
+        if view is not None and cell is not None and view.marked_range is not None:
+            assert view.range is not None
+            if view.range.open:
+                view.range = replace(view.range, last=(cell[0], cell[0] + cell[1] * PAGE))
+
     def _wheel(self, event: events.MouseEvent, step: int) -> None:
         event.stop()
+        if self.asked:
+            return
         if step > 0:
             self._point(event.x, event.y)
         self.zoom(step)
@@ -297,6 +329,8 @@ class WriteMap(Pane):
         ages = self._ages(view, m)
         time = 0.0 if ages is None else ages.latest(cell[0], cell[1], 1)[0]
         parts = [page_of(m, self.port.address)]
+        if (marked := view.marked_range) is not None:
+            parts.insert(0, f"marked {marked[0]:x}–{marked[1]:x} = {size(marked[1] - marked[0])}")
         parts.append(written_text(time, sample.time, m.coverage.tracked))
         if self._looked is not None and self._looked[0] == cell:
             answer = self._looked[1]

@@ -1,0 +1,13 @@
+"""Random keys, clicks, sizes and changes of processes: the short form of ``drive.py``."""
+
+from __future__ import annotations
+
+import pytest
+from drive import drive
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_nothing_fails_jumps_leaks_or_hits_something_else(seed: int) -> None:
+    counts = await drive(seed, 120)
+    assert counts["tick"] > 5
+    assert counts["world"] > 5
