@@ -26,6 +26,7 @@ SHORT = {
     Coverage.LOST: "moved",
     Coverage.HUGE_KEPT: "huge",
     Coverage.CROWDED: "no room",
+    Coverage.NO_SOFT_DIRTY: "hugetlb",
     Coverage.ANON_LEFT_OUT: "not armed",
     Coverage.OUT_OF_SCOPE: "not armed",
 }
