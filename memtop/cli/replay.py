@@ -36,7 +36,11 @@ def run(argv: Sequence[str]) -> int:
     from memtop.ui import run as run_screen
 
     return run_screen(
-        ReplaySource(recording, options.at), processes, ascii=options.ascii, mouse=wants_mouse(options)
+        ReplaySource(recording, options.at),
+        processes,
+        ascii=options.ascii,
+        mouse=wants_mouse(options),
+        theme=options.theme,
     )
 
 

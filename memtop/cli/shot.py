@@ -16,6 +16,7 @@ from memtop.linux import access
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
+from memtop.ui import THEMES
 
 FORMS = (".svg", ".txt")
 LEAST, MOST = (40, 10), (1000, 500)
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--at", type=positive, metavar="N", help="of a recording: its Nth sample (default: last)")
     p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument("--theme", choices=THEMES, help="colours (default: dark; with NO_COLOR: mono)")
     add_sampling(p)
     return p
 
@@ -121,7 +123,7 @@ def _take(
 ) -> tuple[str, str]:
     """The picture as SVG and as text."""
     from memtop.ui.shot import photograph
-    from memtop.ui.theme import DARK, MONO
+    from memtop.ui.theme import named
 
     picture = photograph(
         source,
@@ -130,6 +132,6 @@ def _take(
         after=after,
         ascii=options.ascii,
         arm_at_start=arm,
-        palette=MONO if os.environ.get("NO_COLOR") else DARK,
+        palette=named(options.theme or ("mono" if os.environ.get("NO_COLOR") else "dark")),
     )
     return picture.svg, picture.text

@@ -12,7 +12,6 @@ from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual._compositor import ChopsUpdate
-from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
@@ -22,6 +21,7 @@ from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import keymap, picture
 from memtop.ui.checkpoints import Checkpoints
+from memtop.ui.dressed import Dressed
 from memtop.ui.glyphs import Bars
 from memtop.ui.keymap import Mode
 from memtop.ui.meter import CpuMeter
@@ -30,7 +30,7 @@ from memtop.ui.palette import Commands
 from memtop.ui.screens.live import LiveScreen
 from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
-from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+from memtop.ui.theme import Palette
 
 ScrollBar.renderer = Bars
 
@@ -63,7 +63,7 @@ def _unknown() -> None:
     return None
 
 
-class MemtopApp(App[int]):
+class MemtopApp(Dressed[int]):
     """The screen.
 
     Args:
@@ -71,7 +71,7 @@ class MemtopApp(App[int]):
         processes: what is shown, in this order; at least one.
         ascii: draw with ASCII only.
         arm_at_start: track writes from the first sample on.
-        palette: colours; None: as many as the terminal has, none with NO_COLOR.
+        palette: colours that somebody chose; None: NO_COLOR and the terminal decide.
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
         settings: what the user has settled; its keys are those of the whole process from then on.
@@ -96,22 +96,12 @@ class MemtopApp(App[int]):
         cpu_share: Callable[[], float | None] | None = None,
         settings: Settings | None = None,
     ) -> None:
-        if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
-            del os.environ["NO_COLOR"]
-        colourless = "NO_COLOR" in os.environ
-        # NO_COLOR alone would give Textual's grey truecolor; with native ANSI it is monochrome.
-        super().__init__(ansi_color=True if colourless else None)
-        if colourless:
-            palette = MONO
-        elif palette is None:
-            palette = ANSI if self.console.color_system == "standard" else DARK
-        self.look = Look(palette, ascii)
-        self.register_theme(palette.textual)
-        self.theme = palette.textual.name
+        self.settings = settings or Settings()
+        self.theme_chosen = palette.name if palette is not None else None
+        super().__init__(ascii=ascii, palette=palette)
         self.title = "memtop"
         self.source = source
         self.views = {view.key: view for view in map(ProcessView, processes)}
-        self.settings = settings or Settings()
         keymap.use(self.settings.keymap)
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self._arm_at_start = arm_at_start

@@ -157,6 +157,7 @@ KEYMAP: list[Key] = [
     Key("ctrl+right", "", "scrub(-10)"),
     Key("m", "m", "mark", "mark this moment: what is written from now on is counted apart; M forgets it"),
     Key("M", "", "forget_mark"),
+    Key("T", "T", "theme", "the next theme: dark, light, contrast, ansi, mono"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
     Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE),
