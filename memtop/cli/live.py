@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from memtop.cli.command import Command, divided
 from memtop.cli.log import logged
-from memtop.cli.options import add_pids, add_sampling, care_of, pattern
+from memtop.cli.options import Parser, add_pids, add_sampling, care_of, pattern
 from memtop.cli.targets import open_targets
 from memtop.linux import access
 from memtop.linux.errors import ProcessGone
@@ -18,7 +18,7 @@ from memtop.ui import THEMES
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop",
         usage="memtop [-p PID[,PID…] | --name PATTERN] [options] [-- COMMAND …]",
         description="Shows live what processes do to their memory. Without a process it lists all.",

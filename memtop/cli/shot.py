@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from memtop.cli.log import logged
-from memtop.cli.options import add_pids, add_sampling, care_of, positive
+from memtop.cli.options import Parser, add_pids, add_sampling, care_of, positive
 from memtop.cli.output import new_file
 from memtop.cli.targets import open_targets
 from memtop.linux import access
@@ -47,7 +47,7 @@ def seconds(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(prog="memtop shot", description="A picture of the screen without a terminal.")
+    p = Parser(prog="memtop shot", description="A picture of the screen without a terminal.")
     whom = p.add_mutually_exclusive_group(required=True)
     add_pids(whom, required=False)
     whom.add_argument("--replay", metavar="FILE", help="a recording in place of a process")

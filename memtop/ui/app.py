@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
 from memtop.model.actions import Method, Notice
+from memtop.model.names import clean_text
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import keymap, picture
@@ -199,7 +200,7 @@ class MemtopApp(Dressed[int]):
             path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
             return f"the picture was not saved: {error.strerror or error}", "error"
-        return f"saved {path} and .txt", "information"
+        return f"saved {clean_text(str(path))} and .txt", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):

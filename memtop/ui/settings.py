@@ -136,8 +136,8 @@ class _Reader:
                 raise self._error(action, f"there is no action {action!a}", "docs/keys.md lists them")
             if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
                 raise self._error(action, f"the keys of {action} are a name or a list of names")
-            keys[action] = key_names(names)
             try:
+                keys[action] = key_names(names)
                 remapped(keys)
             except ValueError as error:
                 raise self._error(action, str(error)) from None
