@@ -61,7 +61,7 @@ fds += [libc.memfd_create(name[:240], 0) for name in names]
 for fd in fds:
     os.ftruncate(fd, 1 << 18)
     area = mmap.mmap(fd, 1 << 18, mmap.MAP_SHARED)
-    area[:] = (b"\\x1b[9mpage\\x07\\x9b5m\\xe2\\x80\\xae" * ((1 << 18) // 16))[: 1 << 18]
+    area[:] = (b"\\x1b[9mpage\\x07\\x9b5m\\xe2\\x80\\xae" * (1 << 15))[: 1 << 18]
     keep.append(area)
 area = mmap.mmap(-1, 1 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 keep.append(area)
@@ -84,7 +84,7 @@ while sys.stdin.buffer.readline():
 def hostile_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process whose comm, arguments, environment, threads, files and memfds have such names."""
     folder.mkdir(exist_ok=True)
-    words = [name for name in NAMES.values()] + [b"x" * 4096 + b"\x1b[9mlate"]
+    words = [*NAMES.values(), b"x" * 4096 + b"\x1b[9mlate"]
     list_ = ",".join(name.hex() for name in NAMES.values())
     command = [sys.executable, "-c", _TARGET, list_, str(folder), *words]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -13,6 +13,7 @@ from memtop.cli.options import Parser, add_pids, add_sampling, care_of, positive
 from memtop.cli.output import new_file
 from memtop.cli.targets import open_targets
 from memtop.linux import access
+from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
@@ -110,6 +111,8 @@ def _replayed(options: argparse.Namespace) -> tuple[str, str]:
     source = ReplaySource(recording, options.at or sys.maxsize)
     try:
         return _take(source, processes, options, 0.0, None)
+    except Failed:
+        raise Failed(f"{options.replay} can't be shown", recording.problem) from None
     finally:
         source.stop()
 

@@ -75,7 +75,7 @@ def test_every_view(
         terminal.wait_for_text(r"\x1b]52;c;b3duZ", str(target.pid))
         for key in KEYS:
             terminal.send(key)
-            terminal.watch(0.15)
+            terminal.watch(0.5 if key == "\x1b" else 0.1)  # Esc alone is told from a sequence by what comes
         terminal.wait_for_text("saved ")
         terminal.send("q")
         assert terminal.end() == 0
@@ -155,6 +155,17 @@ def test_a_recording(tmp_path: Path, label: str) -> None:
         terminal.send("qq")
         terminal.end()
     assert_terminal(bytes(terminal.output))
+
+
+def test_a_recording_without_a_readable_sample_is_an_error_not_a_wait(tmp_path: Path) -> None:
+    head, first, *_ = gzip.decompress((DATA / "demo.jsonl.gz").read_bytes()).splitlines()
+    sample = json.loads(first)
+    sample["mappings"][0]["perms"] = TEXT["clipboard"]
+    file = tmp_path / "damaged.jsonl"
+    file.write_bytes(head + b"\n" + json.dumps(sample).encode() + b"\n")
+    code, out, err = run("shot", "--replay", str(file), "-o", "-")
+    assert (code, out) == (1, "")
+    assert "can't be shown: line 2" in err
 
 
 # ---- streams, files, errors ------------------------------------------------------------------------------
