@@ -1,7 +1,7 @@
 """Names that attack a terminal, a process that bears them, and judges of what memtop prints of it.
 
-The judges know nothing of memtop/model/names.py: one is a list of every control sequence that Textual may send, the
-other a list of the Unicode categories that a line of text may hold. What is on neither fails.
+The judges know nothing of memtop/model/names.py: one is a list of every control sequence that Textual may
+send, the other a list of the Unicode categories that a line of text may hold. What is on neither fails.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class MemtopApp(Dressed[int]):
             path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
             return f"the picture was not saved: {error.strerror or error}", "error"
-        return f"saved {clean_text(str(path))} and .txt", "information"
+        return f"saved {path.name} and .txt in {clean_text(str(path.parent))}", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):

@@ -40,8 +40,7 @@ class Commands(Provider):
                 continue
             yield f"{key.help.partition(';')[0]}  ({key.shown})", key
         for palette in THEMES:
-            if palette is not live.look.palette:
-                yield f"theme {palette.name}", Key("", "", f"theme('{palette.name}')")
+            yield f"theme {palette.name}", Key("", "", f"theme('{palette.name}')")
         yield "save columns, order, groups and theme for the next time", Key("", "", "save_settings")
 
     async def _run(self, action: str) -> None:

@@ -76,7 +76,7 @@ def test_every_view(
         for key in KEYS:
             terminal.send(key)
             terminal.watch(0.5 if key == "\x1b" else 0.1)  # Esc alone is told from a sequence by what comes
-        terminal.wait_for_text("saved ")
+        terminal.wait_for_text("saved memtop-")
         terminal.send("q")
         assert terminal.end() == 0
         terminal.assert_restored()
@@ -149,11 +149,14 @@ def test_a_recording(tmp_path: Path, label: str) -> None:
     assert code or "memtop" in out
     assert code == 0 or "line " in err, err
     with Terminal(memtop("replay", str(file))) as terminal:
-        terminal.watch(1.0)
-        terminal.send("?")
-        terminal.watch(0.3)
-        terminal.send("qq")
-        terminal.end()
+        if code == 0:
+            terminal.wait_for_text("replay")
+            terminal.send("?")
+            terminal.wait_for_text("any key closes")
+            terminal.send("q")
+            terminal.wait_for(lambda screen: "any key" not in screen.text, "the help page closed")
+            terminal.send("q")
+        terminal.end(30)
     assert_terminal(bytes(terminal.output))
 
 
