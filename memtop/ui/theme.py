@@ -131,7 +131,7 @@ DARK = _palette(
         "trouble": "bold #f0655b",
     },
     # Absent, resident, then viridis at even steps of lightness.
-    ages=("#4a525c", "#65737f", "#2a788e", "#22a884", "#7ad151", "#fde725"),
+    ages=("#828b96", "#65737f", "#21918c", "#35b779", "#8fd744", "#fde725"),
     ground="#151c25",
     spark="#3aa79f",
     kinds={
@@ -165,7 +165,7 @@ LIGHT = _palette(
         "warn": "#7d4e00",
         "trouble": "bold #b3201a",
     },
-    ages=("#c5ccd3", "#7c858e", "#1f8f8c", "#33638d", "#453781", "#440154"),
+    ages=("#57606a", "#7c858e", "#1f8f8c", "#33638d", "#453781", "#440154"),
     ground="#f1f4f7",
     spark="#1a6b66",
     kinds={
@@ -200,7 +200,7 @@ CONTRAST = _palette(
         "warn": "bold #ffd33d",
         "trouble": "bold #ffaba4",
     },
-    ages=("#8b98a5", "#a3adb8", "#21918c", "#35b779", "#8fd744", "#fde725"),
+    ages=("#b8c1ca", "#a3adb8", "#21918c", "#35b779", "#8fd744", "#fde725"),
     ground="#000000",
     spark="#5ce1d6",
     kinds={
