@@ -140,7 +140,7 @@ LETTERS = {
     **{f"age.{age.name.lower()}": str(int(age)) for age in Age},
     **{f"kind.{kind.label}": chr(ord("A") + kind) for kind in Kind},
 }
-"""One letter a style; ``>`` in front: in the selected row, ``^``: in what lies over the page, ``?``: Textual's.
+"""One letter a style; ``>`` in front: in the selected row, ``^``: what lies over the page; ``?``: Textual's.
 
 Where two styles look the same in a theme, the first one's letter stands for both.
 """

@@ -23,7 +23,10 @@ PTRACE = (
 )
 KERNEL = "writes can't be tracked: this kernel (5.10.0) has neither PAGEMAP_SCAN (6.7) nor soft-dirty bits"
 FALLBACK = "soft-dirty: userfaultfd is not there (a sandbox refuses it, or the kernel is older than 6.7)"
-STRETCHED = "samples come every 4.0 s, so that write faults cost redis-server 4711 at most 2 % of a processor (--max-cost)"
+STRETCHED = (
+    "samples come every 4.0 s, so that write faults cost redis-server 4711 at most 2 % of a processor"
+    " (--max-cost)"
+)
 
 
 @dataclass(frozen=True)

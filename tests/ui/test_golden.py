@@ -1,8 +1,8 @@
-"""Every view on a recorded run and every state, at every size, in every theme, beside the picture that it should be.
+"""Every view on a recorded run and every state, at every size, in every theme, beside what it should be.
 
-The text is one for all themes, since no state shows by colour alone; the styles, in letters (``recorded.LETTERS``), are
-one for dark and light, and one for mono. To add a view or a state, add it to its list, run
-``pytest -n 0 tests/ui/test_golden.py --update-golden``, and look at the pictures before you commit it.
+The text is one for all themes, since no state shows by colour alone; the styles, in letters
+(``recorded.LETTERS``), are one for dark and light, and one for mono. To add a view or a state, add it to its
+list, run ``pytest -n 0 tests/ui/test_golden.py --update-golden``, and look at pictures before you commit it.
 """
 
 from __future__ import annotations
