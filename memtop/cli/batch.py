@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from memtop.cli.log import logged
-from memtop.cli.options import add_number, add_pids, add_sampling, care_of
+from memtop.cli.options import Parser, add_number, add_pids, add_sampling, care_of
 from memtop.cli.rounds import sample_all
 from memtop.cli.targets import opened
 from memtop.linux import access
@@ -19,7 +19,7 @@ Writer = Callable[[Sample], None]
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(prog="memtop batch", description="Prints samples of processes.")
+    p = Parser(prog="memtop batch", description="Prints samples of processes.")
     add_pids(p, required=True)
     add_number(p)
     p.add_argument("--json", action="store_true", help="one JSON object a line and sample")

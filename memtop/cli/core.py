@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
+from memtop.cli.options import Parser
 from memtop.dump.convert import convert
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format
@@ -16,7 +16,7 @@ from memtop.model.units import size
 
 def run(argv: Sequence[str]) -> int:
     """Runs the verb; returns the exit code."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop core", description="Writes an ELF core of the moment that a snapshot holds, for gdb."
     )
     p.add_argument("snapshot", metavar="SNAPSHOT", help="any of a chain; its parents lie beside it")

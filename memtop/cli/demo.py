@@ -9,16 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from memtop.cli.live import add_screen, show
-from memtop.cli.options import add_sampling
+from memtop.cli.options import Parser, add_sampling
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
-        prog="memtop demo", description="Starts a built-in workload and opens the live screen on it."
-    )
+    p = Parser(prog="memtop demo", description="Starts a built-in workload and opens the live screen on it.")
     add_sampling(p, track=Method.AUTO)
     add_screen(p)
     return p

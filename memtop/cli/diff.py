@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import sys
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode
+from memtop.cli.options import Parser
 from memtop.dump.diff import compare, open_memory
 from memtop.stream.differences import JsonWriter, TextWriter, Totals, Writer
 
 
 def run(argv: Sequence[str]) -> int:
     """Runs the verb; returns the exit code."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop diff",
         description="Prints what differs between two dumps: mappings, and pages that changed, appeared or "
         "vanished.",

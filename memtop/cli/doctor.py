@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memtop.cli.exits import ExitCode, code_of
-from memtop.cli.options import add_pids
+from memtop.cli.options import Parser, add_pids
 from memtop.linux.errors import MemtopError
 from memtop.linux.features import Feature, KernelFeatures, probe_kernel, probe_target
 from memtop.linux.process import ProcessHandle
@@ -24,7 +24,7 @@ STYLES = {True: "green", False: "red", None: "yellow"}
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop doctor", description="Says what this kernel, this user and these processes allow."
     )
     add_pids(p, required=False)

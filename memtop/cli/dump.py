@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
-from memtop.cli.options import positive
+from memtop.cli.options import Parser, positive
 from memtop.dump.engine import Result
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format, Job, dump
@@ -22,7 +22,7 @@ from memtop.model.units import rate, seconds, size
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop dump",
         description="Writes the memory of a process to a file. It is copied while the process runs; only for "
         "what was written meanwhile does it stand still, for milliseconds.",

@@ -10,6 +10,7 @@ from contextlib import suppress
 from enum import IntEnum
 
 from memtop.linux.errors import KernelCannot, MemtopError, Misused, NotPermitted, ProcessGone
+from memtop.model.names import clean_text
 
 
 class ExitCode(IntEnum):
@@ -46,9 +47,9 @@ def code_of(error: MemtopError) -> ExitCode:
 
 
 def complain(sentence: str) -> None:
-    """One line on stderr; a closed stderr is not worth failing for."""
+    """One line on stderr, whatever names are in it; a closed stderr is not worth failing for."""
     with suppress(OSError, ValueError):
-        print(f"memtop: {sentence}", file=sys.stderr, flush=True)
+        print(f"memtop: {clean_text(sentence)}", file=sys.stderr, flush=True)
 
 
 def _interrupt(number: int, _frame: object) -> None:

@@ -8,17 +8,18 @@ from collections.abc import Callable, Sequence
 
 from memtop.cli.command import Command, divided
 from memtop.cli.log import logged
-from memtop.cli.options import add_pids, add_sampling, care_of, pattern
+from memtop.cli.options import Parser, add_pids, add_sampling, care_of, pattern
 from memtop.cli.targets import Children, open_targets
 from memtop.linux import access
 from memtop.linux.errors import ProcessGone
 from memtop.model.actions import Method
 from memtop.sampler.target import Target
+from memtop.ui import THEMES
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop",
         usage="memtop [-p PID[,PID…] | --name PATTERN] [options] [-- COMMAND …]",
         description="Shows live what processes do to their memory. Without a process it lists all.",
@@ -44,6 +45,11 @@ def parser() -> argparse.ArgumentParser:
 def add_screen(p: argparse.ArgumentParser) -> None:
     """Options of the screen itself, shared with ``demo`` and ``replay``."""
     p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument(
+        "--theme",
+        choices=THEMES,
+        help="colours (default: mono with NO_COLOR, else those of the settings, or what the terminal has)",
+    )
     p.add_argument(
         "--peek",
         action="store_true",
@@ -105,7 +111,7 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
         if not pids:
             from memtop.ui import pick
 
-            pids, code = pick(ascii=options.ascii, mouse=wants_mouse(options))
+            pids, code = pick(ascii=options.ascii, mouse=wants_mouse(options), theme=options.theme)
             pids = pids or shown  # Esc in the list goes back to where it was opened
             if code or not pids:
                 return code
@@ -134,6 +140,7 @@ def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) ->
             arm_at_start=None if options.track is Method.OFF else options.track,
             mouse=wants_mouse(options),
             can_pick=can_pick,
+            theme=options.theme,
         )
     finally:
         sampler.stop()

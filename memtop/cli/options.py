@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import NoReturn
 
 from memtop.model.actions import Arm, Care, KeepHuge, Method
+from memtop.model.names import clean_text
 from memtop.sampler.source import LONGEST, SHORTEST
+
+
+class Parser(argparse.ArgumentParser):
+    """A verb's command line. A shell's ``*`` may put any file name there, so complaints are cleaned."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends memtop with exit code 2."""
+        super().error(clean_text(message))
 
 
 def interval(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from memtop.cli.log import logged
-from memtop.cli.options import add_number, add_pids, add_sampling, care_of
+from memtop.cli.options import Parser, add_number, add_pids, add_sampling, care_of
 from memtop.cli.output import new_file
 from memtop.cli.rounds import sample_all
 from memtop.cli.targets import opened
@@ -15,7 +15,7 @@ from memtop.linux import access
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop record", description="Writes samples of processes to a file that memtop replay shows."
     )
     add_pids(p, required=True)

@@ -7,14 +7,14 @@ import os
 from collections.abc import Sequence
 
 from memtop.cli.live import add_screen, wants_mouse
-from memtop.cli.options import positive
+from memtop.cli.options import Parser, positive
 from memtop.linux.errors import Failed
 from memtop.stream.recording import Recording, open_recording
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop replay",
         description="Shows a recording: of memtop record, or of memtop batch --json --pages.",
         epilog="ssh HOST memtop record -p PID -o - | memtop replay -   is the live screen of another host",
@@ -36,7 +36,11 @@ def run(argv: Sequence[str]) -> int:
     from memtop.ui import run as run_screen
 
     return run_screen(
-        ReplaySource(recording, options.at), processes, ascii=options.ascii, mouse=wants_mouse(options)
+        ReplaySource(recording, options.at),
+        processes,
+        ascii=options.ascii,
+        mouse=wants_mouse(options),
+        theme=options.theme,
     )
 
 

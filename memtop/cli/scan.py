@@ -13,7 +13,7 @@ from itertools import count
 from memtop.cli.exits import ExitCode, complain
 from memtop.cli.explain import explain
 from memtop.cli.log import logged
-from memtop.cli.options import add_log, interval, percent, positive
+from memtop.cli.options import Parser, add_log, interval, percent, positive
 from memtop.linux import access
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel
@@ -32,9 +32,7 @@ from memtop.tracking.rounds import Rounds
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
-        prog="memtop scan", description="Prints the pages of a process that an expression matches."
-    )
+    p = Parser(prog="memtop scan", description="Prints the pages of a process that an expression matches.")
     p.add_argument("-p", "--pid", type=positive, metavar="PID", help="the process to look at")
     p.add_argument(
         "--match",

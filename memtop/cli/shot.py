@@ -9,13 +9,15 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from memtop.cli.log import logged
-from memtop.cli.options import add_pids, add_sampling, care_of, positive
+from memtop.cli.options import Parser, add_pids, add_sampling, care_of, positive
 from memtop.cli.output import new_file
 from memtop.cli.targets import open_targets
 from memtop.linux import access
+from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
+from memtop.ui import THEMES
 
 FORMS = (".svg", ".txt")
 LEAST, MOST = (40, 10), (1000, 500)
@@ -46,7 +48,7 @@ def seconds(text: str) -> float:
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(prog="memtop shot", description="A picture of the screen without a terminal.")
+    p = Parser(prog="memtop shot", description="A picture of the screen without a terminal.")
     whom = p.add_mutually_exclusive_group(required=True)
     add_pids(whom, required=False)
     whom.add_argument("--replay", metavar="FILE", help="a recording in place of a process")
@@ -65,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--at", type=positive, metavar="N", help="of a recording: its Nth sample (default: last)")
     p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument("--theme", choices=THEMES, help="colours (default: dark; with NO_COLOR: mono)")
     add_sampling(p)
     return p
 
@@ -108,6 +111,8 @@ def _replayed(options: argparse.Namespace) -> tuple[str, str]:
     source = ReplaySource(recording, options.at or sys.maxsize)
     try:
         return _take(source, processes, options, 0.0, None)
+    except Failed:
+        raise Failed(f"{options.replay} can't be shown", recording.problem) from None
     finally:
         source.stop()
 
@@ -121,7 +126,7 @@ def _take(
 ) -> tuple[str, str]:
     """The picture as SVG and as text."""
     from memtop.ui.shot import photograph
-    from memtop.ui.theme import DARK, MONO
+    from memtop.ui.theme import named
 
     picture = photograph(
         source,
@@ -130,6 +135,6 @@ def _take(
         after=after,
         ascii=options.ascii,
         arm_at_start=arm,
-        palette=MONO if os.environ.get("NO_COLOR") else DARK,
+        palette=named(options.theme or ("mono" if os.environ.get("NO_COLOR") else "dark")),
     )
     return picture.svg, picture.text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode
+from memtop.cli.options import Parser
 from memtop.dump.verify import verify
 from memtop.model.names import clean_text
 from memtop.model.units import size
@@ -13,7 +13,7 @@ from memtop.model.units import size
 
 def run(argv: Sequence[str]) -> int:
     """Runs the verb; returns the exit code."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="memtop verify",
         description="Checks all hashes and totals of a snapshot and of its parents, and their pages.",
     )

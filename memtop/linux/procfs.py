@@ -192,11 +192,17 @@ def parse_stat(pid: int, text: bytes) -> Stat:
 def read_status(pid: int, tid: int | None = None) -> dict[str, str]:
     """/proc/PID/status, or that of a thread: field name to its cleaned text, e.g. ``{"VmRSS": "1234 kB"}``.
 
+    Tabs, which stand between the numbers of one field (``Uid``), become blanks.
+
     Raises:
         ProcessGone: there is no such process.
     """
     lines = (line.partition(b":") for line in _read(pid, "status", tid=tid).split(b"\n"))
-    return {name.decode("ascii", "replace"): clean(text.strip()) for name, colon, text in lines if colon}
+    return {
+        name.decode("ascii", "replace"): clean(text.strip().replace(b"\t", b" "))
+        for name, colon, text in lines
+        if colon
+    }
 
 
 def read_cmdline(pid: int) -> str:

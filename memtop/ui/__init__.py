@@ -8,11 +8,14 @@ from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 
+THEMES = ("dark", "light", "contrast", "ansi", "mono")
+"""Names of the themes; the colours are in ``theme``, which imports Textual."""
+
 PICK = -1
 """Instead of an exit code: the user wants to choose other processes."""
 
 
-def pick(*, ascii: bool = False, mouse: bool = True) -> tuple[Sequence[int], int]:
+def pick(*, ascii: bool = False, mouse: bool = True, theme: str | None = None) -> tuple[Sequence[int], int]:
     """Lists all processes until the user has chosen some.
 
     Returns:
@@ -20,7 +23,7 @@ def pick(*, ascii: bool = False, mouse: bool = True) -> tuple[Sequence[int], int
     """
     from memtop.ui.terminal import run_picker
 
-    picked, code = run_picker(ascii=ascii, mouse=mouse)
+    picked, code = run_picker(ascii=ascii, mouse=mouse, theme=theme)
     return picked.pids, code
 
 
@@ -33,6 +36,7 @@ def run(
     arm_at_start: Method | None = None,
     mouse: bool = True,
     can_pick: bool = False,
+    theme: str | None = None,
 ) -> int:
     """Shows processes until the user quits; the terminal and the targets are as before then.
 
@@ -44,6 +48,7 @@ def run(
         arm_at_start: track writes from the first sample on.
         mouse: take the mouse from the terminal.
         can_pick: the caller can open other processes when the user asks for it.
+        theme: one of THEMES; None: what NO_COLOR, the settings or the terminal say, in this order.
 
     Returns:
         The exit code: 0, 1 if the screen failed, 128+n on a signal; PICK.
@@ -51,4 +56,12 @@ def run(
     from memtop.ui.terminal import run_app
 
     source.readonly = source.readonly or readonly
-    return run_app(source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse, can_pick=can_pick)
+    return run_app(
+        source,
+        processes,
+        ascii=ascii,
+        arm_at_start=arm_at_start,
+        mouse=mouse,
+        can_pick=can_pick,
+        theme=theme,
+    )

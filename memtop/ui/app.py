@@ -13,16 +13,17 @@ from rich.console import RenderableType
 from rich.text import Text
 from textual import events
 from textual._compositor import ChopsUpdate
-from textual.app import App
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
 from memtop.model.actions import Method, Notice
+from memtop.model.names import clean_text
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
 from memtop.ui import keymap, picture
 from memtop.ui.checkpoints import Checkpoints
+from memtop.ui.dressed import Dressed
 from memtop.ui.glyphs import Bars
 from memtop.ui.keymap import Mode
 from memtop.ui.meter import CpuMeter
@@ -31,7 +32,7 @@ from memtop.ui.palette import Commands
 from memtop.ui.screens.live import LiveScreen
 from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
-from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+from memtop.ui.theme import Palette
 
 ScrollBar.renderer = Bars
 
@@ -76,7 +77,7 @@ def _unknown() -> None:
     return None
 
 
-class MemtopApp(App[int]):
+class MemtopApp(Dressed[int]):
     """The screen.
 
     Args:
@@ -84,7 +85,7 @@ class MemtopApp(App[int]):
         processes: what is shown, in this order; at least one.
         ascii: draw with ASCII only.
         arm_at_start: track writes from the first sample on.
-        palette: colours; None: as many as the terminal has, none with NO_COLOR.
+        palette: colours that somebody chose; None: NO_COLOR and the terminal decide.
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
         settings: what the user has settled; its keys are those of the whole process from then on.
@@ -109,22 +110,12 @@ class MemtopApp(App[int]):
         cpu_share: Callable[[], float | None] | None = None,
         settings: Settings | None = None,
     ) -> None:
-        if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
-            del os.environ["NO_COLOR"]
-        colourless = "NO_COLOR" in os.environ
-        # NO_COLOR alone would give Textual's grey truecolor; with native ANSI it is monochrome.
-        super().__init__(ansi_color=True if colourless else None)
-        if colourless:
-            palette = MONO
-        elif palette is None:
-            palette = ANSI if self.console.color_system == "standard" else DARK
-        self.look = Look(palette, ascii)
-        self.register_theme(palette.textual)
-        self.theme = palette.textual.name
+        self.settings = settings or Settings()
+        self.theme_chosen = palette.name if palette is not None else None
+        super().__init__(ascii=ascii, palette=palette)
         self.title = "memtop"
         self.source = source
         self.views = {view.key: view for view in map(ProcessView, processes)}
-        self.settings = settings or Settings()
         keymap.use(self.settings.keymap)
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self._arm_at_start = arm_at_start
@@ -245,7 +236,7 @@ class MemtopApp(App[int]):
             path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
             return f"the picture was not saved: {error.strerror or error}", "error"
-        return f"saved {path} and .txt", "information"
+        return f"saved {path.name} and .txt in {clean_text(str(path.parent))}", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
 from textual.binding import Binding, BindingType
 from textual.keys import _character_to_key, format_key
+
+from memtop.model.names import clean_text
 
 
 class Mode(Enum):
@@ -191,6 +194,7 @@ KEYMAP: list[Key] = [
     Key("ctrl+right", "", "scrub(-10)"),
     Key("m", "m", "mark", "mark this moment: what is written from now on is counted apart; M forgets it"),
     Key("M", "", "forget_mark"),
+    Key("T", "T", "theme", "the next theme: dark, light, contrast, ansi, mono"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
     Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE),
@@ -229,7 +233,14 @@ def defaults() -> tuple[Key, ...]:
 
 
 def key_names(names: Sequence[str]) -> list[str]:
-    """Keys as Textual names them; a character may be given as it is."""
+    """Keys as Textual names them; a character may be given as it is.
+
+    Raises:
+        ValueError: no key can have this name; footer and help would show whatever it is.
+    """
+    for name in names:
+        if not (re.fullmatch(r"[A-Za-z0-9_+]+", name) or (len(name) == 1 and clean_text(name) == name)):
+            raise ValueError(f"there is no key {name!a}")
     return [_character_to_key(name) if len(name) == 1 else name.lower() for name in names]
 
 

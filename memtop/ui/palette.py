@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from memtop.ui.keymap import KEYMAP, Key, Mode
+from memtop.ui.theme import THEMES
 
 if TYPE_CHECKING:
     from memtop.ui.app import MemtopApp
@@ -38,7 +39,9 @@ class Commands(Provider):
             if key.action == "pick" and not live.app.can_pick:
                 continue
             yield f"{key.help.partition(';')[0]}  ({key.shown})", key
-        yield "save columns, order and grouping for the next time", Key("", "", "save_settings")
+        for palette in THEMES:
+            yield f"theme {palette.name}", Key("", "", f"theme('{palette.name}')")
+        yield "save columns, order, groups and theme for the next time", Key("", "", "save_settings")
 
     async def _run(self, action: str) -> None:
         await self._live.run_action(action)

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 
 from rich.text import Text
 from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 
 from memtop.linux.processes import Listed, processes, why_not, with_children
 from memtop.model.units import count, size
 from memtop.ui import keymap
+from memtop.ui.dressed import Dressed
 from memtop.ui.glyphs import SELECTED
 from memtop.ui.keymap import Mode
 from memtop.ui.lines import Run, cut, fill, line, spread
-from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
 
 REFRESH_S = 2.0
@@ -33,13 +34,13 @@ class Picked:
     pids: Sequence[int] = ()
 
 
-class PickerApp(App[Picked]):
+class PickerApp(Dressed[Picked]):
     """Lists processes until some are chosen.
 
     Args:
         ascii: draw with ASCII only.
         list_all: where processes come from.
-        palette: colours; None: as many as the terminal has.
+        palette: colours that somebody chose; None: NO_COLOR and the terminal decide.
     """
 
     CSS = "Screen { background: $background; } Drawn { height: 1fr; }"
@@ -53,13 +54,7 @@ class PickerApp(App[Picked]):
         list_all: Callable[[], list[Listed]] = processes,
         palette: Palette | None = None,
     ) -> None:
-        colourless = bool(os.environ.get("NO_COLOR"))
-        super().__init__(ansi_color=True if colourless else None)
-        if palette is None:
-            palette = MONO if colourless else ANSI if self.console.color_system == "standard" else DARK
-        self.look = Look(palette, ascii)
-        self.register_theme(palette.textual)
-        self.theme = palette.textual.name
+        super().__init__(ascii=ascii, palette=palette)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.filter = ""
         self.with_children = False

@@ -1,4 +1,4 @@
-"""What a user has settled: keys, columns, order, groups, in ``memtop/config.toml`` (docs/keys.md).
+"""What a user has settled: keys, columns, order, groups, theme, in ``memtop/config.toml`` (docs/keys.md).
 
 The file is read at the start and written on request only, with its comments kept, in one step, and never over
 something that could not be read.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from memtop.linux.errors import Misused
 from memtop.model.names import clean_text
+from memtop.ui import THEMES
 from memtop.ui.columns import ABOUT, EVERY, Column
 from memtop.ui.keymap import Key, defaults, key_names, remapped
 from memtop.ui.rows import Grouping
@@ -33,6 +34,7 @@ class Settings:
     Attributes:
         columns: those that are shown, without NAME.
         sort, reverse, grouping: of the table.
+        theme: a name of ``ui.theme.THEMES``.
         keys: action to the names of its keys.
     """
 
@@ -40,6 +42,7 @@ class Settings:
     sort: Column | None = None
     reverse: bool | None = None
     grouping: Grouping | None = None
+    theme: str | None = None
     keys: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
@@ -90,13 +93,15 @@ class _Reader:
             ) from None
         except TOMLKitError as error:
             raise SettingsError(f"{self._file}: this is no TOML", clean_text(str(error))) from None
-        known = {"columns", "sort", "reverse", "group", "keys"}
+        known = {"columns", "sort", "reverse", "group", "theme", "keys"}
         for name in said:
             if name not in known:
                 raise self._error(
                     name, f"there is no setting {name!a}", f"settings are {', '.join(sorted(known))}"
                 )
-        columns, sort, reverse, group = (said.get(name) for name in ("columns", "sort", "reverse", "group"))
+        columns, sort, reverse, group, theme = (
+            said.get(name) for name in ("columns", "sort", "reverse", "group", "theme")
+        )
         if columns is not None and not isinstance(columns, list):
             raise self._error("columns", "columns is a list of names")
         if not isinstance(reverse, bool | None):
@@ -104,11 +109,14 @@ class _Reader:
         groups = {grouping.value: grouping for grouping in Grouping}
         if group is not None and group not in groups:
             raise self._error("group", f"group is one of {', '.join(map(repr, groups))}")
+        if theme is not None and theme not in THEMES:
+            raise self._error("theme", f"theme is one of {', '.join(map(repr, THEMES))}")
         return Settings(
             None if columns is None else tuple(self._column("columns", name) for name in columns),
             None if sort is None else self._column("sort", sort),
             reverse,
             None if group is None else groups[group],
+            theme,
             self._keys(said.get("keys", {})),
         )
 
@@ -128,8 +136,8 @@ class _Reader:
                 raise self._error(action, f"there is no action {action!a}", "docs/keys.md lists them")
             if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
                 raise self._error(action, f"the keys of {action} are a name or a list of names")
-            keys[action] = key_names(names)
             try:
+                keys[action] = key_names(names)
                 remapped(keys)
             except ValueError as error:
                 raise self._error(action, str(error)) from None
@@ -160,6 +168,7 @@ def save(settings: Settings, file: Path | None = None) -> Path:
             "sort": settings.sort.head if settings.sort is not None else None,
             "reverse": settings.reverse,
             "group": settings.grouping.value if settings.grouping is not None else None,
+            "theme": settings.theme,
         }
         for name, value in values.items():
             if value is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
@@ -53,6 +54,7 @@ def photograph(
 
     Raises:
         RuntimeError: the screen failed.
+        Failed: it is a recording without a sample that can be read.
     """
     app = MemtopApp(source, processes, ascii=ascii, arm_at_start=arm_at_start, palette=palette)
     taken: list[Picture] = []
@@ -63,6 +65,9 @@ def photograph(
             await pilot.pause(POLL)
             if due is None and all(view.sample is not None for view in app.views.values()):
                 due = time.monotonic() + after
+            elif due is None and _unreadable(app):
+                app.exit()
+                return
         await pilot.pause()
         view = app.live.view
         assert view.sample is not None
@@ -70,6 +75,8 @@ def photograph(
         app.exit()
 
     app.run(headless=True, size=size, auto_pilot=wait_and_take)
+    if not taken and _unreadable(app):
+        raise Failed("no sample of this recording can be shown")
     if not taken:
         raise RuntimeError("the screen ended before its picture was taken")
     return taken[0]
@@ -79,3 +86,9 @@ def _settled(app: MemtopApp) -> bool:
     """Whether a recording stands where it was to be; what is live never does."""
     position = app.source.position
     return position is None or not position.recorded or position.stands
+
+
+def _unreadable(app: MemtopApp) -> bool:
+    """Whether it is a recording that was cut off before its first sample."""
+    position = app.source.position
+    return position is not None and position.recorded and position.at_end and not position.moments

@@ -24,7 +24,8 @@ from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 from memtop.ui.app import MemtopApp
-from memtop.ui.settings import load
+from memtop.ui.settings import Settings, load
+from memtop.ui.theme import Palette, named
 
 if TYPE_CHECKING:
     from memtop.ui.picker import Picked
@@ -49,6 +50,7 @@ def run_app(
     arm_at_start: Method | None,
     mouse: bool,
     can_pick: bool,
+    theme: str | None,
 ) -> int:
     """Runs the screen in this terminal; see ``memtop.ui.run``.
 
@@ -56,7 +58,15 @@ def run_app(
         Failed: there is no terminal.
     """
     stdin, stderr, plain = _terminal()
-    app = MemtopApp(source, processes, ascii=ascii or plain, arm_at_start=arm_at_start, settings=load())
+    settings = load()
+    app = MemtopApp(
+        source,
+        processes,
+        ascii=ascii or plain,
+        arm_at_start=arm_at_start,
+        palette=_palette(theme, settings),
+        settings=settings,
+    )
     app.can_pick = can_pick
     guard = Guard(app, source, stdin, stderr)
     with guard:
@@ -64,12 +74,13 @@ def run_app(
             app.run(mouse=mouse)
         finally:
             source.stop()
+            _worn[:] = [app.theme_chosen] if app.theme_chosen else []
     if guard.code is not None:
         return guard.code
     return app.return_value if app.return_value is not None else app.return_code or 0
 
 
-def run_picker(*, ascii: bool, mouse: bool) -> tuple[Picked, int]:
+def run_picker(*, ascii: bool, mouse: bool, theme: str | None) -> tuple[Picked, int]:
     """Runs the picker in this terminal; see ``memtop.ui.pick``.
 
     Raises:
@@ -78,11 +89,22 @@ def run_picker(*, ascii: bool, mouse: bool) -> tuple[Picked, int]:
     from memtop.ui.picker import Picked, PickerApp  # psutil takes time to import
 
     stdin, stderr, plain = _terminal()
-    app = PickerApp(ascii=ascii or plain)
+    app = PickerApp(ascii=ascii or plain, palette=_palette(theme, load()))
     with Guard(app, None, stdin, stderr) as guard:
         app.run(mouse=mouse)
     code = app.return_code or 0 if guard.code is None else guard.code
     return app.return_value or Picked(), code
+
+
+_worn: list[str] = []
+"""The theme chosen in the screen before: the list of processes wears it, too, and what comes then."""
+
+
+def _palette(theme: str | None, settings: Settings) -> Palette | None:
+    """What somebody chose, the latest and closest first; NO_COLOR counts for more than the settings."""
+    settled = None if os.environ.get("NO_COLOR") else settings.theme
+    chosen = next(iter(_worn), theme or settled)
+    return None if chosen is None else named(chosen)
 
 
 def _terminal() -> tuple[int, int, bool]:

@@ -1,9 +1,11 @@
 """Colours: one palette holds every style that the screen uses.
 
-Age is the one colour scale: viridis, which is perceptually even and readable with every common
-colour vision deficiency, from bright (now) to dark (earlier). Kinds have muted hues of their own and
-appear only in the KIND column; red is kept for trouble. All styles share one background, so that runs
-stay long and the bytes on the wire few. No state shows by colour alone.
+Age is the one colour scale: viridis, whose lightness rises evenly, so that it keeps its order for every kind
+of colour vision. On dark ground its brighter half, from bright (now) to dark (earlier); on light ground its
+darker half, from dark (now) to bright. Kinds have muted hues of their own and appear only in the KIND column
+and its bar; red is kept for trouble. All styles share one background, so that runs stay long and the bytes on
+the wire few. No state shows by colour alone. tests/ui/test_themes.py computes for every theme the contrast
+(WCAG 2.2: 4.5 for text, 3 for cells of maps) and the order of ages, also as colour-blind people see them.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ class Palette:
     """Styles by what they say.
 
     Attributes:
+        name: of the theme, as ``--theme`` takes it.
         text, dim, faint, strong: ordinary text, labels, rules and what can't be used, emphasis.
         accent: names memtop and keys; good, warn, trouble: states.
         rate, spark: what is written now, and its history.
@@ -35,6 +38,7 @@ class Palette:
         textual: what Textual itself paints with (background, scroll bars).
     """
 
+    name: str
     text: Style
     dim: Style
     faint: Style
@@ -76,11 +80,13 @@ def _palette(
     cursor: str,
     raised: str,
     ansi: bool = False,
+    light: bool = False,
 ) -> Palette:
     def style(text: str, on: str = background) -> Style:
         return Style.parse(f"{text} on {on}")
 
     return Palette(
+        name=name,
         **{role: style(colour) for role, colour in colours.items()},
         rate=style(ages[-1]),
         spark=style(spark),
@@ -89,19 +95,20 @@ def _palette(
         selected=Style.parse(selected),
         cursor=Style.parse(cursor),
         raised=Style.parse(raised),
-        textual=_textual(name, ansi, background, colours),
+        textual=replace(BUILTIN_THEMES["ansi-dark"], name=f"memtop-{name}")
+        if ansi
+        else _textual(name, background, colours, ages[1], light),
     )
 
 
-def _textual(name: str, ansi: bool, background: str, colours: Mapping[str, str]) -> Theme:
-    if ansi:
-        return replace(BUILTIN_THEMES["ansi-dark"], name=f"memtop-{name}")
-    variables = dict.fromkeys(("scrollbar", "scrollbar-hover", "scrollbar-active"), "#39424e")
+def _textual(name: str, background: str, colours: Mapping[str, str], bar: str, light: bool) -> Theme:
+    variables = dict.fromkeys(("scrollbar", "scrollbar-hover", "scrollbar-active"), bar)
     for place in ("", "-hover", "-active"):
         variables[f"scrollbar-background{place}"] = background
     return Theme(
         name=f"memtop-{name}",
-        primary="#4c8dae",
+        primary=colours["accent"].split()[-1],
+        dark=not light,
         foreground=colours["text"],
         background=background,
         surface=background,
@@ -115,8 +122,8 @@ DARK = _palette(
     background="#0d1117",
     colours={
         "text": "#c9d1d9",
-        "dim": "#8b949e",
-        "faint": "#4a525c",
+        "dim": "#9aa3ad",
+        "faint": "#828b96",
         "strong": "bold #f0f6fc",
         "accent": "bold #58a6c7",
         "good": "#5ec962",
@@ -124,7 +131,7 @@ DARK = _palette(
         "trouble": "bold #f0655b",
     },
     # Absent, resident, then viridis at even steps of lightness.
-    ages=("#4a525c", "#5d6b7a", "#8a97dd", "#2fa39a", "#6fd06a", "#fde725"),
+    ages=("#828b96", "#65737f", "#21918c", "#35b779", "#8fd744", "#fde725"),
     ground="#151c25",
     spark="#3aa79f",
     kinds={
@@ -133,16 +140,85 @@ DARK = _palette(
         Kind.STACK: "#b39ac7",
         Kind.TEXT: "#6f9fb5",
         Kind.DATA: "#7fa8a0",
-        Kind.FILE: "#8a8f98",
+        Kind.FILE: "#8f949d",
         Kind.SHARED: "#c29f7a",
         Kind.HUGETLB: "#c7b07a",
         Kind.JIT: "#c78fa5",
-        Kind.GUARD: "#5c646e",
-        Kind.SPECIAL: "#5c646e",
+        Kind.GUARD: "#828b96",
+        Kind.SPECIAL: "#828b96",
     },
-    selected="on #1f2a37",
+    selected="on #1b2430",
     cursor="bold #0d1117 on #f0f6fc",
-    raised="on #1f2a37",
+    raised="on #1b2430",
+)
+
+LIGHT = _palette(
+    "light",
+    background="#ffffff",
+    colours={
+        "text": "#1f2328",
+        "dim": "#57606a",
+        "faint": "#626a73",
+        "strong": "bold #000000",
+        "accent": "bold #0b5c87",
+        "good": "#1a6b2c",
+        "warn": "#7d4e00",
+        "trouble": "bold #b3201a",
+    },
+    ages=("#626a73", "#7c858e", "#1f8f8c", "#33638d", "#453781", "#440154"),
+    ground="#f1f4f7",
+    spark="#1a6b66",
+    kinds={
+        Kind.ANON: "#4a5f75",
+        Kind.HEAP: "#4b661f",
+        Kind.STACK: "#6f4a8e",
+        Kind.TEXT: "#205f7d",
+        Kind.DATA: "#2b655c",
+        Kind.FILE: "#5a6068",
+        Kind.SHARED: "#7d521f",
+        Kind.HUGETLB: "#6b5b10",
+        Kind.JIT: "#8b3f63",
+        Kind.GUARD: "#626a73",
+        Kind.SPECIAL: "#626a73",
+    },
+    selected="on #e3ebf4",
+    cursor="bold #ffffff on #000000",
+    raised="on #e3ebf4",
+    light=True,
+)
+
+CONTRAST = _palette(
+    "contrast",
+    background="#000000",
+    colours={
+        "text": "#ffffff",
+        "dim": "#d0d7de",
+        "faint": "#b8c1ca",
+        "strong": "bold #ffffff",
+        "accent": "bold #7fd4ff",
+        "good": "#7ee787",
+        "warn": "bold #ffd33d",
+        "trouble": "bold #ffaba4",
+    },
+    ages=("#b8c1ca", "#a3adb8", "#21918c", "#35b779", "#8fd744", "#fde725"),
+    ground="#000000",
+    spark="#5ce1d6",
+    kinds={
+        Kind.ANON: "#c3d3e3",
+        Kind.HEAP: "#c6e8a0",
+        Kind.STACK: "#e2c5f7",
+        Kind.TEXT: "#a5d5ee",
+        Kind.DATA: "#b0dcd2",
+        Kind.FILE: "#cdd2d9",
+        Kind.SHARED: "#f2cda3",
+        Kind.HUGETLB: "#f0d89c",
+        Kind.JIT: "#f5bdd3",
+        Kind.GUARD: "#b8c1ca",
+        Kind.SPECIAL: "#b8c1ca",
+    },
+    selected="bold on #12304d",
+    cursor="bold #000000 on #ffffff",
+    raised="on #12304d",
 )
 
 ANSI = _palette(
@@ -151,14 +227,14 @@ ANSI = _palette(
     colours={
         "text": "default",
         "dim": "default",
-        "faint": "bright_black",
+        "faint": "default",
         "strong": "bold default",
         "accent": "bold cyan",
         "good": "green",
         "warn": "yellow",
         "trouble": "bold red",
     },
-    ages=("default", "bright_black", "blue", "cyan", "bright_green", "bright_yellow"),
+    ages=("default", "default", "bright_blue", "cyan", "bright_green", "bright_yellow"),
     ground="default",
     spark="cyan",
     kinds={},
@@ -192,9 +268,22 @@ MONO = _palette(
 )
 
 
-@dataclass(frozen=True)
+THEMES = (DARK, LIGHT, CONTRAST, ANSI, MONO)
+"""In the order in which ``T`` goes through them."""
+
+
+def named(name: str) -> Palette:
+    """The theme of this name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {palette.name: palette for palette in THEMES}[name]
+
+
+@dataclass(eq=False)
 class Look:
-    """How everything is drawn: the colours and the alphabet."""
+    """How everything is drawn: the colours, which may change while it is, and the alphabet."""
 
     palette: Palette = DARK
     ascii: bool = False

@@ -12,9 +12,11 @@ import difflib
 import gzip
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from rich.cells import cell_len
 from rich.style import Style
 from textual.pilot import Pilot
 
@@ -115,10 +117,20 @@ async def shown(
                 await pilot.pause()
                 await _stands(source)
                 await pilot.pause()
-            await _settled(app, pilot)
+            await settled(app, pilot)
             yield app
     finally:
         source.stop()
+
+
+async def redressed(app: MemtopApp, palette: Palette) -> None:
+    """The same picture in another theme."""
+    app.wear(palette)
+    app.live.show()
+    for _ in range(2):
+        done = asyncio.Event()
+        app.call_after_refresh(done.set)
+        await done.wait()
 
 
 async def _stands(source: ReplaySource) -> None:
@@ -129,7 +141,7 @@ async def _stands(source: ReplaySource) -> None:
     raise AssertionError("the recording does not come to stand")
 
 
-async def _settled(app: MemtopApp, pilot: Pilot[int]) -> None:
+async def settled(app: MemtopApp, pilot: Pilot[int]) -> None:
     """What a sample changes in the layout (a scroll bar) comes one refresh after it."""
     table, seen = app.live.table, [""]
     for _ in range(500):
@@ -141,18 +153,39 @@ async def _settled(app: MemtopApp, pilot: Pilot[int]) -> None:
     raise AssertionError("the picture does not come to rest")
 
 
+LETTERS = {
+    "text": "t",
+    "dim": "d",
+    "faint": "f",
+    "strong": "s",
+    "accent": "a",
+    "good": "g",
+    "warn": "w",
+    "trouble": "!",
+    "spark": "k",
+    "cursor": "c",
+    **{f"age.{age.name.lower()}": str(int(age)) for age in Age},
+    **{f"kind.{kind.label}": chr(ord("A") + kind) for kind in Kind},
+}
+"""One letter a style; ``>`` in front: in the selected row, ``^``: what lies over the page; ``?``: Textual's.
+
+Where two styles look the same in a theme, the first one's letter stands for both.
+"""
+
+
 def styles(app: MemtopApp) -> str:
-    """The styles on screen, one line a row: ``row  column role  column role …``."""
+    """The styles on screen, one line a row, runs as letter and length: ``t80``."""
     names = roles(app.look.palette)
     lines = []
-    for y, strip in enumerate(app.screen._compositor.render_strips()):
-        x, last, parts = 0, "", [f"{y:2}"]
+    for strip in app.screen._compositor.render_strips():
+        runs: list[list[Any]] = []
         for text, style, *_ in strip:
-            name = names.get(_drawn(style), str(style))
-            if name != last:
-                parts.append(f"{x} {name}")
-            x, last = x + len(text), name
-        lines.append("  ".join(parts) + "\n")
+            letter = names.get(_drawn(style), "?")
+            if runs and runs[-1][0] == letter:
+                runs[-1][1] += cell_len(text)
+            else:
+                runs.append([letter, cell_len(text)])
+        lines.append(" ".join(f"{letter}{length}" for letter, length in runs) + "\n")
     return "".join(lines)
 
 
@@ -163,22 +196,14 @@ def _drawn(style: Style | None) -> str:
 
 
 def roles(palette: Palette) -> dict[str, str]:
-    """What each style says; where two look the same, the first one's name stands for both."""
+    """The letter of each style."""
     found: dict[str, str] = {}
-
-    def add(name: str, style: Style) -> None:
-        found.setdefault(_drawn(style), name)
-        found.setdefault(_drawn(style + palette.selected), f"{name}/selected")
-        found.setdefault(_drawn(style + palette.raised), f"{name}/raised")
-
-    for field in fields(palette):
-        value = getattr(palette, field.name)
-        if isinstance(value, Style) and field.name not in ("selected", "raised"):
-            add(field.name, value)
-    for age in Age:
-        add(f"age.{age.name.lower()}", palette.ages[age])
-    for kind in Kind:
-        add(f"kind.{kind.label}", palette.kinds[kind])
+    styles = {name: getattr(palette, name) for name in LETTERS if "." not in name}
+    styles |= {f"age.{age.name.lower()}": palette.ages[age] for age in Age}
+    styles |= {f"kind.{kind.label}": palette.kinds[kind] for kind in Kind}
+    for name, style in styles.items():
+        for mark, layer in (("", Style()), (">", palette.selected), ("^", palette.raised)):
+            found.setdefault(_drawn(style + layer), mark + LETTERS[name])
     return found
 
 

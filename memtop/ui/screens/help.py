@@ -12,9 +12,13 @@ from textual.widgets import Static
 from memtop.ui.ages import Age
 from memtop.ui.glyphs import CELLS
 from memtop.ui.keymap import KEYMAP
+from memtop.ui.lines import wrap
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
 from memtop.ui.widgets.write_map import selected
+
+INDENT = 10
+"""Cells in front of what a key does."""
 
 _CELLS = {
     Age.NOW: "written since the sample before",
@@ -61,10 +65,11 @@ class HelpScreen(Screen[None]):
 
         say(" memtop", p.accent)
         say("  what a process does to its memory            any key closes\n\n", p.dim)
+        room = max(self.app.size.width - INDENT - 2, 20)
         for key in KEYMAP:
             if key.help:
-                say(f" {key.shown:>7}", p.accent)
-                say(f"  {key.help}\n")
+                say(f" {key.shown:>{INDENT - 3}}", p.accent)
+                say("  " + f"\n{' ' * INDENT}".join(wrap(key.help, room, 9)) + "\n")
         say("\n Cells of the maps\n", p.strong)
         for age in reversed(Age):
             say("     ")

@@ -17,7 +17,7 @@ from memtop.ui.keymap import ACTIONS, bindings
 from memtop.ui.screens.help import HelpScreen
 from memtop.ui.settings import Settings, SettingsError, save
 from memtop.ui.state import ProcessView
-from memtop.ui.theme import Look
+from memtop.ui.theme import THEMES, Look, named
 
 
 class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActions):
@@ -45,14 +45,23 @@ class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActi
         self.app.action_command_palette()
 
     def action_save_settings(self) -> None:
-        """Writes columns, order and grouping into the user's file."""
+        """Writes columns, order, grouping and theme into the user's file."""
         table = self.table
+        now = Settings(table.columns, table.sort, table.reverse, table.grouping, self.app.theme_chosen)
         try:
-            file = save(Settings(table.columns, table.sort, table.reverse, table.grouping))
+            file = save(now)
         except SettingsError as error:
             self.say(error.sentence, "error")
         else:
             self.say(f"saved in {clean_text(str(file))}")
+
+    def action_theme(self, name: str = "") -> None:
+        """The theme of this name, or the next one."""
+        palette = named(name) if name else THEMES[(THEMES.index(self.look.palette) + 1) % len(THEMES)]
+        self.app.wear(palette)
+        self.app.theme_chosen = palette.name
+        self.show()
+        self.say(f"theme {palette.name}; to keep it for the next time: : and save")
 
     def action_help(self) -> None:
         """Opens the help page."""

@@ -12,15 +12,20 @@ from textual.containers import Horizontal
 from textual.widget import Widget
 from textual.widgets import Input
 
+from memtop.model.names import clean_text
 from memtop.ui.lines import Run, cut, fill, line
 from memtop.ui.theme import Look
 from memtop.ui.widgets.drawn import Drawn
 
-_NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
-"""A paste may bring anything; what would reach the terminal as a command is not taken."""
-
-
 PATIENCE_S = 0.5
+
+
+class Cleaned(Input):
+    """A paste may bring anything: what a terminal would take for a command is shown as the escape it is."""
+
+    def replace(self, text: str, start: int, end: int) -> None:
+        """Whatever way text comes in."""
+        super().replace(clean_text(text), start, end)
 
 
 class TypeLine(Widget):
@@ -40,7 +45,7 @@ class TypeLine(Widget):
         """The input, and what is said about it."""
         with Horizontal():
             yield Drawn(self.look, id="label")
-            yield Input(restrict=_NO_CONTROL, select_on_focus=False, compact=True)
+            yield Cleaned(select_on_focus=False, compact=True)
         yield Drawn(self.look, id="about")
 
     def on_mount(self) -> None:

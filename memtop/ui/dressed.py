@@ -1,0 +1,58 @@
+"""What both applications wear: a theme that can be changed, and ASCII where nothing else can be shown."""
+
+from __future__ import annotations
+
+import os
+from typing import TypeVar
+
+from rich.segment import Segment
+from textual.app import App
+from textual.color import Color
+from textual.filter import LineFilter, NoColor
+
+from memtop.ui.glyphs import ascii_only
+from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
+
+R = TypeVar("R")
+
+
+class Spelled(LineFilter):
+    """ASCII, also of what Textual draws by itself: borders, ellipses."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments, in as many cells."""
+        return [Segment(ascii_only(text), style, control) for text, style, control in segments]
+
+
+class Dressed(App[R]):
+    """An application in one of memtop's themes.
+
+    Args:
+        ascii: draw with ASCII only.
+        palette: what was chosen; None: none of them, so NO_COLOR and the terminal decide.
+    """
+
+    def __init__(self, *, ascii: bool, palette: Palette | None) -> None:
+        # Textual would turn truecolor grey and forget NO_COLOR: mono is a theme of its own here, and who asks
+        # for colours by name gets them. Empty means unset (no-color.org).
+        no_color = os.environ.pop("NO_COLOR", None)
+        try:
+            super().__init__()
+        finally:
+            if no_color is not None:
+                os.environ["NO_COLOR"] = no_color
+        if palette is None:
+            few = self.console.color_system == "standard"
+            palette = MONO if no_color else ANSI if few else DARK
+        self.look = Look(palette, ascii)
+        self._dyes = self._filters
+        self.wear(palette)
+
+    def wear(self, palette: Palette) -> None:
+        """Draws everything in these colours from now on."""
+        self.look.palette = palette
+        # Textual's own widgets know no theme without colour.
+        last = [NoColor()] if palette is MONO else []
+        self._filters = [*self._dyes, *last, *([Spelled()] if self.look.ascii else [])]
+        self.register_theme(palette.textual)
+        self.theme = palette.textual.name
