@@ -156,8 +156,9 @@ class ArmCost:
         if self.huge_kept:
             parts.append(f"{count(self.huge_kept)} huge pages stay out of it (--keep-huge)")
         if self.cut:
-            cut = "the mapping is" if self.one else f"{count(self.cut)} mappings are"
-            parts.append(f"{cut} cut in maps for that, and mremap over the cut fails meanwhile")
+            many = f"{count(self.cut)} mappings are cut for that, and mremap of them fails meanwhile"
+            one = "the mapping is cut in maps for that, and mremap over the cut fails meanwhile"
+            parts.append(one if self.one else many)
         if self.file_pages:
             parts.append(f"{size(self.file_pages * PAGE)} of files will be mapped page by page")
         if self.fallback is Method.SOFT_DIRTY:
