@@ -24,6 +24,7 @@ from memtop.linux.userfaultfd import fault_seconds
 from memtop.model.actions import Arm, Care
 from memtop.model.filter import CATEGORIES, FilterError, Tree, parse
 from memtop.model.layout import PAGE, Category
+from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.stream.matches import JsonWriter, Round, TextWriter, Writer
@@ -94,7 +95,7 @@ def run(argv: Sequence[str]) -> int:
         print("".join(c if c.isprintable() or c == "\n" else "?" for c in error.picture), file=sys.stderr)
         return ExitCode.USAGE
     if options.explain:
-        print(explain(tree, protect=options.protect), end="")
+        print("\n".join(map(clean_text, explain(tree, protect=options.protect).split("\n"))), end="")
         return ExitCode.DONE
     if options.pid is None:
         p.error("-p PID is missing")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from memtop.model import units
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE, Category
+from memtop.model.names import clean_text
 from memtop.model.sample import Process
 from memtop.tracking.rounds import Found
 
@@ -110,7 +111,7 @@ class TextWriter:
         since = f"  round {now.number}, {units.seconds(now.interval)} long" if now.interval else ""
         self._marks.clear()
         return (
-            f"{process.comm} {process.pid}  {now.match}{since}\n"
+            f"{process.comm} {process.pid}  {clean_text(now.match)}{since}\n"
             f"{'ADDRESS':>16} {'END':>16} {'PAGES':>9}  {'CATEGORIES':32} {'KIND':8} NAME\n"
         )
 

@@ -198,6 +198,12 @@ def test_every_stream(target: subprocess.Popen[bytes], verb: str, here: Path) ->
             each_text(json.loads(line))
 
 
+@pytest.mark.parametrize("label", ["clipboard", "c1-raw", "bidi", "combining", "lines", "markup"])
+def test_an_expression(target: subprocess.Popen[bytes], label: str) -> None:
+    for options in ([], ["--json"], ["--explain"]):
+        run("scan", "-p", str(target.pid), "--match", f"present & name~{TEXT[label]}", *options)
+
+
 def each_text(value: Any) -> None:
     """All keys and values: who reads JSON prints what is in it."""
     if isinstance(value, dict):
@@ -246,7 +252,6 @@ def test_files_that_errors_are_about(target: subprocess.Popen[bytes], here: Path
         ["batch", name],
         ["-p", name],
         ["--name", name],
-        ["scan", "-p", pid, "--match", name],
     ):
         code, _, err = run(*words)
         assert code != 0
