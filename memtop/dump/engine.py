@@ -49,6 +49,7 @@ class Progress:
         bytes_written: of the file so far.
         dirty: pages that were written during the round before.
         frozen: the process stands still.
+        stop_s: seconds that it stood still, once it is over.
     """
 
     round: int = 0
@@ -57,6 +58,7 @@ class Progress:
     bytes_written: int = 0
     dirty: int = 0
     frozen: bool = False
+    stop_s: float = 0.0
 
 
 class Cancelled(Failed):
@@ -255,7 +257,7 @@ class Engine:
         self._watch(self._progress)
         gc.disable()
         try:
-            with urgent(), frozen(source.handle) as still:
+            with feed.alone(), urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 written = feed.take(stopped=True)
                 plan = source.plan()
@@ -270,12 +272,17 @@ class Engine:
         finally:
             source.beat = NO_BEAT
             gc.enable()
-        self._progress.frozen = False
+        self._stopped()
         self._store(held.runs, HeldSource(held), again=True)
         self._final_pages = runs_pages(held.runs) + runs_pages(rest)
         if written.shared:
             self._doubts.append(_SHARED)
         return plan, census
+
+    def _stopped(self) -> None:
+        self._progress.frozen = False
+        self._progress.stop_s = self._stop.whole_s if self._stop is not None else 0.0
+        self._watch(self._progress)
 
     def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
         """Reads as much as may be held; returns that, and what is left."""
@@ -299,7 +306,7 @@ class Engine:
                 self._stop = still.release()
         finally:
             source.beat = NO_BEAT
-        self._progress.frozen = False
+        self._stopped()
         self._final_pages = self._rounds.pop().pages
         return plan, census
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
 from memtop.sampler.budget import FAULT_S, Budget
+from memtop.sampler.locked import locked
 from memtop.tracking.base import Tick, Tracker, WatchRange
 from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
 from memtop.tracking.consumers import FanOut
@@ -40,7 +42,10 @@ ZERO_EVERY = 10.0
 class Target:
     """Owns everything that memtop holds of one process: handle, maps, pagemap, tracker.
 
-    Not thread-safe: one thread ticks and arms it.
+    Attributes:
+        lock: held by whatever reads and clears; a dump shares the tracker from a thread of its own.
+        aside: samples that a dump has taken, for whoever shows them.
+        tracker: in charge now; as long as it is the same, nothing that is written escapes it.
 
     Args:
         handle: becomes the target's, closed with it.
@@ -58,6 +63,8 @@ class Target:
     ) -> None:
         self.process = handle.describe()
         self.watch: WatchRange | None = None
+        self.lock = threading.RLock()
+        self.aside: list[Sample] = []
         self.fan_out = FanOut()
         self.last: Sample | None = None
         self._handle = handle
@@ -85,7 +92,7 @@ class Target:
         pid, tid = self.process.pid, self._handle.maps_tid()
         self._maps = MapsReader(pid, tid)
         self._scanner: Scanner | None = None
-        self._tracker: Tracker
+        self.tracker: Tracker
         try:
             self._scanner = Scanner(
                 pid,
@@ -94,12 +101,12 @@ class Target:
                 soft_dirty_bit=bool(self._kernel.soft_dirty_bit.works),
                 tid=tid,
             )
-            self._tracker = PassiveTracker(self._scanner)
+            self.tracker = PassiveTracker(self._scanner)
         except ProcessGone:
             self._maps.close()
             raise
         except MemtopError as error:
-            self._tracker = BlindTracker(error.sentence)
+            self.tracker = BlindTracker(error.sentence)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -109,13 +116,14 @@ class Target:
     @property
     def tracker_info(self) -> TrackerInfo:
         """The tracker in charge now."""
-        return self._tracker.info
+        return self.tracker.info
 
     @property
     def ended(self) -> bool:
         """The process is gone and the last sample says so."""
         return self.last is not None and self.last.life is Life.ENDED
 
+    @locked
     def arm(self, method: Method, choice: Arm | None = None) -> None:
         """Replaces the tracker; OFF goes back to looking only.
 
@@ -129,7 +137,7 @@ class Target:
         if self._scanner is None:
             if method in (Method.OFF, Method.AUTO):
                 return
-            raise NotPermitted("tracking is not possible", self._tracker.info.note)
+            raise NotPermitted("tracking is not possible", self.tracker.info.note)
         if self._handle.life() is Life.ENDED:
             raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
         care = self._care if choice is None else replace(self._care, arm=choice)
@@ -142,8 +150,8 @@ class Target:
             raise
         if armed.tracker.info.name != "off":
             self._budget.fault_s = fault_seconds() or FAULT_S
-        self._tracker.close()
-        self._tracker = armed.tracker
+        self.tracker.close()
+        self.tracker = armed.tracker
         self._stop_s += armed.stop_s
         self._said_stretched = False
         info = armed.tracker.info
@@ -187,6 +195,7 @@ class Target:
         modes, _ = PASSIVE.decide(table)
         return table, self._scanner.scan(table, bytes(modes)).counts
 
+    @locked
     def peek(self, address: int, pages: int, contents: bool) -> Peek:
         """As ``Source.peek``.
 
@@ -194,7 +203,7 @@ class Target:
             MemtopError: why it can't be looked at.
         """
         if self._scanner is None:
-            raise NotPermitted("page tables can't be read", self._tracker.info.note)
+            raise NotPermitted("page tables can't be read", self.tracker.info.note)
         if contents:
             return peek(self._handle.maps_tid() or self.process.pid, self._scanner, address, pages)
         return look(self._scanner, address, pages)
@@ -216,6 +225,7 @@ class Target:
         self._stretched = self._stretched or wait > 0
         return max(wait, 0.0)
 
+    @locked
     def tick(self) -> Sample:
         """One Sample.
 
@@ -233,9 +243,10 @@ class Target:
             self.last = self._after_the_mm()
         return self.last
 
+    @locked
     def close(self) -> None:
         """Gives back what was armed and lets go of the process. Idempotent."""
-        self._tracker.close()
+        self.tracker.close()
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
@@ -245,17 +256,17 @@ class Target:
     def _tick(self, life: Life = Life.RUNNING) -> Sample:
         began, cpu = time.monotonic(), time.thread_time()
         table = self._maps.read()
-        if self._tracker.prepare(table):
+        if self.tracker.prepare(table):
             table = self._maps.read()
         count_zero = began - self._zero_at >= ZERO_EVERY
-        tick = self._tracker.tick(table, count_zero=count_zero, watch=self.watch)
+        tick = self.tracker.tick(table, count_zero=count_zero, watch=self.watch)
         ended = time.monotonic()
         if count_zero:
             self._zero_at = ended
         self.fan_out.publish(tick.runs)
         interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
         self._scanned_at = ended
-        info, faults = self._tracker.info, self._faults()
+        info, faults = self.tracker.info, self._faults()
         memory, sums = self._counters.memory(), tick.sum
         totals = self._totals(tick, info, interval, memory, sums)
         swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
@@ -343,7 +354,7 @@ class Target:
         """The address space is gone: by an exec the process lives on in a new one, else it ended."""
         clock = time.strftime("%H:%M:%S")
         name = f"{self.process.comm} {self.process.pid}"
-        tracked = self._tracker.info.name != "off"
+        tracked = self.tracker.info.name != "off"
         for _ in range(EXECS):
             if self._handle.life() is not Life.RUNNING:
                 break
@@ -366,7 +377,7 @@ class Target:
         )
 
     def _reopen(self) -> None:
-        self._tracker.close()
+        self.tracker.close()
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
