@@ -115,6 +115,7 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
 def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> int:
     targets = open_targets(pids, swap=options.swap, care=care_of(options))
     # Only now: importing Textual costs ten times what all before it does.
+    from memtop.dump.background import Dumps
     from memtop.sampler.loop import Sampler
     from memtop.ui import run as run_screen
 
@@ -128,6 +129,7 @@ def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) ->
             arm_at_start=None if options.track is Method.OFF else options.track,
             mouse=wants_mouse(options),
             can_pick=can_pick,
+            dumps=Dumps(sampler),
         )
     finally:
         sampler.stop()

@@ -1,4 +1,4 @@
-"""Dumps while a screen goes on: one at a time, on a thread of its own, with a share of the screen's tracker."""
+"""Dumps while a screen goes on: one at a time, each on a thread of its own, with a share of its tracker."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ class Dumps:
         """What the process wants in a core; the kernel's default where it does not tell."""
         return coreinfo.coredump_filter(pid)
 
-    # ---- on the thread of a dump -----------------------------------------------------------------------------
+    # ---- on the thread of a dump ------------------------------------------------------------------------
 
     def _run(self, busy: Underway, moved: Callable[[], None], over: Callable[[Outcome], None]) -> None:
         outcome = Outcome(busy.key, busy.title, busy.job)

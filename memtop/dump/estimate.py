@@ -171,7 +171,7 @@ def pages_of(sample: Sample, core_filter: int, only: Range | None = None) -> int
 
 
 def _takes(wanted: CoreFilter, perms: Perm, kind: Kind, inode: int) -> bool:
-    """As ``plan.Planner``, without a look at pages: of files, what is writable counts as the process's own."""
+    """As ``plan.Planner``, without a look at pages: what is writable of files counts as its own."""
     if kind in (Kind.SPECIAL, Kind.GUARD):
         return False
     shared = bool(perms & Perm.SHARED)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
+
+if TYPE_CHECKING:
+    from memtop.dump.background import Dumps
 
 PICK = -1
 """Instead of an exit code: the user wants to choose other processes."""
@@ -33,6 +37,7 @@ def run(
     arm_at_start: Method | None = None,
     mouse: bool = True,
     can_pick: bool = False,
+    dumps: Dumps | None = None,
 ) -> int:
     """Shows processes until the user quits; the terminal and the targets are as before then.
 
@@ -44,6 +49,7 @@ def run(
         arm_at_start: track writes from the first sample on.
         mouse: take the mouse from the terminal.
         can_pick: the caller can open other processes when the user asks for it.
+        dumps: makes dumps of them; closed before the source is stopped.
 
     Returns:
         The exit code: 0, 1 if the screen failed, 128+n on a signal; PICK.
@@ -51,4 +57,6 @@ def run(
     from memtop.ui.terminal import run_app
 
     source.readonly = source.readonly or readonly
-    return run_app(source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse, can_pick=can_pick)
+    return run_app(
+        source, processes, ascii=ascii, arm_at_start=arm_at_start, mouse=mouse, can_pick=can_pick, dumps=dumps
+    )

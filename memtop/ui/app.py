@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
+from memtop.dump.background import Dumps
 from memtop.model.actions import Method, Notice
 from memtop.model.sample import Process, Sample
 from memtop.sampler.source import Source
@@ -75,6 +76,7 @@ class MemtopApp(App[int]):
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
         settings: what the user has settled; its keys are those of the whole process from then on.
+        dumps: makes dumps; None: there is no process to dump.
     """
 
     CSS_PATH = "memtop.tcss"
@@ -95,6 +97,7 @@ class MemtopApp(App[int]):
         folder: Path | None = None,
         cpu_share: Callable[[], float | None] | None = None,
         settings: Settings | None = None,
+        dumps: Dumps | None = None,
     ) -> None:
         if os.environ.get("NO_COLOR") == "":  # empty means unset (no-color.org); Textual thinks otherwise
             del os.environ["NO_COLOR"]
@@ -109,7 +112,7 @@ class MemtopApp(App[int]):
         self.register_theme(palette.textual)
         self.theme = palette.textual.name
         self.title = "memtop"
-        self.source = source
+        self.source, self.dumps = source, dumps
         self.views = {view.key: view for view in map(ProcessView, processes)}
         self.settings = settings or Settings()
         keymap.use(self.settings.keymap)
@@ -171,8 +174,11 @@ class MemtopApp(App[int]):
         if isinstance(event, events.Key):
             self.live.key_pressed()
         await super().on_event(event)
-        if isinstance(event, events.Key) and self.live.is_mounted and self.live.mode is Mode.TYPE:
-            await self.live.typing.taken()
+        if isinstance(event, events.Key) and self.live.is_mounted:
+            if self.live.mode is Mode.TYPE:
+                await self.live.typing.typed.taken()
+            elif self.live.mode is Mode.FIELD:
+                await self.live.form.typed.taken()
 
     def on_arrived(self) -> None:
         """Draws the newest samples."""

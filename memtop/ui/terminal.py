@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import Any, Protocol
 
+from memtop.dump.background import Dumps
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
@@ -47,6 +48,7 @@ def run_app(
     arm_at_start: Method | None,
     mouse: bool,
     can_pick: bool,
+    dumps: Dumps | None,
 ) -> int:
     """Runs the screen in this terminal; see ``memtop.ui.run``.
 
@@ -54,13 +56,17 @@ def run_app(
         Failed: there is no terminal.
     """
     stdin, stderr, plain = _terminal()
-    app = MemtopApp(source, processes, ascii=ascii or plain, arm_at_start=arm_at_start, settings=load())
+    app = MemtopApp(
+        source, processes, ascii=ascii or plain, arm_at_start=arm_at_start, settings=load(), dumps=dumps
+    )
     app.can_pick = can_pick
     guard = Guard(app, source, stdin, stderr)
     with guard:
         try:
             app.run(mouse=mouse)
         finally:
+            if dumps is not None:
+                dumps.close()
             source.stop()
     if guard.code is not None:
         return guard.code

@@ -9,7 +9,15 @@ from memtop.ui.keymap import Mode, defaults
 
 FILE = Path(__file__).parents[2] / "docs" / "keys.md"
 BEGIN, END = "<!-- made by tests/ui/keys_doc.py: {} -->\n", "<!-- end -->\n"
-MODES = {Mode.TABLE: "table", Mode.PANE: "map", Mode.ASK: "question", Mode.TYPE: "typing", Mode.LIST: "list"}
+MODES = {
+    Mode.TABLE: "table",
+    Mode.PANE: "map",
+    Mode.ASK: "question",
+    Mode.TYPE: "typing",
+    Mode.LIST: "list",
+    Mode.FORM: "dump dialog",
+    Mode.FIELD: "its text",
+}
 
 
 def _cell(text: str) -> str:

@@ -19,6 +19,8 @@ from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.column_heads import ColumnHeads
 from memtop.ui.widgets.confirm import Prompt
+from memtop.ui.widgets.dump_bar import DumpBar, DumpReport
+from memtop.ui.widgets.dump_form import DumpForm
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.hex import HexPane
@@ -71,8 +73,11 @@ class Page(Screen[None]):
         for kind in PANES:
             yield kind(look)
         yield DetailLine(look)
+        yield DumpBar(look)
         yield KeyBar(look)
+        yield DumpReport(look)
         yield Banner(look)
+        yield DumpForm(look)
         yield Prompt(look)
         yield Checklist(look)
         yield TypeLine(look)
@@ -90,6 +95,8 @@ class Page(Screen[None]):
         self.banner = self.query_one(Banner)
         self.prompt = self.query_one(Prompt)
         self.checklist = self.query_one(Checklist)
+        self.form, self.bar = self.query_one(DumpForm), self.query_one(DumpBar)
+        self.report = self.query_one(DumpReport)
         self.typing = self.query_one(TypeLine)
         self.strip.display = len(self.views) > 1
         self.open_pane(PANES[0])
@@ -109,6 +116,8 @@ class Page(Screen[None]):
             return Mode.TYPE
         if self.checklist.display:
             return Mode.LIST
+        if self.form.choice is not None:
+            return Mode.FIELD if self.form.typing else Mode.FORM
         return Mode.PANE if self.pane.has_keys else Mode.TABLE
 
     # ---- drawing -----------------------------------------------------------------------------------
@@ -162,6 +171,8 @@ class Page(Screen[None]):
             position=self.source.position,
         )
         self.show_selected()
+        self.show_form()
+        self.show_dump()
         self.show_messages()
 
     def show_heads(self) -> None:
@@ -176,6 +187,14 @@ class Page(Screen[None]):
         if wanted is not None and wanted != self._watched and not view.ended:
             self._watched = wanted
             self.source.watch(*wanted)
+
+    def show_form(self) -> None:
+        """Draws the dump dialog, if it is open."""
+        self.form.show(self.size.width, frozen=self.frozen or self.view.back is not None)
+
+    def show_dump(self) -> None:
+        """Draws the dump that runs, if one does."""
+        self.bar.show(self.app.dumps.busy if self.app.dumps is not None else None, self.size.width)
 
     def show_messages(self) -> None:
         """Draws the banner, and the open question over it."""

@@ -23,12 +23,14 @@ class Ask:
         what: a phrase, with the name of the process.
         cost: one sentence.
         do: does it.
+        lives: it is done to the process, so that must be there still.
     """
 
     key: Key
     what: str
     cost: str
     do: Callable[[], None]
+    lives: bool = True
 
 
 @dataclass(frozen=True)

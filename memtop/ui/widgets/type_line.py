@@ -16,11 +16,25 @@ from memtop.ui.lines import Run, cut, fill, line
 from memtop.ui.theme import Look
 from memtop.ui.widgets.drawn import Drawn
 
-_NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
+NO_CONTROL = r"[^\x00-\x1f\x7f-\x9f]*"
 """A paste may bring anything; what would reach the terminal as a command is not taken."""
 
 
 PATIENCE_S = 0.5
+
+
+class Typed:
+    """Keys that an input has not worked off yet."""
+
+    def __init__(self, input: Input) -> None:
+        self._input = input
+
+    async def taken(self) -> None:
+        """Waits until the input has every key: many come at once over a slow link, and Enter overtakes."""
+        done = asyncio.Event()
+        if self._input.call_later(done.set):
+            with suppress(asyncio.TimeoutError):  # it is being closed
+                await asyncio.wait_for(done.wait(), PATIENCE_S)
 
 
 class TypeLine(Widget):
@@ -40,13 +54,14 @@ class TypeLine(Widget):
         """The input, and what is said about it."""
         with Horizontal():
             yield Drawn(self.look, id="label")
-            yield Input(restrict=_NO_CONTROL, select_on_focus=False, compact=True)
+            yield Input(restrict=NO_CONTROL, select_on_focus=False, compact=True)
         yield Drawn(self.look, id="about")
 
     def on_mount(self) -> None:
         """A cursor that blinks would cost bytes on an idle screen."""
         self.input = self.query_one(Input)
         self.input.cursor_blink = False
+        self.typed = Typed(self.input)
         self.input.can_focus = False  # only while the line is open
 
     def open(self, what: str, text: str = "") -> None:
@@ -64,14 +79,6 @@ class TypeLine(Widget):
         self.input.can_focus = True
         self.input.value, self.input.cursor_position = text, len(text)
         self.screen.set_focus(self.input)  # at once: what was typed ahead comes right behind
-
-    async def taken(self) -> None:
-        """Waits until the input has every key: many come at once over a slow link, and Enter overtakes."""
-        if self.what is not None:
-            done = asyncio.Event()
-            if self.input.call_later(done.set):
-                with suppress(asyncio.TimeoutError):  # it is being closed
-                    await asyncio.wait_for(done.wait(), PATIENCE_S)
 
     def close(self) -> None:
         """Takes the keys back."""
