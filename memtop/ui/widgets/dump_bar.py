@@ -7,7 +7,7 @@ from memtop.dump.job import Format
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import DASH, rate, seconds, size
-from memtop.ui.lines import Field, Run, cut, fill, fit, width_of, wrap
+from memtop.ui.lines import Field, Run, fill, fit, line, width_of, wrap
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.overlay import Overlay
 
@@ -34,13 +34,12 @@ class DumpBar(Drawn):
         if not now.round:
             self.draw_in([head, (" looks at what there is", p.text)], width)
             return
+        done = fill(size(now.done * PAGE), 4, right=True)
         share = now.done / now.total if now.total else 1.0
         numbers = [
             Field(([(f"round {now.round}", p.text)],), 5),
             Field(([(f"{share:4.0%}", p.strong)],), 9, needed=True),
-            Field(
-                ([(f"{fill(size(now.done * PAGE), 4, right=True)} of {size(now.total * PAGE)}", p.text)],), 7
-            ),
+            Field(([(f"{done} of {size(now.total * PAGE)}", p.text)],), 7),
             Field(([(fill(rate(dump.speed), 6, right=True), p.text)],), 6),
             Field(([("left over ", p.dim), (size(now.dirty * PAGE) if now.round > 1 else DASH, p.text)],), 4),
             Field(([("stop ", p.dim), (seconds(now.stop_s) if now.stop_s else DASH, p.text)],), 3),
@@ -60,8 +59,6 @@ class DumpBar(Drawn):
 
     def draw_in(self, runs: list[Run], width: int) -> None:
         """One line of this width; the widget may not have been laid out yet."""
-        from memtop.ui.lines import line
-
         self.draw([line(self.look, runs, width)])
 
 
@@ -102,9 +99,7 @@ class DumpReport(Overlay):
         if len(command) <= width - 12:
             lines.append([("   open it: ", p.dim), (command, p.accent)])
         else:  # all of it: it is to be copied
-            lines.append([("   open it:", p.dim)])
-            lines += [
-                [("   ", p.text), (cut(command[at : at + width - 4], width - 4), p.accent)]
-                for at in range(0, len(command), width - 4)
-            ]
+            room = width - 4
+            parts = [command[at : at + room] for at in range(0, len(command), room)]
+            lines += [[("   open it:", p.dim)], *([("   ", p.text), (part, p.accent)] for part in parts)]
         self.lay(lines, width)

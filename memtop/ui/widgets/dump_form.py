@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from textual.app import ComposeResult
 from textual.widget import Widget
 from textual.widgets import Input
@@ -83,21 +84,15 @@ class DumpForm(Widget):
                 self.input.styles.offset = (LABEL + 2, len(lines))
                 self.input.styles.width = max(width - LABEL - 3, 1)
             lines.append(self._field(choice, part, width))
-        against = choice.against
         for text, warns in choice.lines(frozen=frozen):
-            parts = wrap(text, width - 4, 2)
-            mark = "!" if warns else " "
-            lines += [
-                [(f" {mark if not i else ' '} ", p.warn), (t, p.warn if warns else p.text)]
-                for i, t in enumerate(parts)
-            ]
-        if against:
-            lines += [
-                [(f" {'!' if not i else ' '} ", p.trouble), (t, p.trouble)]
-                for i, t in enumerate(wrap(against, width - 4, 2))
-            ]
+            lines += self._sentence(text, warns, p.warn if warns else p.text, width)
+        lines += self._sentence(choice.against, True, p.trouble, width)
         self.drawn.styles.height = len(lines)
         self.drawn.draw([line(self.look, runs, width, p.raised) for runs in lines])
+
+    def _sentence(self, text: str, warns: bool, style: Style, width: int) -> list[list[Run]]:
+        parts = wrap(text, width - 4, 2) if text else []
+        return [[(" ! " if warns and not i else "   ", style), (part, style)] for i, part in enumerate(parts)]
 
     def _field(self, choice: DumpChoice, part: Part, width: int) -> list[Run]:
         p = self.look.palette
