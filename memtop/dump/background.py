@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from memtop.dump.engine import Cancelled, Progress, Result
+from memtop.dump.estimate import READ
 from memtop.dump.feed import SharedFeed
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
@@ -85,6 +86,7 @@ class Dumps:
         busy: the dump that runs; None: none does.
         last: the one that was over last.
         speed: bytes a second that the last one copied with; None: none was made yet.
+        overhead: seconds that its stop took besides reading the last pages; None: there was none yet.
         snapshots: path of the last snapshot of each process.
     """
 
@@ -93,6 +95,7 @@ class Dumps:
         self.busy: Underway | None = None
         self.last: Outcome | None = None
         self.speed: float | None = None
+        self.overhead: float | None = None
         self.snapshots: dict[Key, str] = {}
         self._thread: threading.Thread | None = None
         self._cancel = threading.Event()
@@ -205,10 +208,16 @@ class Dumps:
                 if feed is not None and exact and job.freeze is Freeze.FINAL and not job.only:
                     keep.pop_all()
                     self._follow_on(key, job.path, feed)
-        rounds = result.image.statement.rounds
-        if rounds and rounds[0].took > 0.01:
-            self.speed = rounds[0].pages * PAGE / rounds[0].took
+        self._learn(result)
         return replace(outcome, result=result, open_with=open_command(job, program))
+
+    def _learn(self, result: Result) -> None:
+        """How fast it went, for the next forecast."""
+        said = result.image.statement
+        if said.rounds and said.rounds[0].took > 0.01:
+            self.speed = said.rounds[0].pages * PAGE / said.rounds[0].took
+        if said.freeze is Freeze.FINAL:
+            self.overhead = max(said.stop_s - said.final_pages * PAGE / READ, 0.0)
 
     def _follow_on(self, key: Key, path: str, feed: SharedFeed) -> None:
         """What is written from now on is kept for an increment on top of this snapshot."""

@@ -21,11 +21,9 @@ COPY = 1 << 30
 READ = 3 << 30
 """Bytes a second at which the last pages are read into memory, while the process stands still."""
 
-STOP_S = 0.0015
-"""Seconds to stop the threads of a small process, look, and let them go."""
-
-THREAD_S = 40e-6
-"""And for each thread more."""
+STOP_S = (0.002, 0.01)
+"""Seconds to stop the threads, look, and let them go, until a dump has told: on an idle machine, and on one
+where the threads have to wait for a processor."""
 
 LOOK_S = 3e-9
 """And for each page in memory, to see what was written last."""
@@ -64,6 +62,7 @@ class Forecast:
     Attributes:
         size: bytes of the file.
         took, stop: seconds; ``rounds``: while it runs. None: writes are not known.
+        left: pages that the last round leaves to the stop.
         why: that it will not converge, or a limit will be reached, even at best.
     """
 
@@ -71,6 +70,7 @@ class Forecast:
     took: tuple[float, float] | None
     rounds: tuple[int, int] | None
     stop: tuple[float, float] | None
+    left: tuple[int, int] | None = None
     why: Verdict = Verdict.SMALL
 
 
@@ -79,8 +79,8 @@ def forecast(
     writes: Writes | None,
     *,
     resident: int,
-    threads: int = 1,
     speed: float | None = None,
+    overhead: float | None = None,
     freeze: Freeze = Freeze.FINAL,
     limits: Limits | None = None,
 ) -> Forecast:
@@ -90,20 +90,20 @@ def forecast(
         pages: to be copied.
         writes: None: not known.
         resident: pages in memory of all mappings that are followed.
-        threads: to be stopped.
         speed: of copying, bytes a second; None: ``COPY``.
+        overhead: seconds that the last stop took without its pages; None: ``STOP_S``.
         freeze: when it stands still.
         limits: of the rounds.
     """
     speed, size = speed or COPY, pages * PAGE
     copy = size / speed
-    base = STOP_S + threads * THREAD_S
+    base = STOP_S if overhead is None else (overhead / 2, overhead * 2)
     if freeze is Freeze.FULL:
-        return Forecast(size, (copy, copy), (0, 0), (base + copy, base + copy))
+        return Forecast(size, (copy, copy), (0, 0), (base[0] + copy, base[1] + copy))
     if writes is None:
         return Forecast(size, None, None, (0.0, 0.0) if freeze is Freeze.NONE else None)
     runs = []
-    for pages_in in (writes.least, writes.most):
+    for pages_in, idle in zip((writes.least, writes.most), base, strict=True):
         rounds: list[Round] = []
         dirty, elapsed, verdict = float(pages), 0.0, Verdict.GO_ON
         while verdict is Verdict.GO_ON:
@@ -113,14 +113,15 @@ def forecast(
             dirty = min(pages_in(took), float(pages))
             verdict = judge(rounds, int(dirty), elapsed, limits or Limits())
         last = dirty * PAGE / READ
-        stop = 0.0 if freeze is Freeze.NONE else base + resident * LOOK_S + last
-        runs.append((elapsed + stop, len(rounds), stop, verdict))
-    (took, few, stop, why), (longer, many, longest, _) = runs
+        stop = 0.0 if freeze is Freeze.NONE else idle + resident * LOOK_S + last
+        runs.append((elapsed + stop, len(rounds), stop, int(dirty), verdict))
+    (took, few, stop, left, why), (longer, many, longest, more, _) = runs
     return Forecast(
         size,
         (min(took, longer), max(took, longer)),
         (min(few, many), max(few, many)),
         (min(stop, longest), max(stop, longest)),
+        (min(left, more), max(left, more)),
         why,
     )
 

@@ -180,7 +180,7 @@ class SharedFeed:
         self.stops: list[float] = []
         self._blind = Blind()
         with target.lock:
-            self._tracker, self._name = target.tracker, target.tracker_info.name
+            self._tracker, self._execs, self._name = target.tracker, target.execs, target.tracker_info.name
             if self._name == "off":
                 what = "following what the process writes is not possible"
                 raise KernelCannot(what, "writes are not tracked")
@@ -202,7 +202,7 @@ class SharedFeed:
         """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
         with self._target.lock:
             sample = self._tick()
-            if sample.life is not Life.RUNNING:
+            if sample.life is Life.ENDED or self._target.execs != self._execs:
                 raise ProcessGone("the address space that was to be dumped is no more")
             if not self.unbroken:
                 what = "the dump lost track of what the process writes"

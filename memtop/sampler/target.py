@@ -46,6 +46,7 @@ class Target:
         lock: held by whatever reads and clears; a dump shares the tracker from a thread of its own.
         aside: samples that a dump has taken, for whoever shows them.
         tracker: in charge now; as long as it is the same, nothing that is written escapes it.
+        execs: how often the address space has become another one.
 
     Args:
         handle: becomes the target's, closed with it.
@@ -65,7 +66,7 @@ class Target:
         self.watch: WatchRange | None = None
         self.lock = threading.RLock()
         self.aside: list[Sample] = []
-        self.fan_out = FanOut()
+        self.fan_out, self.execs = FanOut(), 0
         self.last: Sample | None = None
         self._handle = handle
         self._kernel = kernel
@@ -381,7 +382,7 @@ class Target:
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
-        self._scanned_at, self._stat = None, None
+        self._scanned_at, self._stat, self.execs = None, None, self.execs + 1
         self.process = self._handle.describe()
         self._open()
 

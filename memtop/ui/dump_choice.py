@@ -200,6 +200,7 @@ class DumpChoice:
             writes,
             resident=sample.totals.resident // PAGE,
             speed=self._dumps.speed,
+            overhead=self._dumps.overhead,
             freeze=self.freeze,
         )
         free = self._dumps.free(job.path)
@@ -219,7 +220,7 @@ class DumpChoice:
         if since:
             return f"{text} · reads only what was written since"
         speed = self._dumps.speed
-        how = "as the last one" if speed else "assumed until one was made"
+        how = "as the last one did" if speed else "assumed"
         took = f"about {_span(told.took)} · " if told.took is not None else ""
         return f"{text} · {took}copies {rate(speed or COPY)} ({how})"
 
