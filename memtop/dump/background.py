@@ -147,6 +147,11 @@ class Dumps:
     # ---- what a dialog asks ------------------------------------------------------------------------------
 
     @staticmethod
+    def now() -> float:
+        """Unix seconds, for the names of files."""
+        return time.time()
+
+    @staticmethod
     def free(path: str) -> int | None:
         """Bytes that a dump of this path may take; None: there is no such directory."""
         try:

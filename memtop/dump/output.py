@@ -51,7 +51,9 @@ class Output:
             self._file = Nameless(self._directory, self._name)
         except OSError as error:
             self.close()
-            raise explain_output(error, where if error.filename is None else str(error.filename)) from error
+            raise explain_output(
+                error, where if error.filename in (None, ".") else str(error.filename)
+            ) from error
         except BaseException:
             self.close()
             raise

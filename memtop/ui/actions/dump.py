@@ -60,7 +60,7 @@ class DumpActions(PaneActions, TargetActions):
             else:
                 self.forget()
                 self.report.show(None, 0)
-                self.form.open(DumpChoice(view, dumps, time.time()))
+                self.form.open(DumpChoice(view, dumps, dumps.now()))
                 self.show()
 
     def _ask_cancel(self, dumps: Dumps) -> None:
