@@ -324,7 +324,7 @@ async def test_a_full_disk_is_one_sentence(writer: Writer, area: Area, folder: P
         writer.map("more", "anon", 9000).fill()
         async with live(writer.pid) as screen:
             await screen.press("d")
-            await screen.shows("! about 4", "8.0M free")
+            await screen.shows("! about 4", "only 8.0M free")
             await screen.press("enter")
             await screen.shows("takes", "free some space")
             assert "file system has 8.0M to spare" in " ".join(screen.text.split())
