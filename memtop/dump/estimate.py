@@ -139,9 +139,11 @@ def writes_of(
     if sample.totals.written_pages is None or sample.baseline or sample.interval <= 0:
         return None
     if only is None:
-        first = (sample.interval, float(sample.totals.written_pages))
-        more = [(span, many / PAGE) for span, many in sets if span > sample.interval * 1.5]
-        return Writes((first, *more))
+        points = [(sample.interval, float(sample.totals.written_pages))]
+        for span, many in sets:
+            if span > points[-1][0] * 1.5:  # at first both sets are of all that was seen
+                points.append((span, many / PAGE))
+        return Writes(tuple(points))
     written = 0
     for (start, end, *_), count in zip(
         MAPPING.iter_unpack(sample.table.packed), COUNT.iter_unpack(sample.counts), strict=True

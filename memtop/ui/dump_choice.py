@@ -204,7 +204,7 @@ class DumpChoice:
             freeze=self.freeze,
         )
         free = self._dumps.free(job.path)
-        lines = [(self._size(told, free, since), free is not None and told.size > free and not job.parent)]
+        lines = [(self._size(told, free, since), _is_short(told, free, job))]
         lines += [(self._course(told, writes, sample), told.why is Verdict.STUCK)]
         if frozen:
             clock = time.strftime("%H:%M:%S", time.gmtime(self.view.sample.time if self.view.sample else 0))
@@ -214,9 +214,9 @@ class DumpChoice:
     def _size(self, told: Forecast, free: int | None, since: bool) -> str:
         text = f"about {size(told.size)}"
         if self.job.parent:
-            text = f"what has changed, of about {size(told.size)}"
+            text = f"what has changed, of {text}"
         if free is not None:
-            text += f" · {size(free)} free"
+            text += f" · {'only ' if _is_short(told, free, self.job) else ''}{size(free)} free"
         if since:
             return f"{text} · reads only what was written since"
         speed = self._dumps.speed
@@ -232,14 +232,19 @@ class DumpChoice:
         if self.freeze is Freeze.FULL:
             return f"stands still for about {_span(told.stop)}"
         few, many = told.rounds
-        rounds = f"{few} round{'s' if few > 1 else ''}" if few == many else f"{few}–{many} rounds"
-        stop = "no stop" if self.freeze is Freeze.NONE else f"then a stop of about {_span(told.stop)}"
+        rounds = f"{few} round{'s' if few > 1 else ''}" if few == many else f"{few} to {many} rounds"
+        stop = "no stop" if self.freeze is Freeze.NONE else f"then a stop of {_span(told.stop)}"
         assert writes is not None
         span, many_pages = writes.points[0]
         tail = f"; {rate(many_pages * PAGE / span) if many_pages else 'nothing'} is written"
         if told.why is Verdict.STUCK:
             tail += " faster than it is copied: no more rounds help"
         return f"about {rounds}, {stop}{tail}"
+
+
+def _is_short(told: Forecast, free: int | None, job: Job) -> bool:
+    """The disk has too little room, as far as that can be told before."""
+    return free is not None and told.size > free and not job.parent
 
 
 def _next(choices: list[_T], now: _T, step: int) -> _T:

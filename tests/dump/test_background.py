@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -358,6 +359,13 @@ def test_a_forecast_goes_through_the_rounds() -> None:
     assert unknown.rounds is None
     assert unknown.stop is None
     assert unknown.size == 1 << 30
+
+
+def test_working_sets_of_the_same_span_are_one_point() -> None:
+    sample = SimpleNamespace(totals=SimpleNamespace(written_pages=5), baseline=False, interval=0.2)
+    assert writes_of(sample, [(0.2, 9 * PAGE), (3.0, 20 * PAGE), (3.0, 20 * PAGE)]) == Writes(
+        ((0.2, 5.0), (3.0, 20.0))
+    )
 
 
 def test_pages_written_within_a_span_lie_between_two_guesses() -> None:

@@ -22,8 +22,12 @@ def begin(terminal: Terminal, path: Path) -> None:
     terminal.wait_for_text("write-protect", "exact")
     terminal.send("d")
     terminal.wait_for_text("Dump writer")
-    terminal.send(DOWN + CLEAR + str(path))
-    terminal.wait_for_text(path.name)
+    terminal.send(DOWN)
+    terminal.wait_for_text("▸ file")
+    terminal.send(CLEAR)
+    terminal.wait_for_text("the file needs a name")
+    terminal.send(str(path))
+    terminal.wait_for(lambda s: str(path)[-30:] in s.text, "the path")
     terminal.send("\r")
 
 

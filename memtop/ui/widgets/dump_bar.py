@@ -41,7 +41,7 @@ class DumpBar(Drawn):
             Field(([(f"{share:4.0%}", p.strong)],), 9, needed=True),
             Field(([(f"{done} of {size(now.total * PAGE)}", p.text)],), 7),
             Field(([(fill(rate(dump.speed), 6, right=True), p.text)],), 6),
-            Field(([("left over ", p.dim), (size(now.dirty * PAGE) if now.round > 1 else DASH, p.text)],), 4),
+            Field(([("dirty ", p.dim), (size(now.dirty * PAGE) if now.round > 1 else DASH, p.text)],), 4),
             Field(([("stop ", p.dim), (seconds(now.stop_s) if now.stop_s else DASH, p.text)],), 3),
             Field(([("d cancels", p.dim)],), 2),
         ]
