@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 from dumps import PAGE, Core, Dumpee
-from harness import wait_for
+from harness import Writer, memtop, wait_for
 
 from memtop.dump.background import Dumps, Outcome, default_path, open_command
 from memtop.dump.chain import Chain
 from memtop.dump.estimate import Writes, forecast, pages_of, writes_of
+from memtop.dump.feed import SharedFeed
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format, Job
 from memtop.dump.plan import Range
@@ -141,6 +142,70 @@ def test_the_samples_miss_nothing_that_a_dump_has_read(
     mine = [a for a in seen.addresses() if process.memory <= a < process.memory + 4096 * PAGE]
     assert len(mine) >= min(after - before, 4096)
     assert all(s.tracker.name == "write-protect" and not s.baseline for s in samples)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_page_that_only_a_look_of_the_dump_saw_is_on_the_screen(
+    writer: Writer, desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    """Even where the screen takes no samples meanwhile: those of the dump wait for it."""
+    area = writer.map("area", "anon", 100)
+    area.fill()
+    at = desk(writer.pid)
+    wait_for(lambda: len(at.samples) > 2, "samples")
+    at.sampler.set_frozen(True)
+    stood = at.samples[-1]
+    area.poke(11)
+    assert at.make(tmp_path / "core").result is not None
+    assert at.samples[-1] is stood  # the picture stands
+    at.sampler.set_frozen(False)
+    wait_for(lambda: at.samples[-1] is not stood, "a sample")
+    after = at.samples[at.samples.index(stood) + 1 :]
+    seen = [a for s in after for a in s.runs.addresses() if area.start <= a < area.end]
+    assert seen == [area.start + 11 * PAGE]  # and no more than once
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_nobody_else_looks_during_the_stop(writer: Writer) -> None:
+    """A tick of the screen would take pages away from the dump, or make the stop longer."""
+    target = open_target(writer.pid, probe_kernel())
+    try:
+        target.arm(Method.WRITE_PROTECT)
+        feed = SharedFeed(target)
+        before = sys.getswitchinterval()
+        ticked = threading.Event()
+        other = threading.Thread(target=lambda: (target.tick(), ticked.set()))
+        with feed.alone():
+            other.start()
+            assert not ticked.wait(0.3)
+            assert sys.getswitchinterval() < before
+            feed.take(stopped=True)
+        assert ticked.wait(PATIENCE)
+        other.join()
+        assert sys.getswitchinterval() == before
+        feed.close()
+    finally:
+        target.close()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_range_on_the_command_line(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee(1, 256, 500)
+    first, last = process.memory + 3 * PAGE, process.memory + 9 * PAGE
+    path = tmp_path / "core"
+    command = memtop("dump", "-p", str(process.pid), "-o", str(path), "--range")
+    subprocess.run([*command, f"{first:x}-{last:x}"], check=True, capture_output=True)
+    core = Core(path)
+    assert core.read(first, last - first) is not None
+    assert core.read(first - PAGE, PAGE) is None
+    assert core.read(last, PAGE) is None
+    core.close()
+    path.unlink()
+    for text, said, code in (("0-1000", "nothing is mapped there", 1), ("9-8", "is empty", 2)):
+        ran = subprocess.run([*command, text], capture_output=True, text=True)
+        assert ran.returncode == code, ran.stderr
+        assert said in ran.stderr
+        assert not path.exists()
 
 
 @pytest.mark.usefixtures("needs_write_protect")
