@@ -152,8 +152,6 @@ async def test_from_the_key_to_the_file_that_gdb_opens(writer: Writer, area: Are
         await screen.press("escape")
         assert "open it" not in screen.text
         assert screen.live.view.tracking
-        await screen.press("d")
-        await screen.shows("as the last one did")
 
 
 @pytest.mark.usefixtures("needs_write_protect")

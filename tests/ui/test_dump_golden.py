@@ -112,17 +112,31 @@ async def test_looks_as_it_should(
     if name == "dump-no-room":
         dumps.room = 100 << 20
     async with shown(View(name, VIEWS[name]), size, palette, tmp_path, dumps=dumps) as app:
-        if name == "dump-round":
-            _runs(app, Progress(2, 5200, 20480, 400 << 20, 20480))
-        elif name == "dump-stop":
-            _runs(app, Progress(3, 500, 500, 400 << 20, 500, frozen=True))
-        elif name == "dump-over":
-            _over(app)
-        await _drawn(app)
+        await _lead(app, name)
         said = f"{name}-{size[0]}x{size[1]}"
         picture = app.picture(app.live.view)
         compare(f"{said}.txt", app.text, update and theme == next(iter(THEMES)), picture, tmp_path)
         compare(f"{said}.{theme}", styles(app), update, picture, tmp_path)
+
+
+@pytest.mark.parametrize("name", VIEWS)
+async def test_is_drawn_in_ascii_alone(name: str, tmp_path: Path) -> None:
+    view = View(name, VIEWS[name])
+    async with shown(view, (80, 24), MONO, tmp_path, ascii=True, dumps=StillDumps()) as app:
+        await _lead(app, name)
+        assert app.text.isascii()
+        assert "?" not in app.text.replace("? help", "")  # nothing without a stand-in
+
+
+async def _lead(app: MemtopApp, name: str) -> None:
+    """To the state that keys alone do not lead to."""
+    if name == "dump-round":
+        _runs(app, Progress(2, 5200, 20480, 400 << 20, 20480))
+    elif name == "dump-stop":
+        _runs(app, Progress(3, 500, 500, 400 << 20, 500, frozen=True))
+    elif name == "dump-over":
+        _over(app)
+    await _drawn(app)
 
 
 async def _drawn(app: MemtopApp) -> None:
