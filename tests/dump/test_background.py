@@ -449,3 +449,15 @@ def test_names_and_commands_are_made_of_harmless_characters(tmp_path: Path) -> N
     assert default_path("...", 1, 0.0, "core").startswith("process-1-")
     job = Job("/tmp/a b;reboot", Format.CORE)
     assert open_command(job, "/opt/$(x)") == "gdb '/opt/$(x)' '/tmp/a b;reboot'"
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_criu_images_beside_a_screen(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 256, 500)
+    at = desk(process.pid)
+    outcome = at.make(tmp_path / "images", format=Format.CRIU)
+    assert outcome.result is not None, outcome.error
+    assert outcome.open_with == f"crit x {tmp_path / 'images'} mems"
+    assert sorted(os.listdir(tmp_path)) == ["images"]
