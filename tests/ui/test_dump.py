@@ -134,7 +134,7 @@ async def test_from_the_key_to_the_file_that_gdb_opens(writer: Writer, area: Are
     async with live(writer.pid) as screen:
         await screen.press("d")
         await screen.shows(
-            "Dump writer", "about 12M", "free", "copies", "(assumed)", "round", "stop of about"
+            "Dump writer", "about 12M", "free", "copies", "(assumed)", "round", "then a stop of"
         )
         await screen.press("enter")
         await screen.shows("open it", "one point in time")
