@@ -7,10 +7,11 @@ import sys
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
-from memtop.cli.options import Parser, positive
+from memtop.cli.options import Parser, address_range, positive
 from memtop.dump.engine import Result
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.plan import Range
 from memtop.dump.rounds import Limits
 from memtop.linux import access
 from memtop.linux.features import probe_kernel
@@ -62,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds for the rounds, at most (default: 60)",
     )
+    p.add_argument(
+        "--range",
+        type=address_range,
+        metavar="A-B",
+        help="nothing but these addresses, hexadecimal as in /proc/PID/maps",
+    )
     p.add_argument("--all", action="store_true", help="what coredump_filter and MADV_DONTDUMP leave out, too")
     p.add_argument("--swap", action="store_true", help="swapped pages, too: it brings them back into memory")
     p.add_argument("--zstd", action="store_true", help="snapshot: compress (takes the zstandard library)")
@@ -85,6 +92,7 @@ def run(argv: Sequence[str]) -> int:
         limits=Limits(options.rounds, options.max_time),
         take_all=options.all,
         read_swap=options.swap,
+        only=(Range(*options.range),) if options.range else (),
         compress=options.zstd,
     )
     with ProcessHandle.open(options.pid) as handle:

@@ -124,6 +124,7 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
 def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> int:
     targets = open_targets(pids, swap=options.swap, care=care_of(options))
     # Only now: importing Textual costs ten times what all before it does.
+    from memtop.dump.background import Dumps
     from memtop.sampler.loop import Sampler
     from memtop.ui import run as run_screen
 
@@ -141,6 +142,7 @@ def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) ->
             mouse=wants_mouse(options),
             can_pick=can_pick,
             theme=options.theme,
+            dumps=Dumps(sampler),
         )
     finally:
         sampler.stop()

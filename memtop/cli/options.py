@@ -6,7 +6,9 @@ import argparse
 import re
 from typing import NoReturn
 
+from memtop.linux.match import HIGHEST
 from memtop.model.actions import Arm, Care, KeepHuge, Method
+from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.sampler.source import LONGEST, SHORTEST
 
@@ -47,6 +49,17 @@ def pattern(text: str) -> re.Pattern[str]:
         return re.compile(text)
     except re.error as error:
         raise argparse.ArgumentTypeError(f"{text!r} is no regular expression: {error}") from None
+
+
+def address_range(text: str) -> tuple[int, int]:
+    """``A-B``, hexadecimal as in maps; whole pages."""
+    try:
+        start, end = (int(part, 16) for part in text.split("-"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range of addresses like 7f00-8000") from None
+    if not 0 <= start < end <= HIGHEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is empty, or not of this address space")
+    return start // PAGE * PAGE, -(-end // PAGE) * PAGE
 
 
 def positive(text: str) -> int:

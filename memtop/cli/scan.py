@@ -13,7 +13,7 @@ from itertools import count
 from memtop.cli.exits import ExitCode, complain
 from memtop.cli.explain import explain
 from memtop.cli.log import logged
-from memtop.cli.options import Parser, add_log, interval, percent, positive
+from memtop.cli.options import Parser, add_log, address_range, interval, percent, positive
 from memtop.linux import access
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel
@@ -23,7 +23,7 @@ from memtop.linux.procfs import read_stat
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model.actions import Arm, Care
 from memtop.model.filter import CATEGORIES, FilterError, Tree, parse
-from memtop.model.layout import PAGE, Category
+from memtop.model.layout import Category
 from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
 from memtop.sampler.budget import FAULT_S, Budget
@@ -41,7 +41,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="EXPR",
         help=f"{', '.join(CATEGORIES)}; kind:heap, perms:rw, name~TEXT; & | ! ( )",
     )
-    p.add_argument("--range", type=_range, default=(0, HIGHEST), metavar="A-B", help="addresses, hexadecimal")
+    p.add_argument(
+        "--range", type=address_range, default=(0, HIGHEST), metavar="A-B", help="addresses, hexadecimal"
+    )
     p.add_argument("--explain", action="store_true", help="print the masks of the scans instead of scanning")
     p.add_argument(
         "--protect",
@@ -71,17 +73,6 @@ def parser() -> argparse.ArgumentParser:
     add_log(p)
     p.add_argument("--readonly", action="store_true", help="make --protect impossible")
     return p
-
-
-def _range(text: str) -> tuple[int, int]:
-    """``A-B``, hexadecimal as in maps; whole pages."""
-    try:
-        start, end = (int(part, 16) for part in text.split("-"))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no range of addresses like 7f00-8000") from None
-    if not 0 <= start < end <= HIGHEST:
-        raise argparse.ArgumentTypeError(f"{text!r} is empty, or not of this address space")
-    return start // PAGE * PAGE, -(-end // PAGE) * PAGE
 
 
 def run(argv: Sequence[str]) -> int:

@@ -49,6 +49,7 @@ class Progress:
         bytes_written: of the file so far.
         dirty: pages that were written during the round before.
         frozen: the process stands still.
+        stop_s: seconds that it stood still, once it is over.
     """
 
     round: int = 0
@@ -57,6 +58,7 @@ class Progress:
     bytes_written: int = 0
     dirty: int = 0
     frozen: bool = False
+    stop_s: float = 0.0
 
 
 class Cancelled(Failed):
@@ -262,7 +264,7 @@ class Engine:
         self._watch(self._progress)
         gc.disable()
         try:
-            with urgent(), frozen(source.handle) as still:
+            with feed.alone(), urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 plan, census, again = self._last_look(expected)
                 held, rest = self._hold(self._to_read(census, runs_union(pending, again)), buffer, room)
@@ -272,7 +274,7 @@ class Engine:
         finally:
             source.beat = NO_BEAT
             gc.enable()
-        self._progress.frozen = False
+        self._stopped()
         self._store(held.runs, HeldSource(held), again=True)
         self._final_pages = runs_pages(held.runs) + runs_pages(rest)
         return plan, census
@@ -289,6 +291,11 @@ class Engine:
         plan = source.plan()
         again = runs_union(written.runs, ranges_runs(written.blind))
         return plan, source.census(plan), again
+
+    def _stopped(self) -> None:
+        self._progress.frozen = False
+        self._progress.stop_s = self._stop.whole_s if self._stop is not None else 0.0
+        self._watch(self._progress)
 
     def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
         """Reads as much as may be held; returns that, and what is left."""
@@ -312,7 +319,7 @@ class Engine:
                 self._stop = still.release()
         finally:
             source.beat = NO_BEAT
-        self._progress.frozen = False
+        self._stopped()
         self._final_pages = self._rounds.pop().pages
         return plan, census
 

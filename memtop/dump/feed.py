@@ -6,12 +6,14 @@ dump from the live screen takes its share of the tracker that is there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from memtop.dump.plan import Range
-from memtop.linux.errors import KernelCannot
+from memtop.linux.errors import KernelCannot, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
@@ -22,10 +24,13 @@ from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import Kind
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
-from memtop.model.sample import Life
+from memtop.model.sample import Life, Sample
 from memtop.sampler.target import Target
 from memtop.tracking.base import Tracker
 from memtop.tracking.choose import arm
+
+SWITCH_S = 0.0002
+"""Seconds after which other threads give up the interpreter, while a process stands still for this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,10 @@ class Feed(Protocol):
 
     def overheard(self) -> PageRuns:
         """What was told since by looks of others, who cleared it; does not look itself."""
+        ...
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While the process stands still: nobody else reads and clears, or keeps this thread waiting."""
         ...
 
     def close(self) -> None:
@@ -168,6 +177,10 @@ class OwnFeed:
         tick = self._tracker.tick(table)
         return Written(tick.runs, *self._cover.ranges(table, tick.coverage))
 
+    def alone(self) -> AbstractContextManager[None]:
+        """See ``Feed``: nobody else is there."""
+        return nullcontext()
+
     def close(self) -> None:
         """See ``Feed``."""
         self._tracker.close()
@@ -176,19 +189,20 @@ class OwnFeed:
 
 
 class SharedFeed:
-    """A share of a target's tracker: its screen keeps its rates. On the target's own thread only."""
+    """A share of a target's tracker: its screen keeps its rates, and may tick on a thread of its own."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self.stops: list[float] = []
         self._cover = Cover()
-        self._consumer = target.fan_out.subscribe()
-        self._name = target.tracker_info.name
-        if self._name == "off":
-            self.close()
-            raise KernelCannot("following what the process writes is not possible", "writes are not tracked")
-        target.tick()
-        self._consumer.take()
+        with target.lock:
+            self._tracker, self._execs, self._name = target.tracker, target.execs, target.tracker_info.name
+            if self._name == "off":
+                what = "following what the process writes is not possible"
+                raise KernelCannot(what, "writes are not tracked")
+            self._consumer = target.fan_out.subscribe()
+            self._tick()
+            self._consumer.take()
 
     @property
     def name(self) -> str:
@@ -207,18 +221,47 @@ class SharedFeed:
 
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
-        sample = self._target.tick()
-        if sample.life is not Life.RUNNING or sample.baseline:
-            raise KernelCannot("the dump lost track of what the process writes", "tracking was started anew")
-        return Written(self._consumer.take(), *self._cover.ranges(sample.table, sample.coverage))
+        with self._target.lock:
+            sample = self._tick()
+            if sample.life is Life.ENDED or self._target.execs != self._execs:
+                raise ProcessGone("the address space that was to be dumped is no more")
+            if not self.unbroken:
+                what = "the dump lost track of what the process writes"
+                raise KernelCannot(what, "tracking was started anew")
+            runs = self._consumer.take()
+        return Written(runs, *self._cover.ranges(sample.table, sample.coverage))
 
     def overheard(self) -> PageRuns:
         """See ``Feed``."""
         return self._consumer.take()
 
+    def _tick(self) -> Sample:
+        """One more sample, which the screen finds between its own."""
+        before, sample = self._target.last, self._target.tick()
+        if sample is not before:
+            self._target.aside.append(sample)
+        return sample
+
+    @property
+    def unbroken(self) -> bool:
+        """It has told, or will tell, all that was written since it was made."""
+        return self._target.tracker is self._tracker
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """See ``Feed``. The screen's thread gives up the interpreter sooner meanwhile."""
+        before = sys.getswitchinterval()
+        with self._target.lock:
+            sys.setswitchinterval(SWITCH_S)
+            try:
+                yield
+            finally:
+                sys.setswitchinterval(before)
+
     def close(self) -> None:
         """See ``Feed``."""
-        self._target.fan_out.unsubscribe(self._consumer)
+        with self._target.lock:
+            self._target.fan_out.unsubscribe(self._consumer)
 
 
 class Cover:

@@ -21,7 +21,7 @@ from memtop.dump.rounds import Limits
 from memtop.dump.snapshot import SnapshotSink
 from memtop.dump.source import PageSink
 from memtop.linux.access import require_action
-from memtop.linux.errors import KernelCannot, MemtopError, NotPermitted
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.process import ProcessHandle
 from memtop.model.actions import Method
@@ -87,6 +87,8 @@ def dump(
     with contextlib.ExitStack() as stack:
         source = LiveSource(handle, kernel, take_all=job.take_all, read_swap=job.read_swap, only=job.only)
         stack.callback(source.close)
+        if job.only:
+            _require_some(source, job)
         output = stack.enter_context(open_output(job.path, job.format))
         parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
         if parent is not None:
@@ -126,6 +128,22 @@ def make_sink(
     if format is Format.SNAPSHOT:
         return SnapshotSink(output, parent, compare=compare, compress=compress)
     return CoreSink(output)
+
+
+def _require_some(source: LiveSource, job: Job) -> None:
+    """A range that holds nothing is a mistake, or its mapping has gone."""
+    plan = source.plan()
+    if plan.ranges:
+        return
+    where = ", ".join(f"{only.start:x}-{only.end:x}" for only in job.only)
+    why = sorted(
+        {
+            part.area.why
+            for part in plan.parts
+            if any(part.area.start < only.end and only.start < part.area.end for only in job.only)
+        }
+    )
+    raise Failed(f"there is nothing to dump in {where}", "; ".join(why) or "nothing is mapped there")
 
 
 def _follow(job: Job, handle: ProcessHandle, kernel: KernelFeatures, method: Method) -> Feed | None:

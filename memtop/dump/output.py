@@ -54,7 +54,8 @@ class Output:
             self._file = Nameless(self._directory, self._name)
         except OSError as error:
             self.close()
-            raise explain_output(error, where if error.filename is None else str(error.filename)) from error
+            named = error.filename not in (None, ".")  # the second is the directory, as openat was told
+            raise explain_output(error, str(error.filename) if named else where) from error
         except BaseException:
             self.close()
             raise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 
 from memtop.linux.errors import KernelCannot, MemtopError
 from memtop.linux.procfs import directory, explain
+from memtop.model.names import clean
 
 _SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^VmFlags:(.*)$", re.MULTILINE)
 _MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
@@ -102,6 +104,14 @@ def read_thread(pid: int, tid: int) -> ThreadFacts:
     return ThreadFacts(
         tid, fields[0].decode("ascii", "replace"), _first(rb"^SigPnd:\s+(\w+)", status, 16), times
     )
+
+
+def program(pid: int) -> str:
+    """Path of the program that the process runs, cleaned; empty where it may not be read."""
+    try:
+        return clean(os.readlink(os.fsencode(f"/proc/{pid}/exe")))
+    except OSError:
+        return ""
 
 
 def coredump_filter(pid: int) -> int:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from memtop.linux import access
 from memtop.linux.clear_refs import clear
-from memtop.linux.errors import MemtopError, ProcessGone
+from memtop.linux.errors import Failed, MemtopError, ProcessGone
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.detail import Detail
@@ -54,6 +55,7 @@ class Sampler:
         self._stopping = False
         self._requests: deque[Callable[[], None]] = deque()
         self._told: set[Key] = set()
+        self._lent: dict[Key, str] = {}
         self._peeks = 0
         self._errand = Errand()
         self._wake = threading.Condition()
@@ -147,6 +149,26 @@ class Sampler:
         """On the sampling thread."""
         self._request(lambda: self._act(key, lambda target: self._clear(target, what)))
 
+    @contextmanager
+    def lend(self, key: Key, whom: str) -> Iterator[Target]:
+        """Shares a target with another thread: meanwhile nobody changes how it is tracked.
+
+        Args:
+            key: which process.
+            whom: for the sentence why not.
+
+        Raises:
+            ProcessGone: it has ended.
+        """
+        target = self._targets[key]
+        if target.ended:
+            raise ProcessGone(f"process {key[0]} ({target.process.comm}) has ended")
+        self._lent[key] = whom
+        try:
+            yield target
+        finally:
+            del self._lent[key]
+
     # ---- on the sampling thread -----------------------------------------------------------------
 
     def _request(self, action: Callable[[], None], *, now: bool = False) -> None:
@@ -162,6 +184,8 @@ class Sampler:
         try:
             if target is None or target.ended:
                 raise ProcessGone("the process of this action has ended")
+            if key in self._lent:
+                raise Failed("tracking stays as it is", f"{self._lent[key]} follows what is written")
             action(target)
         except MemtopError as error:
             self._on_notice(Notice(error.sentence, "error", key))
@@ -248,7 +272,7 @@ class Sampler:
 
     def _tick(self, target: Target) -> None:
         try:
-            sample = target.tick()
+            samples = self._samples(target)
         except MemtopError as error:
             self._on_notice(Notice(error.sentence, "error", target.key))
         except (
@@ -256,9 +280,17 @@ class Sampler:
         ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
             self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
         else:
-            self._on_sample(sample)
-            if not sample.stretched:
+            for sample in samples:
+                self._on_sample(sample)
+            if not samples[-1].stretched:
                 self._told.discard(target.key)
+
+    def _samples(self, target: Target) -> list[Sample]:
+        """One more, behind those that a dump has taken meanwhile."""
+        with target.lock:
+            sample = target.tick()
+            aside, target.aside = target.aside, []
+            return [*aside, sample]
 
     def _waits(self, target: Target) -> bool:
         """Whether a sample would cost too much now; of a long wait the user is told once."""

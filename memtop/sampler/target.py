@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from dataclasses import replace
 
@@ -12,18 +13,20 @@ from memtop.linux.features import KernelFeatures
 from memtop.linux.pagemap import PageCounts, Scanner, count_sum
 from memtop.linux.peek import look, peek
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import MapsReader, Memory, Stat, read_swap
+from memtop.linux.procfs import MapsReader, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.detail import Detail
-from memtop.model.layout import PAGE, CountFlag
+from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
-from memtop.model.sample import Cost, Faults, Life, Sample, Totals, TrackerInfo, Watched, rate_of
+from memtop.model.sample import Cost, Faults, Life, Sample, TrackerInfo
 from memtop.model.scope import Scope
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.sampler.detail import read_detail
+from memtop.sampler.locked import locked
+from memtop.sampler.totals import totals_of, watched_of
 from memtop.tracking.base import Tick, Tracker, WatchRange
 from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
 from memtop.tracking.consumers import FanOut
@@ -43,7 +46,11 @@ ZERO_EVERY = 10.0
 class Target:
     """Owns everything that memtop holds of one process: handle, maps, pagemap, tracker.
 
-    Not thread-safe: one thread ticks and arms it.
+    Attributes:
+        lock: held by whatever reads and clears; a dump shares the tracker from a thread of its own.
+        aside: samples that a dump has taken, for whoever shows them.
+        tracker: in charge now; as long as it is the same, nothing that is written escapes it.
+        execs: how often the address space has become another one.
 
     Args:
         handle: becomes the target's, closed with it.
@@ -61,7 +68,9 @@ class Target:
     ) -> None:
         self.process = handle.describe()
         self.watch: WatchRange | None = None
-        self.fan_out = FanOut()
+        self.lock = threading.RLock()
+        self.aside: list[Sample] = []
+        self.fan_out, self.execs = FanOut(), 0
         self.last: Sample | None = None
         self._handle = handle
         self._kernel = kernel
@@ -88,7 +97,7 @@ class Target:
         pid, tid = self.process.pid, self._handle.maps_tid()
         self._maps = MapsReader(pid, tid)
         self._scanner: Scanner | None = None
-        self._tracker: Tracker
+        self.tracker: Tracker
         try:
             self._scanner = Scanner(
                 pid,
@@ -97,12 +106,12 @@ class Target:
                 soft_dirty_bit=bool(self._kernel.soft_dirty_bit.works),
                 tid=tid,
             )
-            self._tracker = PassiveTracker(self._scanner)
+            self.tracker = PassiveTracker(self._scanner)
         except ProcessGone:
             self._maps.close()
             raise
         except MemtopError as error:
-            self._tracker = BlindTracker(error.sentence)
+            self.tracker = BlindTracker(error.sentence)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -112,13 +121,14 @@ class Target:
     @property
     def tracker_info(self) -> TrackerInfo:
         """The tracker in charge now."""
-        return self._tracker.info
+        return self.tracker.info
 
     @property
     def ended(self) -> bool:
         """The process is gone and the last sample says so."""
         return self.last is not None and self.last.life is Life.ENDED
 
+    @locked
     def arm(self, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """Replaces the tracker; OFF goes back to looking only.
 
@@ -133,14 +143,14 @@ class Target:
         if self._scanner is None:
             if method in (Method.OFF, Method.AUTO):
                 return
-            raise NotPermitted("tracking is not possible", self._tracker.info.note)
+            raise NotPermitted("tracking is not possible", self.tracker.info.note)
         if self._handle.life() is Life.ENDED:
             raise ProcessGone(f"process {self.process.pid} ({self.process.comm}) has ended")
         if scope is not None:
             choice = Arm.ALL
             if why := scope.why_not(self._maps.read()):
                 raise Failed("nothing was done", why)
-            if self._tracker.info.name != "off" and self.fan_out.followed:
+            if self.tracker.info.name != "off" and self.fan_out.followed:
                 raise Failed("nothing was done", "a dump follows the writes that are tracked now")
         care = self._care if choice is None else replace(self._care, arm=choice)
         huge = self._huge() if method is Method.AUTO else NONE
@@ -152,8 +162,8 @@ class Target:
             raise
         if armed.tracker.info.name != "off":
             self._budget.fault_s = fault_seconds() or FAULT_S
-        self._tracker.close()
-        self._tracker = armed.tracker
+        self.tracker.close()
+        self.tracker = armed.tracker
         self._stop_s += armed.stop_s
         self._said_stretched = False
         info = armed.tracker.info
@@ -202,6 +212,7 @@ class Target:
         modes, _ = PASSIVE.decide(table)
         return table, self._scanner.scan(table, bytes(modes)).counts
 
+    @locked
     def peek(self, address: int, pages: int, contents: bool) -> Peek:
         """As ``Source.peek``.
 
@@ -209,7 +220,7 @@ class Target:
             MemtopError: why it can't be looked at.
         """
         if self._scanner is None:
-            raise NotPermitted("page tables can't be read", self._tracker.info.note)
+            raise NotPermitted("page tables can't be read", self.tracker.info.note)
         if contents:
             return peek(self._handle.maps_tid() or self.process.pid, self._scanner, address, pages)
         return look(self._scanner, address, pages)
@@ -245,6 +256,7 @@ class Target:
         self._stretched = self._stretched or wait > 0
         return max(wait, 0.0)
 
+    @locked
     def tick(self) -> Sample:
         """One Sample.
 
@@ -262,9 +274,10 @@ class Target:
             self.last = self._after_the_mm()
         return self.last
 
+    @locked
     def close(self) -> None:
         """Gives back what was armed and lets go of the process. Idempotent."""
-        self._tracker.close()
+        self.tracker.close()
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
@@ -274,19 +287,19 @@ class Target:
     def _tick(self, life: Life = Life.RUNNING) -> Sample:
         began, cpu = time.monotonic(), time.thread_time()
         table = self._maps.read()
-        if self._tracker.prepare(table):
+        if self.tracker.prepare(table):
             table = self._maps.read()
         count_zero = began - self._zero_at >= ZERO_EVERY
-        tick = self._tracker.tick(table, count_zero=count_zero, watch=self.watch)
+        tick = self.tracker.tick(table, count_zero=count_zero, watch=self.watch)
         ended = time.monotonic()
         if count_zero:
             self._zero_at = ended
         self.fan_out.publish(tick.runs)
         interval = ended - self._scanned_at if self._scanned_at is not None else 0.0
         self._scanned_at = ended
-        info, faults = self._tracker.info, self._faults()
+        info, faults = self.tracker.info, self._faults()
         memory, sums = self._counters.memory(), tick.sum
-        totals = self._totals(tick, info, interval, memory, sums)
+        totals = totals_of(tick, info, interval, memory, sums, scanned=self._scanner is not None)
         swapped = read_swap(self.process.pid, table, self._handle.maps_tid()) if self._swap else None
         stop_s, self._stop_s = self._stop_s + tick.stop_s, 0.0
         cpu_s = time.thread_time() - cpu
@@ -317,7 +330,7 @@ class Target:
             life=life,
             baseline=tick.baseline,
             swapped=swapped,
-            watched=self._watched(tick),
+            watched=watched_of(self.watch, tick),
             message=message,
             stretched=stretched,
         )
@@ -335,20 +348,6 @@ class Target:
         cost = f"write faults cost {name}" if self._budget.for_faults else "sampling costs memtop"
         return f"samples come every {units.seconds(interval)}, so that {cost} at most {bound}"
 
-    def _totals(
-        self, tick: Tick, info: TrackerInfo, interval: float, memory: Memory, sums: PageCounts
-    ) -> Totals:
-        tracked = info.name != "off"
-        written = 0 if tick.baseline else sums.written
-        return Totals(
-            size=memory.size,
-            resident=memory.resident if self._scanner is None else sums.resident * PAGE,
-            huge=None if self._scanner is None or sums.flags & CountFlag.NO_HUGE else sums.huge * PAGE,
-            swapped=memory.swapped,
-            written_pages=written if tracked else None,
-            written_bytes_per_s=rate_of(written * PAGE, interval) if tracked else None,
-        )
-
     def _faults(self) -> Faults:
         now, stat = time.monotonic(), self._counters.stat()
         before, self._stat = self._stat, (now, stat)
@@ -357,22 +356,11 @@ class Target:
         span = now - before[0]
         return Faults((stat.minflt - before[1].minflt) / span, (stat.majflt - before[1].majflt) / span)
 
-    def _watched(self, tick: Tick) -> Watched | None:
-        if self.watch is None or not tick.watched_resident:
-            return None
-        return Watched(
-            self.watch.mapping_id,
-            self.watch.start,
-            self.watch.cell_pages,
-            tick.watched_resident,
-            tick.watched_written,
-        )
-
     def _after_the_mm(self) -> Sample:
         """The address space is gone: by an exec the process lives on in a new one, else it ended."""
         clock = time.strftime("%H:%M:%S")
         name = f"{self.process.comm} {self.process.pid}"
-        tracked = self._tracker.info.name != "off"
+        tracked = self.tracker.info.name != "off"
         for _ in range(EXECS):
             if self._handle.life() is not Life.RUNNING:
                 break
@@ -395,11 +383,11 @@ class Target:
         )
 
     def _reopen(self) -> None:
-        self._tracker.close()
+        self.tracker.close()
         self._maps.close()
         if self._scanner is not None:
             self._scanner.close()
-        self._scanned_at, self._stat = None, None
+        self._scanned_at, self._stat, self.execs = None, None, self.execs + 1
         self.process = self._handle.describe()
         self._open()
 

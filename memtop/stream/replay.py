@@ -125,7 +125,8 @@ class ReplaySource:
 
     def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
         """There is nothing to look at."""
-        then(Peek(address, time.time(), why="a recording holds no contents of memory"))
+        shown = self._recording.entries[self._shown - 1].time if self._shown else time.time()
+        then(Peek(address, shown, why="a recording holds no contents of memory"))
 
     def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
         """Only what samples hold was recorded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from memtop.model.actions import Method
 from memtop.model.sample import Process
@@ -10,6 +11,8 @@ from memtop.sampler.source import Source
 
 THEMES = ("dark", "light", "contrast", "ansi", "mono")
 """Names of the themes; the colours are in ``theme``, which imports Textual."""
+if TYPE_CHECKING:
+    from memtop.dump.background import Dumps
 
 PICK = -1
 """Instead of an exit code: the user wants to choose other processes."""
@@ -37,6 +40,7 @@ def run(
     mouse: bool = True,
     can_pick: bool = False,
     theme: str | None = None,
+    dumps: Dumps | None = None,
 ) -> int:
     """Shows processes until the user quits; the terminal and the targets are as before then.
 
@@ -49,6 +53,7 @@ def run(
         mouse: take the mouse from the terminal.
         can_pick: the caller can open other processes when the user asks for it.
         theme: one of THEMES; None: what NO_COLOR, the settings or the terminal say, in this order.
+        dumps: makes dumps of them; closed before the source is stopped.
 
     Returns:
         The exit code: 0, 1 if the screen failed, 128+n on a signal; PICK.
@@ -64,4 +69,5 @@ def run(
         mouse=mouse,
         can_pick=can_pick,
         theme=theme,
+        dumps=dumps,
     )

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar
 
+from memtop.dump.background import Dumps
 from memtop.model.actions import Method, Notice
 from memtop.model.names import clean_text
 from memtop.model.sample import Process, Sample
@@ -89,6 +90,7 @@ class MemtopApp(Dressed[int]):
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
         settings: what the user has settled; its keys are those of the whole process from then on.
+        dumps: makes dumps; None: there is no process to dump.
     """
 
     CSS_PATH = "memtop.tcss"
@@ -109,12 +111,13 @@ class MemtopApp(Dressed[int]):
         folder: Path | None = None,
         cpu_share: Callable[[], float | None] | None = None,
         settings: Settings | None = None,
+        dumps: Dumps | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.theme_chosen = palette.name if palette is not None else None
         super().__init__(ascii=ascii, palette=palette)
         self.title = "memtop"
-        self.source = source
+        self.source, self.dumps = source, dumps
         self.views = {view.key: view for view in map(ProcessView, processes)}
         keymap.use(self.settings.keymap)
         self.live = LiveScreen(self.look, source, list(self.views.values()))
@@ -183,8 +186,11 @@ class MemtopApp(Dressed[int]):
         if isinstance(event, events.Key):
             self.live.key_pressed()
         await super().on_event(event)
-        if isinstance(event, events.Key) and self.live.is_mounted and self.live.mode is Mode.TYPE:
-            await self.live.typing.taken()
+        if isinstance(event, events.Key) and self.live.is_mounted:
+            if self.live.mode is Mode.TYPE:
+                await self.live.typing.typed.taken()
+            elif self.live.mode is Mode.FIELD:
+                await self.live.form.typed.taken()
 
     def on_arrived(self) -> None:
         """Draws the newest samples, once the terminal has taken what was drawn before."""

@@ -23,12 +23,15 @@ class Mode(Enum):
     LIST = "list"
     PROCESSES = "processes"
     PICKER = "picker"
+    FORM = "form"
+    FIELD = "field"
 
 
 TABLE, PANE, ASK = frozenset({Mode.TABLE}), frozenset({Mode.PANE}), frozenset({Mode.ASK})
 TYPE, LIST = frozenset({Mode.TYPE}), frozenset({Mode.LIST})
 PROCESSES = frozenset({Mode.PROCESSES})
 PICKER = frozenset({Mode.PICKER})
+FORM = frozenset({Mode.FORM, Mode.FIELD})
 ROWS = TABLE | PROCESSES
 PAGE = ROWS | PANE
 ALWAYS = PAGE | ASK | LIST
@@ -92,6 +95,14 @@ KEYMAP: list[Key] = [
         "clear",
         "clear references: a menu that says what each one disturbs",
         "clear refs",
+        acts=True,
+    ),
+    Key(
+        "d",
+        "d",
+        "dump",
+        "dump memory into a file, while the process runs: opens the dialog; while one runs: cancels it",
+        "dump",
         acts=True,
     ),
     Key("greater_than_sign,f6", "< >", "sort(1)", "sort by the column beside", "sort"),
@@ -197,7 +208,7 @@ KEYMAP: list[Key] = [
     Key("T", "T", "theme", "the next theme: dark, light, contrast, ansi, mono"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
-    Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE),
+    Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE | FORM),
     Key("", "", "save_settings"),
     Key("enter", "Enter", "type_keep", "", "keep", modes=TYPE),
     Key("escape", "Esc", "type_leave", "", "as before", modes=TYPE),
@@ -205,6 +216,12 @@ KEYMAP: list[Key] = [
     Key("down", "", "list_move(1)", modes=LIST),
     Key("space", "space", "list_toggle", "", "on, off", modes=LIST),
     Key("enter,escape,f2", "Enter", "list_close", "", "done", modes=LIST),
+    Key("enter", "Enter", "form_do", "", "dump it", modes=FORM),
+    Key("up,shift+tab", "↑ ↓", "form_move(-1)", "", "choose", modes=FORM),
+    Key("down,tab", "", "form_move(1)", modes=FORM),
+    Key("left", "← →", "form_change(-1)", "", "change", modes=frozenset({Mode.FORM})),
+    Key("right,space", "", "form_change(1)", modes=frozenset({Mode.FORM})),
+    Key("escape", "Esc", "form_close", "", "leave", modes=FORM),
     Key("enter", "Enter", "confirm", "do what the question asks", modes=ASK),
     Key("escape", "Esc", "close", "leave the question, or close a message", modes=ASK | ROWS),
     *(Key(str(n), "", f"choose({n})", modes=ASK) for n in range(1, 6)),

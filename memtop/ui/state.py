@@ -179,6 +179,11 @@ class ProcessView:
         return self._newest
 
     @property
+    def newest_sets(self) -> tuple[SetSize | None, SetSize | None]:
+        """``sets`` of the newest sample."""
+        return self._set_sizes
+
+    @property
     def newest_time(self) -> float:
         """Unix seconds of the last sample that ``ages`` has taken in; 0 before the first."""
         return self._newest.time if self._newest is not None else 0.0

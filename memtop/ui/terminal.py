@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
+from memtop.dump.background import Dumps
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
@@ -51,6 +52,7 @@ def run_app(
     mouse: bool,
     can_pick: bool,
     theme: str | None,
+    dumps: Dumps | None,
 ) -> int:
     """Runs the screen in this terminal; see ``memtop.ui.run``.
 
@@ -66,6 +68,7 @@ def run_app(
         arm_at_start=arm_at_start,
         palette=_palette(theme, settings),
         settings=settings,
+        dumps=dumps,
     )
     app.can_pick = can_pick
     guard = Guard(app, source, stdin, stderr)
@@ -73,6 +76,8 @@ def run_app(
         try:
             app.run(mouse=mouse)
         finally:
+            if dumps is not None:
+                dumps.close()
             source.stop()
             _worn[:] = [app.theme_chosen] if app.theme_chosen else []
     if guard.code is not None:

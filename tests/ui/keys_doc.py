@@ -17,6 +17,8 @@ MODES = {
     Mode.LIST: "list",
     Mode.PROCESSES: "processes",
     Mode.PICKER: "choosing",
+    Mode.FORM: "dump dialog",
+    Mode.FIELD: "its text",
 }
 
 

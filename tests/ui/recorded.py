@@ -20,6 +20,7 @@ from rich.cells import cell_len
 from rich.style import Style
 from textual.pilot import Pilot
 
+from memtop.dump.background import Dumps
 from memtop.model.detail import Detail, Numa, Smaps
 from memtop.model.layout import Kind
 from memtop.sampler.source import Key, Position
@@ -101,13 +102,27 @@ def recorded(name: str, folder: Path, samples: int = 1000) -> Recording:
 
 @asynccontextmanager
 async def shown(
-    view: View, size: tuple[int, int], palette: Palette, folder: Path, *, ascii: bool = False
+    view: View,
+    size: tuple[int, int],
+    palette: Palette,
+    folder: Path,
+    *,
+    ascii: bool = False,
+    dumps: Dumps | None = None,
 ) -> AsyncIterator[MemtopApp]:
     """The application where the view's keys have led it."""
     recording = recorded(view.recording, folder, view.samples)
     processes = recording.processes()
     source = (LiveLike if view.live else ReplaySource)(recording, view.at)
-    app = MemtopApp(source, processes, palette=palette, ascii=ascii, cpu_share=lambda: 0.003, folder=folder)
+    app = MemtopApp(
+        source,
+        processes,
+        palette=palette,
+        ascii=ascii,
+        cpu_share=lambda: 0.003,
+        folder=folder,
+        dumps=dumps,
+    )
     try:
         async with app.run_test(size=size) as pilot:
             await _stands(source)

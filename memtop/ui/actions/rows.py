@@ -51,7 +51,7 @@ class RowActions(ProcessActions):
 
     @on(Input.Changed)
     def _input_changed(self, event: Input.Changed) -> None:
-        if self.typing.what is not None:
+        if self.typing.what is not None and event.input is self.typing.input:
             self._typed(event.value)
 
     def _typed(self, text: str) -> None:

@@ -150,7 +150,7 @@ class TargetActions(Page):
             return
         self.ask(None)
         view = self.views.get(ask.key)
-        if view is None or view.ended:
+        if ask.lives and (view is None or view.ended):
             self.say("the process ended meanwhile: nothing was done", "warning")
         elif why := ask.check():
             self.say(f"{why}: nothing was done", "warning")

@@ -9,10 +9,9 @@ from textual.binding import BindingsMap
 from memtop.model.names import clean_text
 from memtop.sampler.source import Source
 from memtop.ui.actions.clock import ClockActions
-from memtop.ui.actions.pane import PaneActions
+from memtop.ui.actions.dump import DumpActions
 from memtop.ui.actions.rows import RowActions
 from memtop.ui.actions.table import TableActions
-from memtop.ui.actions.target import TargetActions
 from memtop.ui.keymap import ACTIONS, bindings
 from memtop.ui.screens.help import HelpScreen
 from memtop.ui.settings import Settings, SettingsError, save
@@ -20,7 +19,7 @@ from memtop.ui.state import ProcessView
 from memtop.ui.theme import THEMES, Look, named
 
 
-class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActions):
+class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
     """Shows one process at a time and turns keys into requests to the source."""
 
     def __init__(self, look: Look, source: Source, views: Sequence[ProcessView]) -> None:
@@ -70,7 +69,3 @@ class LiveScreen(TableActions, RowActions, PaneActions, ClockActions, TargetActi
     def action_suspend(self) -> None:
         """Gives the terminal back until the shell's ``fg``."""
         self.app.action_suspend_process()
-
-    def action_leave(self, code: int) -> None:
-        """Ends memtop; the source gives back what it armed."""
-        self.app.leave(code)

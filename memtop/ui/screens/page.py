@@ -20,6 +20,8 @@ from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.column_heads import ColumnHeads
 from memtop.ui.widgets.confirm import Prompt
 from memtop.ui.widgets.detail import DetailPane
+from memtop.ui.widgets.dump_bar import DumpBar, DumpReport
+from memtop.ui.widgets.dump_form import DumpForm
 from memtop.ui.widgets.footer import DetailLine, KeyBar
 from memtop.ui.widgets.header import HeaderBar, header_height
 from memtop.ui.widgets.hex import HexPane
@@ -76,8 +78,11 @@ class Page(Screen[None]):
         for kind in PANES:
             yield kind(look)
         yield DetailLine(look)
+        yield DumpBar(look)
         yield KeyBar(look)
+        yield DumpReport(look)
         yield Banner(look)
+        yield DumpForm(look)
         yield Prompt(look)
         yield Checklist(look)
         yield TypeLine(look)
@@ -95,6 +100,8 @@ class Page(Screen[None]):
         self.banner = self.query_one(Banner)
         self.prompt = self.query_one(Prompt)
         self.checklist = self.query_one(Checklist)
+        self.form, self.bar = self.query_one(DumpForm), self.query_one(DumpBar)
+        self.report = self.query_one(DumpReport)
         self.typing = self.query_one(TypeLine)
         self.processes = self.query_one(ProcessTable)
         self.show_list(self.listing)
@@ -115,6 +122,8 @@ class Page(Screen[None]):
             return Mode.TYPE
         if self.checklist.display:
             return Mode.LIST
+        if self.form.choice is not None:
+            return Mode.FIELD if self.form.typing else Mode.FORM
         if self.pane.has_keys:
             return Mode.PANE
         return Mode.PROCESSES if self.listing else Mode.TABLE
@@ -177,6 +186,8 @@ class Page(Screen[None]):
             position=self.source.position,
         )
         self.show_selected()
+        self.show_form()
+        self.show_dump()
         self.show_messages()
 
     def add_view(self, view: ProcessView) -> None:
@@ -206,6 +217,14 @@ class Page(Screen[None]):
         if wanted is not None and wanted != self._watched and not view.ended:
             self._watched = wanted
             self.source.watch(*wanted)
+
+    def show_form(self) -> None:
+        """Draws the dump dialog, if it is open."""
+        self.form.show(self.size.width, frozen=self.frozen or self.view.back is not None)
+
+    def show_dump(self) -> None:
+        """Draws the dump that runs, if one does."""
+        self.bar.show(self.app.dumps.busy if self.app.dumps is not None else None, self.size.width)
 
     def show_messages(self) -> None:
         """Draws the banner, and the open question over it."""

@@ -26,6 +26,7 @@ class Ask:
         check: why it must not be done now, as a sentence; empty: it may.
         label: one or two words for it as one of several.
         others: the same with another extent, by the number that chooses it; may have this one in it.
+        lives: it is done to the process, so that must be there still.
     """
 
     key: Key
@@ -35,6 +36,7 @@ class Ask:
     check: Callable[[], str] = str
     label: str = ""
     others: Mapping[int, Ask] = field(default_factory=dict)
+    lives: bool = True
 
 
 @dataclass(frozen=True)

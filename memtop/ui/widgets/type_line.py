@@ -28,6 +28,20 @@ class Cleaned(Input):
         super().replace(clean_text(text), start, end)
 
 
+class Typed:
+    """Keys that an input has not worked off yet."""
+
+    def __init__(self, input: Input) -> None:
+        self._input = input
+
+    async def taken(self) -> None:
+        """Waits until the input has every key: many come at once over a slow link, and Enter overtakes."""
+        done = asyncio.Event()
+        if self._input.call_later(done.set):
+            with suppress(asyncio.TimeoutError):  # it is being closed
+                await asyncio.wait_for(done.wait(), PATIENCE_S)
+
+
 class TypeLine(Widget):
     """Shows a label, what is typed, and a line about it.
 
@@ -52,6 +66,7 @@ class TypeLine(Widget):
         """A cursor that blinks would cost bytes on an idle screen."""
         self.input = self.query_one(Input)
         self.input.cursor_blink = False
+        self.typed = Typed(self.input)
         self.input.can_focus = False  # only while the line is open
 
     def open(self, what: str, text: str = "") -> None:
@@ -69,14 +84,6 @@ class TypeLine(Widget):
         self.input.can_focus = True
         self.input.value, self.input.cursor_position = text, len(text)
         self.screen.set_focus(self.input)  # at once: what was typed ahead comes right behind
-
-    async def taken(self) -> None:
-        """Waits until the input has every key: many come at once over a slow link, and Enter overtakes."""
-        if self.what is not None:
-            done = asyncio.Event()
-            if self.input.call_later(done.set):
-                with suppress(asyncio.TimeoutError):  # it is being closed
-                    await asyncio.wait_for(done.wait(), PATIENCE_S)
 
     def close(self) -> None:
         """Takes the keys back."""

@@ -1,0 +1,463 @@
+"""Dumps beside a screen: two threads, one tracker; what they take is foretold and comes true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from dumps import PAGE, Core, Dumpee
+from harness import Writer, memtop, wait_for
+
+from memtop.dump.background import Dumps, Outcome, default_path, open_command
+from memtop.dump.chain import Chain
+from memtop.dump.estimate import Writes, forecast, pages_of, writes_of
+from memtop.dump.feed import SharedFeed
+from memtop.dump.image import Freeze, PageKind
+from memtop.dump.job import Format, Job
+from memtop.dump.plan import Range
+from memtop.dump.rounds import Verdict
+from memtop.dump.verify import verify
+from memtop.linux.errors import Failed
+from memtop.linux.features import probe_kernel
+from memtop.linux.runs import runs_union
+from memtop.model.actions import Method, Notice
+from memtop.model.layout import RUN
+from memtop.model.runs import PageRuns
+from memtop.model.sample import Life, Sample
+from memtop.sampler.loop import Sampler
+from memtop.sampler.target import open_target
+
+PATIENCE = 60.0
+
+
+class Desk:
+    """A sampler that ticks, and what makes dumps beside it."""
+
+    def __init__(self, pid: int, interval: float = 0.1, method: Method = Method.WRITE_PROTECT) -> None:
+        target = open_target(pid, probe_kernel())
+        self.key = target.key
+        self.samples: list[Sample] = []
+        self.notices: list[Notice] = []
+        self.sampler = Sampler([target], interval)
+        if method is not Method.OFF:
+            target.arm(method)
+        self.sampler.start(self.samples.append, self.notices.append)
+        self.dumps = Dumps(self.sampler)
+        self.moved = threading.Event()
+
+    def start(self, path: Path, *, on_move: Callable[[], None] | None = None, **options: Any) -> Waiting:
+        over = Waiting()
+        self.dumps.start(self.key, "it", Job(str(path), **options), on_move or self.moved.set, over.tell)
+        return over
+
+    def make(self, path: Path, **options: Any) -> Outcome:
+        return self.start(path, **options).outcome()
+
+    def close(self) -> None:
+        self.dumps.close()
+        self.sampler.stop()
+
+
+class Waiting:
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._outcome: Outcome | None = None
+
+    def tell(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+        self._over.set()
+
+    def outcome(self) -> Outcome:
+        assert self._over.wait(PATIENCE)
+        assert self._outcome is not None
+        return self._outcome
+
+
+@pytest.fixture
+def desk() -> Iterator[Callable[..., Desk]]:
+    made: list[Desk] = []
+
+    def open_(*args: Any, **options: Any) -> Desk:
+        made.append(Desk(*args, **options))
+        return made[-1]
+
+    yield open_
+    for each in made:
+        each.close()
+
+
+def reader(path: Path) -> Callable[[int, int], bytes]:
+    """Reads a snapshot."""
+
+    def read(start: int, size: int) -> bytes:
+        with Chain(str(path)) as chain:
+            return bytes(chain.load(PageRuns(RUN.pack(start, size // PAGE, 0)), hashed=False)[0])
+
+    return read
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_screen_that_ticks_meanwhile_takes_nothing_from_a_dump(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    """What a tick of the screen reads and clears is in the dump all the same, each of one point in time."""
+    process = dumpee(2, 512, 3000)
+    at = desk(process.pid, 0.1)
+    for _ in range(12):
+        outcome = at.make(tmp_path / "core")
+        assert outcome.result is not None, outcome.error
+        core = Core(tmp_path / "core")
+        process.judge(core.read, point=True)
+        core.close()
+        os.unlink(tmp_path / "core")
+    assert not at.notices
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_the_samples_miss_nothing_that_a_dump_has_read(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 4096, 2000)
+    at = desk(process.pid, 0.2)
+    wait_for(lambda: len(at.samples) > 2, "samples")
+    first, before = len(at.samples), process.ask("written")
+    for i in range(3):
+        assert at.make(tmp_path / str(i)).result is not None
+    after = process.ask("written")
+    ticks = len(at.samples)
+    wait_for(lambda: len(at.samples) > ticks + 1, "one more sample")
+    samples = at.samples[first:]
+    assert [s.time for s in samples] == sorted(s.time for s in samples)
+    seen = PageRuns()
+    for sample in samples:
+        seen = runs_union(seen, sample.runs)
+    mine = [a for a in seen.addresses() if process.memory <= a < process.memory + 4096 * PAGE]
+    assert len(mine) >= min(after - before, 4096)
+    assert all(s.tracker.name == "write-protect" and not s.baseline for s in samples)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_page_that_only_a_look_of_the_dump_saw_is_on_the_screen(
+    writer: Writer, desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    """Even where the screen takes no samples meanwhile: those of the dump wait for it."""
+    area = writer.map("area", "anon", 100)
+    area.fill()
+    at = desk(writer.pid)
+    wait_for(lambda: len(at.samples) > 2, "samples")
+    at.sampler.set_frozen(True)
+    stood = at.samples[-1]
+    area.poke(11)
+    assert at.make(tmp_path / "core").result is not None
+    assert at.samples[-1] is stood  # the picture stands
+    at.sampler.set_frozen(False)
+    wait_for(lambda: at.samples[-1] is not stood, "a sample")
+    after = at.samples[at.samples.index(stood) + 1 :]
+    seen = [a for s in after for a in s.runs.addresses() if area.start <= a < area.end]
+    assert seen == [area.start + 11 * PAGE]  # and no more than once
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_nobody_else_looks_during_the_stop(writer: Writer) -> None:
+    """A tick of the screen would take pages away from the dump, or make the stop longer."""
+    target = open_target(writer.pid, probe_kernel())
+    try:
+        target.arm(Method.WRITE_PROTECT)
+        feed = SharedFeed(target)
+        before = sys.getswitchinterval()
+        ticked = threading.Event()
+        other = threading.Thread(target=lambda: (target.tick(), ticked.set()))
+        with feed.alone():
+            other.start()
+            assert not ticked.wait(0.3)
+            assert sys.getswitchinterval() < before
+            feed.take(stopped=True)
+        assert ticked.wait(PATIENCE)
+        other.join()
+        assert sys.getswitchinterval() == before
+        feed.close()
+    finally:
+        target.close()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_range_on_the_command_line(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    process = dumpee(1, 256, 500)
+    first, last = process.memory + 3 * PAGE, process.memory + 9 * PAGE
+    path = tmp_path / "core"
+    command = memtop("dump", "-p", str(process.pid), "-o", str(path), "--range")
+    subprocess.run([*command, f"{first:x}-{last:x}"], check=True, capture_output=True)
+    core = Core(path)
+    assert core.read(first, last - first) is not None
+    assert core.read(first - PAGE, PAGE) is None
+    assert core.read(last, PAGE) is None
+    core.close()
+    path.unlink()
+    for text, said, code in (("0-1000", "nothing is mapped there", 1), ("9-8", "is empty", 2)):
+        ran = subprocess.run([*command, text], capture_output=True, text=True)
+        assert ran.returncode == code, ran.stderr
+        assert said in ran.stderr
+        assert not path.exists()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_an_increment_reads_only_what_was_written_since(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 2048, 200)
+    at = desk(process.pid)
+    snapshot = {"format": Format.SNAPSHOT}
+    assert at.make(tmp_path / "0", **snapshot).result is not None
+    for i in range(1, 4):
+        parent = str(tmp_path / str(i - 1))
+        assert at.dumps.continues(at.key, parent)
+        outcome = at.make(tmp_path / str(i), parent=parent, **snapshot)
+        assert outcome.result is not None, outcome.error
+        assert outcome.result.image.statement.rounds[0].pages < 1000
+    assert not at.dumps.continues(at.key, str(tmp_path / "0"))  # of that, what was written since is not known
+    for i in range(4):
+        verify(str(tmp_path / str(i)))
+        process.judge(reader(tmp_path / str(i)), point=True)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_tracking_that_was_interrupted_makes_an_increment_read_all(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 512, 500)
+    at = desk(process.pid)
+    assert at.make(tmp_path / "0", format=Format.SNAPSHOT).result is not None
+    at.sampler.disarm(at.key)
+    wait_for(lambda: at.samples[-1].tracker.name == "off", "the end of tracking")
+    at.sampler.arm(at.key, Method.WRITE_PROTECT)
+    wait_for(lambda: at.samples[-1].tracker.name != "off", "tracking")
+    assert not at.dumps.continues(at.key, str(tmp_path / "0"))
+    outcome = at.make(tmp_path / "1", format=Format.SNAPSHOT, parent=str(tmp_path / "0"))
+    assert outcome.result is not None, outcome.error
+    assert outcome.result.image.statement.rounds[0].pages >= 512
+    process.judge(reader(tmp_path / "1"), point=True)
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_an_untracked_process_is_tracked_for_the_dump_alone(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 256, 500)
+    at = desk(process.pid, method=Method.OFF)
+    outcome = at.make(tmp_path / "core")
+    assert outcome.result is not None, outcome.error
+    assert outcome.result.image.statement.tracker == "write-protect"
+    core = Core(tmp_path / "core")
+    process.judge(core.read, point=True)
+    core.close()
+    assert at.samples[-1].tracker.name == "off"
+    assert "uw" not in Path(f"/proc/{process.pid}/smaps").read_text().split()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_one_at_a_time_and_nobody_changes_the_tracker_meanwhile(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 256, 500)
+    at = desk(process.pid)
+    here, on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        here.set()
+        on.wait(PATIENCE)
+
+    first = at.start(tmp_path / "a", on_move=hold)
+    assert here.wait(PATIENCE)
+    with pytest.raises(Failed, match="under way"):
+        at.make(tmp_path / "b")
+    at.sampler.disarm(at.key)
+    wait_for(lambda: at.notices, "a refusal")
+    assert "a dump follows what is written" in at.notices[0].text
+    on.set()
+    assert first.outcome().result is not None
+    assert sorted(os.listdir(tmp_path)) == ["a"]
+
+
+@pytest.mark.parametrize("freeze", list(Freeze))
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_cancelled_one_leaves_nothing(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path, freeze: Freeze
+) -> None:
+    process = dumpee(1, 20000, 500)
+    at = desk(process.pid)
+    outcome = at.start(tmp_path / "a", on_move=lambda: at.dumps.cancel(), freeze=freeze).outcome()
+    assert outcome.cancelled
+    assert outcome.result is None
+    assert os.listdir(tmp_path) == []
+    before = process.ask("written")
+    wait_for(lambda: process.ask("written") > before, "it to run on")
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_process_that_ends_in_the_middle(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 20000, 500)
+    at = desk(process.pid)
+
+    def end() -> None:
+        os.kill(process.pid, signal.SIGKILL)
+        process.process.wait()
+
+    outcome = at.start(tmp_path / "a", on_move=end).outcome()
+    assert outcome.error == f"the dump of process {process.pid} can't be finished: it ended"
+    assert os.listdir(tmp_path) == []
+    wait_for(lambda: at.samples[-1].life is Life.ENDED, "the screen to know")
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_process_that_runs_exec_in_the_middle(desk: Callable[..., Desk], tmp_path: Path) -> None:
+    code = (
+        "import os, sys; x = bytearray(b'x') * (64 << 20); print(flush=True); sys.stdin.readline();"
+        "then = 'import sys; print(flush=True); sys.stdin.readline()';"
+        "os.execv(sys.executable, [sys.executable, '-c', then])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        at = desk(child.pid)
+        gone = []
+
+        def run_exec() -> None:
+            if not gone:
+                gone.append(True)
+                child.stdin.write(b"\n")
+                child.stdin.flush()
+                child.stdout.readline()
+
+        outcome = at.start(tmp_path / "a", on_move=run_exec).outcome()
+        assert "it ran exec, so the memory that was to be dumped is no more" in outcome.error
+        assert os.listdir(tmp_path) == []
+        wait_for(lambda: at.samples[-1].tracker.name == "off", "the screen to know")
+        child.stdin.close()
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_a_range_alone(dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path) -> None:
+    process = dumpee(1, 256, 500)
+    at = desk(process.pid)
+    start = process.memory
+    outcome = at.make(tmp_path / "a", only=(Range(start + 16 * PAGE, start + 48 * PAGE),))
+    assert outcome.result is not None, outcome.error
+    assert outcome.result.image.pages_of(PageKind.DATA) == 32
+    core = Core(tmp_path / "a")
+    assert core.read(start + 16 * PAGE, 32 * PAGE) is not None
+    assert core.read(start + 15 * PAGE, PAGE) is None
+    assert core.read(start + 48 * PAGE, PAGE) is None
+    core.close()
+    free = 0x10000
+    outcome = at.make(tmp_path / "b", only=(Range(free, free + PAGE),))
+    assert outcome.error == "there is nothing to dump in 10000-11000: nothing is mapped there"
+    assert not (tmp_path / "b").exists()
+
+
+# ---- the forecast ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+@pytest.mark.parametrize("rate", [0, 300, 3000])
+def test_what_is_foretold_comes_true(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path, rate: int
+) -> None:
+    """Of a writer whose rate is known; with the speed that a dump before has told."""
+    threads, pages = 2, 12000
+    process = dumpee(threads, pages, rate or 1)
+    at = desk(process.pid, 1.0)
+    wait_for(lambda: len(at.samples) > 2 and at.samples[-1].interval > 0.5, "samples")
+    assert at.make(tmp_path / "warm").result is not None
+    ticks = len(at.samples)
+    wait_for(lambda: len(at.samples) > ticks + 1 and at.samples[-1].interval > 0.5, "a whole second")
+    sample = at.samples[-1]
+    writes = writes_of(sample)
+    assert writes is not None
+    assert writes.least(1.0) == pytest.approx(threads * (rate or 1), rel=0.5, abs=50)
+    told = forecast(
+        pages_of(sample, at.dumps.core_filter(process.pid)),
+        writes,
+        resident=sample.totals.resident // PAGE,
+        speed=at.dumps.speed,
+        overhead=at.dumps.overhead,
+    )
+    outcome = at.make(tmp_path / "it")
+    assert outcome.result is not None, outcome.error
+    said, result = outcome.result.image.statement, outcome.result
+    assert told.size == pytest.approx(result.stored, rel=0.1)
+    assert told.took is not None
+    assert told.rounds is not None
+    assert told.left is not None
+    assert told.took[0] / 4 < result.took < told.took[1] * 4  # the machine may be busy
+    assert told.rounds[0] - 1 <= len(said.rounds) <= told.rounds[1] + 1
+    slower = max(result.took / told.took[1], 1.0)
+    assert said.final_pages <= (told.left[1] + 200) * 2 * slower
+
+
+def test_a_forecast_goes_through_the_rounds() -> None:
+    calm = forecast(1 << 18, Writes(((1.0, 10.0),)), resident=1 << 18)
+    assert calm.rounds == (1, 1)
+    assert calm.took is not None
+    assert calm.took[0] == pytest.approx(1.0, rel=0.1)  # at the speed that is assumed
+    assert calm.why is Verdict.SMALL
+    wild = forecast(1 << 18, Writes(((1.0, 250000.0),)), resident=1 << 18)
+    assert wild.why is Verdict.STUCK
+    assert wild.stop is not None
+    assert wild.stop[1] > 0.3
+    full = forecast(1 << 18, None, resident=1 << 18, freeze=Freeze.FULL)
+    assert full.stop is not None
+    assert full.stop[0] > 1.0
+    unknown = forecast(1 << 18, None, resident=1 << 18)
+    assert unknown.rounds is None
+    assert unknown.stop is None
+    assert unknown.size == 1 << 30
+
+
+def test_working_sets_of_the_same_span_are_one_point() -> None:
+    sample = SimpleNamespace(totals=SimpleNamespace(written_pages=5), baseline=False, interval=0.2)
+    assert writes_of(sample, [(0.2, 9 * PAGE), (3.0, 20 * PAGE), (3.0, 20 * PAGE)]) == Writes(
+        ((0.2, 5.0), (3.0, 20.0))
+    )
+
+
+def test_pages_written_within_a_span_lie_between_two_guesses() -> None:
+    writes = Writes(((1.0, 100.0), (10.0, 400.0), (60.0, 400.0)))
+    assert writes.least(0.1) == pytest.approx(10)
+    assert writes.most(0.1) == 100  # the same hundred, again and again
+    assert writes.least(5.5) == pytest.approx(250)
+    assert writes.least(600) == 400  # nothing new was written in the last fifty seconds
+
+
+def test_names_and_commands_are_made_of_harmless_characters(tmp_path: Path) -> None:
+    path = default_path("../x y\x1b[2J`id`", 42, 0.0, "core", str(tmp_path))
+    assert path == f"{tmp_path}/x_y_2J_id-42-19700101T000000Z.core"
+    Path(path).touch()
+    assert default_path("../x y\x1b[2J`id`", 42, 0.0, "core", str(tmp_path)).endswith("Z-2.core")
+    assert default_path("...", 1, 0.0, "core").startswith("process-1-")
+    job = Job("/tmp/a b;reboot", Format.CORE)
+    assert open_command(job, "/opt/$(x)") == "gdb '/opt/$(x)' '/tmp/a b;reboot'"
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_criu_images_beside_a_screen(
+    dumpee: Callable[..., Dumpee], desk: Callable[..., Desk], tmp_path: Path
+) -> None:
+    process = dumpee(1, 256, 500)
+    at = desk(process.pid)
+    outcome = at.make(tmp_path / "images", format=Format.CRIU)
+    assert outcome.result is not None, outcome.error
+    assert outcome.open_with == f"crit x {tmp_path / 'images'} mems"
+    assert sorted(os.listdir(tmp_path)) == ["images"]
