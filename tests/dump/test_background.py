@@ -401,7 +401,7 @@ def test_what_is_foretold_comes_true(
     assert told.took is not None
     assert told.rounds is not None
     assert told.left is not None
-    assert told.took[0] / 4 < result.took < told.took[1] * 4  # the machine may be busy
+    assert told.took[0] / 10 < result.took < told.took[1] * 10 + 0.5  # the machine may be busy
     assert told.rounds[0] - 1 <= len(said.rounds) <= told.rounds[1] + 1
     slower = max(result.took / told.took[1], 1.0)
     assert said.final_pages <= (told.left[1] + 200) * 2 * slower
