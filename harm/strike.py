@@ -97,7 +97,7 @@ def _be_memtop(pid: int, tid: int, go: int, report: int) -> None:
     try:
         signal.alarm(0)
         os.read(go, 1)
-        injection.choose_thread = lambda pid: tid
+        injection.choose_thread = lambda pid, refuses: (tid, refuses(tid))
         try:
             with ProcessHandle.open(pid) as process:
                 answer = {"words": "", "stop_s": injection.create_userfaultfd(process).stop_s}

@@ -98,11 +98,11 @@ def hostile_process(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 # ---- judges ------------------------------------------------------------------------------------------
 
-_STYLE = rb"[01247]"  # bold, dim, underline, reverse: neither blink (5) nor strike (9)
+# Bold, dim, underline, reverse, on and off: neither blink (5) nor strike (9); colours.
+_STYLE = rb"(?:[01247]|2[247]|[34][0-79]|9[0-7]|10[0-7]|[34]8;(?:5;\d{1,3}|2;\d{1,3};\d{1,3};\d{1,3}))"
 _KNOWN = re.compile(
-    rb"\x1b\[(?:" + _STYLE + rb"(?:;" + _STYLE + rb")*(?:;|(?=m)))?"
-    rb"(?:(?:3[0-79]|4[0-79]|9[0-7]|10[0-7]|[34]8;(?:5;\d{1,3}|2;\d{1,3};\d{1,3};\d{1,3}))(?:;(?=\d)|(?=m)))*m"
-    rb"|\x1b\[\d{1,4};\d{1,4}H"
+    rb"\x1b\[(?:" + _STYLE + rb"(?:;" + _STYLE + rb")*)?m"
+    rb"|\x1b\[\d{1,4}(?:;\d{1,4})?H|\x1b\[\d{0,4}C"
     rb"|\x1b\[\?(?:7|25|1000|1003|1004|1006|1015|1049|2004|2026|2048)[hl]"
     rb"|\x1b\[\?20(?:26|48)\$p|\x1b\[>\d{1,2}u|\x1b\[<u"
     rb"|\x1b\]22;(?:default|text|pointer)\x07"

@@ -285,10 +285,10 @@ def test_settings(tmp_path: Path, line: str) -> None:
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     from memtop.linux import process
 
-    def nobody(pid: int) -> Any:
-        raise OSError
+    def nobody(uid: int) -> Any:
+        raise KeyError(uid)
 
-    monkeypatch.setattr(process.psutil, "Process", nobody)
+    monkeypatch.setattr(process.pwd, "getpwuid", nobody)
     assert process._user(os.getpid()) == str(os.getuid())
 
 
@@ -297,13 +297,9 @@ def test_user_names(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from memtop.linux import process, processes
 
     class Somebody:
-        def __init__(self, pid: int) -> None:
+        def __init__(self, uid: int) -> None:
             self.pw_name = TEXT[label]
 
-        def username(self) -> str:
-            return TEXT[label]
-
-    monkeypatch.setattr(process.psutil, "Process", Somebody)
     monkeypatch.setattr(processes.pwd, "getpwuid", Somebody)
     assert_text(process._user(os.getpid()), "")
     shown = processes._user.__wrapped__(12345)  # past its cache
