@@ -115,6 +115,12 @@ def needs_ptrace(capabilities: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
+def needs_reading(capabilities: dict[str, str]) -> None:
+    """Skips where a child's memory can't be read."""
+    _need(capabilities, "pagemap", "process_vm_readv")
+
+
+@pytest.fixture(scope="session")
 def needs_write_protect(capabilities: dict[str, str]) -> None:
     """Skips where anything is missing that the write-protect tracker stands on."""
     _need(capabilities, *WRITE_PROTECT)

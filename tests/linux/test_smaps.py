@@ -221,7 +221,7 @@ def test_what_the_sampler_tells(writer: Writer, monkeypatch: pytest.MonkeyPatch)
         sampler.stop()
 
 
-def test_expectation_grows_with_what_is_below(writer: Writer) -> None:
+def test_expectation_grows_with_what_is_below(writer: Writer, needs_pagemap: None) -> None:
     writer.map("area", "anon", 5000).fill()
     target = open_target(writer.pid, probe_kernel())
     try:

@@ -186,7 +186,13 @@ VERBS = {
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_stream(target: subprocess.Popen[bytes], verb: str, here: Path) -> None:
+def test_every_stream(
+    target: subprocess.Popen[bytes], verb: str, here: Path, request: pytest.FixtureRequest
+) -> None:
+    if verb in ("dump", "snapshot"):
+        request.getfixturevalue("needs_reading")
+    elif verb.startswith("scan"):
+        request.getfixturevalue("needs_pagemap_scan")
     out_name = str(here / (TEXT["strike"] + "-out"))
     words = [{"PID": str(target.pid), "OUT": out_name}.get(word, word) for word in VERBS[verb]]
     code, out, err = run(*words)
@@ -217,6 +223,7 @@ def each_text(value: Any) -> None:
         assert_text(value, "")
 
 
+@pytest.mark.usefixtures("needs_reading")
 def test_snapshots_and_what_is_said_of_them(target: subprocess.Popen[bytes], here: Path) -> None:
     base, core = str(here / (TEXT["title"] + ".mts")), str(here / (TEXT["bidi"] + ".core"))
     dump = ["dump", "-p", str(target.pid), "--format", "snapshot", "--freeze", "none"]
