@@ -54,7 +54,7 @@ typedef struct {
     int stopped;         /* by a signal (SIGSTOP), not by us */
     int64_t free_ns;     /* that it ran its own code in between */
     int remote;          /* the userfaultfd in the target, or -errno */
-    cpu_set_t elsewhere; /* processors beside that of the thread, for when it goes on; or none */
+    cpu_set_t processors; /* that we may run on when the thread goes on; none: as it is */
     mt_shared *shared;
 } mt_job;
 

@@ -32,21 +32,21 @@ void mt_turn_begin(mt_job *j) {
     if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){1}) != 0)
         setpriority(PRIO_PROCESS, 0, -20);
     int cpu = processor_of(j->pid, j->tid);
-    CPU_ZERO(&j->elsewhere);
-    if (cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof j->elsewhere, &j->elsewhere) == 0) {
+    CPU_ZERO(&j->processors);
+    if (cpu >= 0 && cpu < CPU_SETSIZE && sched_getaffinity(0, sizeof j->processors, &j->processors) == 0) {
         cpu_set_t there;
         CPU_ZERO(&there);
         CPU_SET(cpu, &there);
-        CPU_CLR(cpu, &j->elsewhere);
         sched_setaffinity(0, sizeof there, &there); /* as far as our cpuset lets us */
     }
 }
 
+/* Not to a certain other processor: the kernel may just have put the thread there. */
 void mt_turn_end(const mt_job *j) {
-    if (CPU_COUNT(&j->elsewhere))
-        sched_setaffinity(0, sizeof j->elsewhere, &j->elsewhere);
     sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
-    setpriority(PRIO_PROCESS, 0, 0);
+    setpriority(PRIO_PROCESS, 0, 19);
+    if (CPU_COUNT(&j->processors))
+        sched_setaffinity(0, sizeof j->processors, &j->processors);
 }
 
 #endif
