@@ -99,9 +99,9 @@ def main() -> int:
         print(lacking, file=sys.stderr)
         return 1
     memtop = [sys.executable, "-m", "memtop"]
-    with tempfile.TemporaryDirectory(prefix="memtop-pictures-") as directory:
-        for name in wanted:
-            about, options, keys, sizes = PHOTOGRAPHS[name]
+    for name in wanted:
+        about, options, keys, sizes = PHOTOGRAPHS[name]
+        with tempfile.TemporaryDirectory(prefix="memtop-pictures-") as directory:
             if not about:
                 photograph(name, [*memtop, "demo"], keys, sizes, Path(directory))
                 continue
