@@ -76,6 +76,13 @@ def test_without_a_process_all_are_listed_and_one_is_opened(writer: Writer) -> N
     with Terminal(memtop("-d", "0.2")) as terminal:
         terminal.wait_for_text("which process?", "COMMAND")
         terminal.send(str(writer.pid))
+        # Another process may have these digits in its command line, and stand before it.
+        terminal.wait_for(lambda s: re.search(rf"^[▸ ] +{writer.pid} ", s.text, re.M), "the process listed")
+        for _ in range(20):
+            if re.search(rf"^▸ +{writer.pid} ", terminal.screen.text, re.M):
+                break
+            terminal.send("\x1b[B")
+            terminal.watch(0.2)
         terminal.wait_for(lambda s: re.search(rf"▸ +{writer.pid} ", s.text), "the process selected")
         terminal.send("\r")
         terminal.wait_for_text("● live", str(writer.pid))
