@@ -14,7 +14,7 @@ from typing import Any
 from harness import PAGE, Runs, Tracked, clipped
 
 # System calls of x86-64 (asm/unistd_64.h); mman.h and friends for the rest.
-READ, OPEN, CLOSE, MMAP, MPROTECT, MUNMAP, BRK, IOCTL, PREAD = 0, 2, 3, 9, 10, 11, 12, 16, 17
+READ, OPEN, CLOSE, MMAP, MPROTECT, MUNMAP, BRK, IOCTL = 0, 2, 3, 9, 10, 11, 12, 16
 MREMAP, MADVISE, FTRUNCATE, PRCTL, MEMFD, USERFAULTFD = 25, 28, 77, 157, 319, 323
 IO_URING_SETUP, IO_URING_ENTER, IO_URING_REGISTER, MEMFD_SECRET = 425, 426, 427, 447
 NONE, R, W, X = 0, 1, 2, 4

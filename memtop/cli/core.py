@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
+from memtop.cli.formats import add_format, check_format
 from memtop.cli.options import Parser
 from memtop.dump.convert import convert
 from memtop.dump.image import PageKind
-from memtop.dump.job import Format
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import size
@@ -23,18 +23,9 @@ def run(argv: Sequence[str]) -> int:
     p.add_argument(
         "-o", "--output", required=True, metavar="FILE", help="a new file, or - for standard output"
     )
-    p.add_argument(
-        "--format",
-        type=Format,
-        choices=list(Format),
-        default=Format.CORE,
-        metavar="|".join(f.value for f in Format),
-        help="an ELF core (default), a snapshot that needs no parents, or a directory of CRIU images",
-    )
-    p.add_argument("--zstd", action="store_true", help="snapshot: compress (takes the zstandard library)")
+    add_format(p, "an ELF core (default), a snapshot that needs no parents, or a directory of CRIU images")
     options = p.parse_args(argv)
-    if options.zstd and options.format is not Format.SNAPSHOT:
-        p.error("--zstd goes with --format snapshot")
+    check_format(p, options)
     image = convert(options.snapshot, options.output, options.format, compress=options.zstd)
     say = complain if options.output == "-" else print
     stored = size(image.pages_of(PageKind.DATA) * PAGE)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from memtop.cli.exits import ExitCode, complain
+from memtop.cli.formats import add_format, check_format
 from memtop.cli.options import Parser, address_range, positive
 from memtop.dump.engine import Result
 from memtop.dump.image import Freeze, PageKind
@@ -21,7 +22,7 @@ from memtop.model.names import clean_text
 from memtop.model.units import rate, seconds, size
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     """The verb's options."""
     p = Parser(
         prog="memtop dump",
@@ -36,14 +37,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PATH",
         help="a new file (criu: directory), or - for standard output",
     )
-    p.add_argument(
-        "--format",
-        type=Format,
-        choices=list(Format),
-        default=Format.CORE,
-        metavar="|".join(f.value for f in Format),
-        help="an ELF core for gdb (default), a snapshot, which others can add to, or CRIU images",
-    )
+    add_format(p, "an ELF core for gdb (default), a snapshot, which others can add to, or CRIU images")
     p.add_argument("--parent", metavar="PATH", help="snapshot: only what has changed since this one")
     p.add_argument(
         "--freeze",
@@ -71,7 +65,6 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--all", action="store_true", help="what coredump_filter and MADV_DONTDUMP leave out, too")
     p.add_argument("--swap", action="store_true", help="swapped pages, too: it brings them back into memory")
-    p.add_argument("--zstd", action="store_true", help="snapshot: compress (takes the zstandard library)")
     p.add_argument("--readonly", action="store_true", help=argparse.SUPPRESS)
     return p
 
@@ -80,8 +73,7 @@ def run(argv: Sequence[str]) -> int:
     """Runs the verb; returns the exit code."""
     p = parser()
     options = p.parse_args(argv)
-    if options.format is not Format.SNAPSHOT and (options.parent or options.zstd):
-        p.error("--parent and --zstd go with --format snapshot")
+    check_format(p, options, "parent")
     access.set_readonly(options.readonly)
     access.drop_capabilities()
     job = Job(

@@ -31,6 +31,20 @@ struct mt_standstill {
     int helper, socket;
 };
 
+/* Null: no memory. */
+static mt_standstill *blank(void) {
+    mt_standstill *f = calloc(1, sizeof *f);
+    if (!f)
+        return 0;
+    f->helper = f->socket = -1;
+    f->shared = mmap(0, sizeof *f->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (f->shared == MAP_FAILED) {
+        free(f);
+        return 0;
+    }
+    return f;
+}
+
 #if MT_CAN_INJECT
 
 /* The target waits for us: first to get a processor, and memtop is to be killed for lack of memory before us. */
@@ -62,15 +76,9 @@ static void await(mt_standstill *f) {
 
 mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms, int registers) {
     int sockets[2];
-    mt_standstill *f = calloc(1, sizeof *f);
+    mt_standstill *f = blank();
     if (!f)
         return 0;
-    f->helper = f->socket = -1;
-    f->shared = mmap(0, sizeof *f->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (f->shared == MAP_FAILED) {
-        free(f);
-        return 0;
-    }
     mt_stop *stop = &f->shared->stop;
     stop->stage = MT_STANDSTILL_FORK;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sockets) != 0) {
@@ -112,16 +120,9 @@ int mt_standstill_release(mt_standstill *f) {
 #else
 
 mt_standstill *mt_standstill_start(int pid, int pidfd, int late_ms, int patience_ms, int registers) {
-    mt_standstill *f = calloc(1, sizeof *f);
-    if (!f)
-        return 0;
-    f->helper = f->socket = -1;
-    f->shared = mmap(0, sizeof *f->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (f->shared == MAP_FAILED) {
-        free(f);
-        return 0;
-    }
-    f->shared->stop.stage = MT_STANDSTILL_ARCH;
+    mt_standstill *f = blank();
+    if (f)
+        f->shared->stop.stage = MT_STANDSTILL_ARCH;
     return f;
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.style import Style
+
 from memtop.model.detail import ORDINARY_FLAGS, Detail, Numa, Smaps, flag_words
 from memtop.model.layout import PAGE
 from memtop.model.sample import MappingSample
@@ -65,13 +67,10 @@ def _unknown(p: Palette, width: int, label: str, why: str) -> list[list[Run]]:
     return [[_label(p, label), (DASH, p.faint)]]
 
 
-def _paragraph(p: Palette, width: int, label: str, text: str, style: object = None) -> list[list[Run]]:
+def _paragraph(p: Palette, width: int, label: str, text: str, style: Style | None = None) -> list[list[Run]]:
     """A text over as many lines as it takes, below its label."""
     parts = wrap(text, max(width - LABEL - 1, 10), MOST)
-    return [
-        [_label(p, label if i == 0 else ""), (part, style or p.text)]  # type: ignore[list-item]
-        for i, part in enumerate(parts)
-    ]
+    return [[_label(p, label if i == 0 else ""), (part, style or p.text)] for i, part in enumerate(parts)]
 
 
 def _joined(p: Palette, width: int, label: str, parts: Sequence[Sequence[Run]]) -> list[list[Run]]:

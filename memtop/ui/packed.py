@@ -53,11 +53,6 @@ def written(sample: Sample) -> list[int]:
     return _wide(sample.counts, 5, COUNT.size)
 
 
-def first_runs(sample: Sample) -> list[int]:
-    """Index of the first written run of every mapping."""
-    return _narrow(sample.counts, 16, COUNT.size)
-
-
 def run_counts(sample: Sample) -> list[int]:
     """How many written runs every mapping has."""
     return _narrow(sample.counts, 17, COUNT.size)

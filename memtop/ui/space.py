@@ -123,7 +123,3 @@ class Space:
         """The block that stands there, or the nearest in its row; -1: no such row."""
         found = [i for i, block in enumerate(self.blocks) if block.row == row]
         return min(found, key=lambda i: abs(self.blocks[i].column - column), default=-1)
-
-    def folds(self) -> int:
-        """How many gaps there are."""
-        return sum(1 for block in self.blocks if block.gap)

@@ -148,7 +148,7 @@ def test_it_has_what_gcore_has(
     (theirs_path,) = tmp_path.glob("theirs.*")
     ours, theirs = Core(tmp_path / "ours"), Core(theirs_path)
     files = mapped_files(ours)
-    same = from_file = 0
+    same = 0
     for segment in theirs.loads:
         if segment.start >> 63:  # [vsyscall] can't be read; gcore writes zeros for it
             continue
@@ -157,7 +157,6 @@ def test_it_has_what_gcore_has(
             have = ours.read(start, PAGE)
             if have is None:  # a page that was not in memory: gdb reads it from the file
                 have = next((read_file(f, start) for f in files if f[0] <= start < f[1]), None)
-                from_file += 1
             else:
                 same += 1
             assert have == want, hex(start)

@@ -144,7 +144,7 @@ class Chained:
     """The dumps of one form of one process."""
 
     def __init__(self, process: Dumpee, form: Form, directory: Path, stack: ExitStack) -> None:
-        self.process, self.form, self._directory, self._stack = process, form, directory, stack
+        self.process, self.form, self._directory = process, form, directory
         self._handle = stack.enter_context(ProcessHandle.open(process.pid))
         self._files: list[Path] = []
         self._feed: OwnFeed | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -60,8 +61,8 @@ class HelpScreen(Screen[None]):
         p, spell = self.look.palette, self.look.spell
         page = Text()
 
-        def say(text: str, style: object = None) -> None:
-            page.append(spell(text), style or p.text)  # type: ignore[arg-type]
+        def say(text: str, style: Style | None = None) -> None:
+            page.append(spell(text), style or p.text)
 
         say(" memtop", p.accent)
         say("  what a process does to its memory            any key closes\n\n", p.dim)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from textual import events
 from textual.message import Message
 
 from memtop.model.detail import Detail
@@ -14,8 +13,9 @@ from memtop.ui.glyphs import RULE
 from memtop.ui.lines import Run, cut_path, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.story import Storyteller
+from memtop.ui.theme import Look
 from memtop.ui.widgets.map_lines import clock
-from memtop.ui.widgets.pane import Pane, Wanted
+from memtop.ui.widgets.pane import ScrollingPane, Wanted
 from memtop.ui.widgets.write_map import selected
 
 CHEAP = 0.001
@@ -24,14 +24,13 @@ CHEAP = 0.001
 EVERY = 2.0
 """Seconds between two such readings."""
 
-WHEEL = 3
 
-
-class DetailPane(Pane):
+class DetailPane(ScrollingPane):
     """A title, then lines that scroll when the pane has the keys."""
 
     title = "detail"
     share = 0.7
+    overlap = 1
 
     class Needed(Message):
         """Something is to be read; ``again``: it was read before, and cheaply."""
@@ -40,27 +39,27 @@ class DetailPane(Pane):
             super().__init__()
             self.pane, self.key, self.mapping_id = pane, key, mapping_id
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(look, id=id)
         self.of: tuple[Key, int] | None = None
         self.answer: Detail | None = None
         self._why = ""
         self._reading = False
         self._story = Storyteller()
-        self._top = self._most = 0
+        self._lines = 0
 
     # ---- reading -----------------------------------------------------------------------------------
 
     def read(self, key: Key, mapping_id: int) -> None:
         """Waits for what will be read of this mapping."""
         if self.of != (key, mapping_id):
-            self.of, self.answer, self._top = (key, mapping_id), None, 0
+            self.of, self.answer, self.top = (key, mapping_id), None, 0
         self._reading, self._why = True, ""
 
     def refuse(self, key: Key, mapping_id: int, why: str) -> None:
         """Nothing is read of this mapping; what was read of it before stays."""
         if self.of != (key, mapping_id):
-            self.of, self.answer, self._top = (key, mapping_id), None, 0
+            self.of, self.answer, self.top = (key, mapping_id), None, 0
         self._why = why
 
     def answered(self, of: tuple[Key, int], answer: Detail) -> None:
@@ -102,20 +101,17 @@ class DetailPane(Pane):
         if answer is not None and answer.dear:
             why += " · r reads it" if self.has_keys else " · Enter, then r reads it"
         body = detail_lines(self.look.palette, width, m, story, answer, why)
-        rows = max(self.size.height - 1, 1)
-        self._most = max(len(body) - rows, 0)
-        self._top = min(self._top, self._most)
-        self.draw_runs([self._title(view, m, answer, len(body), rows), *body[self._top : self._top + rows]])
+        self._lines = len(body)
+        self.top = min(self.top, self.last_top)
+        self.draw_runs([self._title(view, m, answer), *body[self.top : self.top + self.rows]])
         return None
 
-    def _title(
-        self, view: ProcessView, m: MappingSample, answer: Detail | None, lines: int, rows: int
-    ) -> list[Run]:
-        p, width = self.look.palette, self.size.width
+    def _title(self, view: ProcessView, m: MappingSample, answer: Detail | None) -> list[Run]:
+        p, width, lines, rows = self.look.palette, self.size.width, self._lines, self.rows
         assert view.sample is not None
         right: list[Run] = [(RULE * 2, p.faint)]
         if lines > rows:
-            more = f" {self._top + 1}–{min(self._top + rows, lines)} of {lines} "
+            more = f" {self.top + 1}–{min(self.top + rows, lines)} of {lines} "
             right = [(more, p.strong if self.has_keys else p.dim), *right]
         if answer is not None and answer.smaps is not None:
             other = abs(view.sample.time - answer.time) > max(2 * view.sample.interval, EVERY + 1)
@@ -133,27 +129,7 @@ class DetailPane(Pane):
         """Its lines scroll, and it can be read again."""
         return self.of is not None
 
-    def move_cursor(self, columns: int, rows: int) -> None:
-        """Scrolls."""
-        self._top = min(max(self._top + rows, 0), self._most)
-
-    def page_cursor(self, pages: int) -> None:
-        """Scrolls by what is on screen."""
-        self.move_cursor(0, pages * max(self.size.height - 2, 1))
-
-    def edge_cursor(self, which: int) -> None:
-        """To the first or the last line."""
-        self._top = 0 if which < 0 else self._most
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scrolls."""
-        self._wheel(event, -WHEEL)
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scrolls."""
-        self._wheel(event, WHEEL)
-
-    def _wheel(self, event: events.MouseEvent, rows: int) -> None:
-        event.stop()
-        self.move_cursor(0, rows)
-        self.post_message(self.Touched(enter=False))
+    @property
+    def last_top(self) -> int:
+        """The largest ``top``."""
+        return max(self._lines - self.rows, 0)

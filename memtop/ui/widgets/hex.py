@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual import events
+from rich.style import Style
 
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
@@ -13,36 +13,32 @@ from memtop.sampler.source import Key
 from memtop.ui.glyphs import RULE
 from memtop.ui.lines import Run, cut_path, width_of, wrap
 from memtop.ui.state import ProcessView
-from memtop.ui.theme import Palette
+from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.map_lines import clock, flags_text
-from memtop.ui.widgets.pane import Pane, Wanted
+from memtop.ui.widgets.pane import ScrollingPane, Wanted
 from memtop.ui.widgets.write_map import WriteMap
 
-WHEEL = 3
-"""Rows that one notch scrolls."""
 
-
-class HexPane(Pane):
+class HexPane(ScrollingPane):
     """A title, rows of bytes with their characters, and when they were read."""
 
     title = "page"
     share = 0.75
     over = WriteMap
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(look, id=id)
         self.answer: Peek | None = None
         self.address = 0
         self._mapping: Mapping | None = None
         self.key: Key = (0, 0)
         self._of = ""
-        self._top = 0
 
     def ask(self, view: ProcessView, mapping: Mapping, address: int) -> None:
         """Waits for the contents of this page."""
         self.answer, self._mapping = None, mapping
         self.key, self._of = view.key, view.title
-        self.address, self._top = address, 0
+        self.address, self.top = address, 0
 
     def take(self, answer: Peek) -> None:
         """Shows them; a range was asked for, one page of it comes."""
@@ -64,7 +60,7 @@ class HexPane(Pane):
         if answer is None:
             lines.append([(" reading …", p.dim)])
         elif answer.contents is None:
-            lines += [[(f" {line}", p.warn)] for line in wrap(answer.why, width - 2, self._rows)]
+            lines += [[(f" {line}", p.warn)] for line in wrap(answer.why, width - 2, self.rows)]
         else:
             lines += self._bytes(answer.contents, p)
         lines += [[]] * (self.size.height - 1 - len(lines))
@@ -74,7 +70,8 @@ class HexPane(Pane):
         return None
 
     @property
-    def _rows(self) -> int:
+    def rows(self) -> int:
+        """Rows of bytes that are shown, between the title and the line at the foot."""
         return max(self.size.height - (2 if self.size.height >= 4 else 1), 1)
 
     @property
@@ -82,8 +79,9 @@ class HexPane(Pane):
         return 32 if self.size.width >= 118 else 16 if self.size.width >= 74 else 8
 
     @property
-    def _last_top(self) -> int:
-        return max(PAGE // self._in_row - self._rows, 0)
+    def last_top(self) -> int:
+        """The largest ``top``."""
+        return max(PAGE // self._in_row - self.rows, 0)
 
     def _title(self, p: Palette, width: int) -> list[Run]:
         m = self._mapping
@@ -105,30 +103,18 @@ class HexPane(Pane):
         if answer.flags is not None:
             said.append(flags_text(answer.flags))
         if answer.contents is not None:
-            end = min(self._top + self._rows, PAGE // self._in_row) * self._in_row
-            said.append(f"bytes {self._top * self._in_row:x}–{end - 1:x}")
+            end = min(self.top + self.rows, PAGE // self._in_row) * self._in_row
+            said.append(f"bytes {self.top * self._in_row:x}–{end - 1:x}")
             said += [answer.why] if answer.why else []
         return [(" " + " · ".join(said), p.dim)]
 
     def _bytes(self, contents: bytes, p: Palette) -> list[list[Run]]:
         each = self._in_row
-        self._top = min(self._top, self._last_top)
-        rows = range(self._top, min(self._top + self._rows, PAGE // each))
+        self.top = min(self.top, self.last_top)
+        rows = range(self.top, min(self.top + self.rows, PAGE // each))
         return [byte_runs(contents[row * each : (row + 1) * each], row * each, p) for row in rows]
 
     # ---- moving ------------------------------------------------------------------------------------
-
-    def move_cursor(self, columns: int, rows: int) -> None:
-        """Scrolls by rows; left and right are for the pages beside, see ``beside``."""
-        self._top = min(max(self._top + rows, 0), self._last_top)
-
-    def page_cursor(self, pages: int) -> None:
-        """Scrolls by what is on screen."""
-        self.move_cursor(0, pages * self._rows)
-
-    def edge_cursor(self, which: int) -> None:
-        """To the first or the last byte."""
-        self._top = 0 if which < 0 else self._last_top
 
     def beside(self, pages: int) -> int | None:
         """Address of a page beside this one; None: the mapping ends there."""
@@ -138,21 +124,8 @@ class HexPane(Pane):
 
     def step(self, address: int) -> None:
         """Waits for the contents of another page of the same mapping; what stands stays till they come."""
-        self._top = 0
+        self.top = 0
         self.address, self.answer = address, None
-
-    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Scrolls."""
-        self._wheel(event, -WHEEL)
-
-    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Scrolls."""
-        self._wheel(event, WHEEL)
-
-    def _wheel(self, event: events.MouseEvent, rows: int) -> None:
-        event.stop()
-        self.move_cursor(0, rows)
-        self.post_message(self.Touched(enter=False))
 
 
 def byte_runs(row: bytes, offset: int, p: Palette) -> list[Run]:
@@ -172,9 +145,9 @@ def byte_runs(row: bytes, offset: int, p: Palette) -> list[Run]:
     return runs
 
 
-def _add(runs: list[Run], text: str, style: object) -> None:
+def _add(runs: list[Run], text: str, style: Style) -> None:
     """Joins neighbours of one style: fewer, longer runs."""
     if runs[-1][1] is style:
         runs[-1] = (runs[-1][0] + text, runs[-1][1])
     else:
-        runs.append((text, style))  # type: ignore[arg-type]
+        runs.append((text, style))

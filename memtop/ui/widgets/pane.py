@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.message import Message
 
 from memtop.model.peek import Peek
@@ -19,6 +20,10 @@ from memtop.ui.widgets.drawn import Drawn
 
 Wanted = tuple[Key, int, int, int, int]
 """Process, mapping id, start address, pages a cell, cells: the arguments of ``Source.watch``."""
+
+
+WHEEL = 3
+"""Lines that one notch scrolls."""
 
 
 class Pane(Drawn):
@@ -73,3 +78,51 @@ class Pane(Drawn):
     def takes_keys(self) -> bool:
         """Whether it has something to point at now."""
         return False
+
+
+class ScrollingPane(Pane):
+    """The base of panes whose lines scroll below a title, with the keys and with the wheel.
+
+    Attributes:
+        top: first line that is shown.
+    """
+
+    overlap: ClassVar[int] = 0
+    """Lines that stay in sight when it goes on by a page."""
+
+    top = 0
+
+    @property
+    def rows(self) -> int:
+        """Lines that are shown."""
+        return max(self.size.height - 1, 1)
+
+    @property
+    def last_top(self) -> int:
+        """The largest ``top``: with it the last line is shown."""
+        raise NotImplementedError
+
+    def move_cursor(self, columns: int, rows: int) -> None:
+        """Scrolls by rows."""
+        self.top = min(max(self.top + rows, 0), self.last_top)
+
+    def page_cursor(self, pages: int) -> None:
+        """Scrolls by what is on screen."""
+        self.move_cursor(0, pages * max(self.rows - self.overlap, 1))
+
+    def edge_cursor(self, which: int) -> None:
+        """To the first or the last line."""
+        self.top = 0 if which < 0 else self.last_top
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Scrolls."""
+        self._wheel(event, -WHEEL)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Scrolls."""
+        self._wheel(event, WHEEL)
+
+    def _wheel(self, event: events.MouseEvent, rows: int) -> None:
+        event.stop()
+        self.move_cursor(0, rows)
+        self.post_message(self.Touched(enter=False))

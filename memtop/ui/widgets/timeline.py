@@ -13,7 +13,7 @@ from memtop.ui.glyphs import CELLS, RULE
 from memtop.ui.heat import LEVELS, STEPS, Heat, MappingRows, Pages, PartRows, heat, step_for
 from memtop.ui.lines import Field, Run, cut_path, fill, fit, width_of
 from memtop.ui.state import ProcessView
-from memtop.ui.theme import Palette
+from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.mapping_table import cell_runs
 from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.write_map import selected
@@ -30,8 +30,8 @@ class Timeline(Pane):
 
     title = "timeline"
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(look, id=id)
         self.whole_process = False
         self.heat: Heat | None = None
         self._zoom: float | None = None
@@ -115,13 +115,6 @@ class Timeline(Pane):
             return
         at = STEPS.index(self.heat.step) - step
         self._zoom = STEPS[max(at, 0)] if at < len(STEPS) else None
-
-    @property
-    def time_at_cursor(self) -> float | None:
-        """Unix seconds where the column under the cursor ends."""
-        if self.heat is None or not self.heat.rates:
-            return None
-        return self.heat.first + (len(self.heat.rates[0]) + self._cursor[0] + 1) * self.heat.step
 
     # ---- drawing ---------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from memtop.ui.lens import Lens
 from memtop.ui.lines import Run, cut, width_of
 from memtop.ui.space import Space
 from memtop.ui.state import ProcessView, Range
+from memtop.ui.theme import Look
 from memtop.ui.viewport import Viewport
 from memtop.ui.widgets.map_lines import (
     clock,
@@ -42,8 +43,8 @@ class WriteMap(Pane):
 
     title = "write map"
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+    def __init__(self, look: Look, *, id: str | None = None) -> None:
+        super().__init__(look, id=id)
         self.port = Viewport()
         self.grid: Grid | None = None
         self._view: ProcessView | None = None
