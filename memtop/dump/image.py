@@ -152,7 +152,8 @@ class Statement:
         """For the result."""
         text = self.consistency.meaning
         if self.stop_s:
-            text += f"; all {self.threads} threads stood still for {seconds(self.stop_s)}"
+            who = f"all {self.threads} threads" if self.threads > 1 else "its thread"
+            text += f"; {who} stood still for {seconds(self.stop_s)}"
         if self.rounds:
             text += f"; {len(self.rounds)} round{'s' if len(self.rounds) > 1 else ''} while it ran"
         if self.final_pages:

@@ -66,7 +66,7 @@ class Output:
                 raise Failed("a dump on a terminal is of no use", "", "send it to a file or a program")
             return
         if self._name in ("", ".", ".."):
-            raise Failed(f"{clean_text(self.path)} is no file name")
+            raise Failed(f"{clean_text(self.path) or 'an empty name'} is no file name")
         with contextlib.suppress(FileNotFoundError):
             mode = os.stat(self._name, dir_fd=self._directory, follow_symlinks=False).st_mode
             what = "is a symbolic link" if stat.S_ISLNK(mode) else "exists already"
