@@ -22,6 +22,7 @@ WRITE_PROTECT = (
     "pagemap", "pagemap_scan", "userfaultfd", "wp_async", "ptrace", "process_vm_readv", "pidfd_getfd"
 )  # fmt: skip
 os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)  # for memtop in children, whatever their cwd
+os.environ.pop("PYTHONUNBUFFERED", None)  # which CI sets: users' streams are buffered
 RESERVED = Path("/proc/sys/vm/nr_hugepages")
 
 

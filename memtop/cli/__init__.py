@@ -51,6 +51,10 @@ def _help() -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs memtop; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["--version"]:
         print(f"memtop {__version__}")
         return 0
@@ -65,4 +69,4 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
     if verb in SCREENS:
         gc.disable()  # till the first picture: looking through what is imported, and stays, is slow
-    return guarded(lambda: int(import_module(f"memtop.cli.{verb}").run(arguments)))
+    return int(import_module(f"memtop.cli.{verb}").run(arguments))

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
+from typing import TextIO
 
 from memtop.linux.errors import KernelCannot, MemtopError, Misused, NotPermitted, ProcessGone
 from memtop.model.names import clean_text
@@ -62,6 +63,7 @@ def guarded(verb: Callable[[], int]) -> int:
     A reader that closed the pipe is a clean end. SIGINT, SIGTERM and SIGHUP unwind the verb, so that
     what was armed is given back, and end as 128 + n.
     """
+    _open_what_is_closed()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
@@ -74,9 +76,29 @@ def guarded(verb: Callable[[], int]) -> int:
     except Interrupted as interrupted:
         return 128 + interrupted.number
     except BrokenPipeError:
-        # The interpreter flushes stdout once more at exit: give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return ExitCode.DONE
     except OSError as error:
         complain(f"{error.filename or 'output'}: {error.strerror or error}")
         return ExitCode.FAILED
+    finally:
+        _let_go(sys.stdout)
+        _let_go(sys.stderr)
+
+
+def _open_what_is_closed() -> None:
+    """Started with ``>&-``, the next file that memtop opens would be its stdout."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
+
+
+def _let_go(stream: TextIO) -> None:
+    """The interpreter flushes it once more at exit; what it can't take then would end memtop with 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

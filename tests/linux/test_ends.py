@@ -150,3 +150,32 @@ def test_version_and_help_import_no_textual() -> None:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("words", [["--version"], ["--help"], ["doctor"], ["batch", "-n", "1", "-p"]])
+@pytest.mark.parametrize(("where", "code"), [(">/dev/full", 1), (">&-", 0), ("<&- >&- 2>&-", 0)])
+def test_a_stdout_that_takes_nothing(writer: Writer, words: list[str], where: str, code: int) -> None:
+    """Not even at the very end, when the interpreter flushes it once more."""
+    command = memtop(*words, *([str(writer.pid)] if words[-1] == "-p" else []))
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {where}', "sh", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=3 * QUICK,
+        check=False,
+    )
+    assert done.returncode == code, done
+    assert done.stderr == ("memtop: output: No space left on device\n" if code else "")
+
+
+def test_no_file_takes_the_place_of_a_closed_stdout(writer: Writer, tmp_path: Path) -> None:
+    out = tmp_path / "run.jsonl"
+    command = memtop(
+        "record", "-p", str(writer.pid), "-d", "0.1", "--log", str(tmp_path / "log"), "-o", str(out)
+    )
+    with spawned(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command]) as process:
+        wait_for(lambda: out.exists() and out.read_text().count("\n") > 2, "samples")
+        standard = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)}
+        process.terminate()
+        process.wait(QUICK)
+    assert standard == {os.devnull}

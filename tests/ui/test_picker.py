@@ -114,8 +114,12 @@ async def test_the_selection_follows_its_process() -> None:
 
 
 def test_real_processes_are_listed_with_what_the_kernel_says() -> None:
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
+        assert child.stdout is not None
+        child.stdout.read(1)  # till then it may still be its parent's copy
         (found,) = [each for each in processes() if each.pid == child.pid]
         assert found.parent == os.getpid()
         assert found.own

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 from memtop.linux.features import probe_kernel
 
 USER, OTHER = 1000, 1001
@@ -28,9 +30,18 @@ def _checked(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
+class Missing(Exception):
+    """What this machine does not allow; the test is skipped."""
+
+
+def _allowed(result: int, what: str) -> None:
+    if result:
+        raise Missing(f"{what} ({os.strerror(ctypes.get_errno())})")
+
+
 def unshare(flags: int) -> None:
     """unshare(2)."""
-    _checked(_libc.unshare(flags))
+    _allowed(_libc.unshare(flags), "namespaces of one's own")
 
 
 def become(uid: int, capabilities: Iterable[int] = ()) -> None:
@@ -50,8 +61,8 @@ def become(uid: int, capabilities: Iterable[int] = ()) -> None:
 def own_proc(options: str) -> None:
     """A /proc of this process's own, with mount options; nobody else sees it."""
     unshare(NEWNS)
-    _checked(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None))
-    _checked(_libc.mount(b"proc", b"/proc", b"proc", 0, options.encode()))
+    _allowed(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "a private /")
+    _allowed(_libc.mount(b"proc", b"/proc", b"proc", 0, options.encode()), "a /proc of one's own")
 
 
 def root_of_user_namespace() -> None:
@@ -63,6 +74,12 @@ def root_of_user_namespace() -> None:
             file.write(text)
 
 
+def skip_or_fail(missing: str) -> None:
+    """In a container not all of this may be allowed; in a guest it is."""
+    assert "MEMTOP_GUEST" not in os.environ, missing
+    pytest.skip(f"missing capability: {missing}")
+
+
 def answer_of(prepare: Callable[[], None], work: Callable[[], Any]) -> Any:
     """What ``work`` returns (as JSON carries it) in a child that ``prepare`` has made somebody else."""
     reader, end = os.pipe()
@@ -72,6 +89,8 @@ def answer_of(prepare: Callable[[], None], work: Callable[[], Any]) -> Any:
             prepare()
             probe_kernel.cache_clear()
             text = json.dumps({"answer": work()})
+        except Missing as error:
+            text = json.dumps({"missing": str(error)})
         except BaseException:
             text = json.dumps({"failure": traceback.format_exc()})
         os.write(end, text.encode())
@@ -81,5 +100,7 @@ def answer_of(prepare: Callable[[], None], work: Callable[[], Any]) -> Any:
         text = pipe.read()
     os.waitpid(child, 0)
     told = json.loads(text)
+    if "missing" in told:
+        skip_or_fail(told["missing"])
     assert "failure" not in told, told["failure"]
     return told["answer"]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -167,7 +168,12 @@ def running(program: Path, scratch: Path, options: dict[str, Any]) -> Iterator[W
     inside = "pid_namespace" in options
     if inside or "user_namespace" in options:
         options = in_namespace(**options)
-    with Writer(program, scratch, **options) as writer:
+    try:
+        writer = Writer(program, scratch, **options)
+    except subprocess.SubprocessError:  # what it says is lost in the child
+        identity.skip_or_fail("namespaces of one's own")
+        raise
+    with writer:
         if inside:  # it says 1; from here it is the child of the one we started
             parent = writer._process.pid
             writer.pid = int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
