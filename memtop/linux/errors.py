@@ -16,6 +16,17 @@ class MemtopError(Exception):
         text = self.what + (f": {self.why}" if self.why else "")
         return text + (f" ({self.remedy})" if self.remedy else "")
 
+    def shorter(self, what: str = "") -> tuple[str, ...]:
+        """Shorter sentences, for where there is no room: each still says what to do, if anything can be done.
+
+        Args:
+            what: a shorter word for what failed.
+        """
+        what = what or self.what
+        if not self.remedy:
+            return (f"{what}: {self.why}",) if self.why else (what,)
+        return f"{what}: {self.why} ({self.remedy})", f"{what}: {self.remedy}", self.remedy
+
 
 class ProcessGone(MemtopError):
     """No such process, or its address space ended."""

@@ -97,10 +97,10 @@ def refusal(pid: int) -> OSError | None:
     return None
 
 
-def why_not(pid: int) -> str:
-    """The sentence for a process that can't be looked at; empty: it can."""
+def why_not(pid: int) -> MemtopError | None:
+    """Why a process can't be looked at; None: it can."""
     error = refusal(pid)
-    return "" if error is None else explain(error, pid, f"reading the memory map of process {pid}").sentence
+    return None if error is None else explain(error, pid, f"reading the memory map of process {pid}")
 
 
 def with_children(pids: Iterable[int], among: Iterable[Listed] | None = None) -> list[int]:

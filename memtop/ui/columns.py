@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import PAGE
+from memtop.model.mapping import Mapping
 from memtop.model.sample import MappingSample, Sample
 from memtop.model.units import DASH, percent, size
 from memtop.ui import packed
@@ -70,10 +71,14 @@ def _kind(m: MappingSample, width: int, p: Palette) -> list[Run]:
 
 def name_runs(m: MappingSample, width: int, p: Palette) -> list[Run]:
     """The name, or the bracketed kind in a dimmer colour."""
-    title = m.mapping.title
-    if title.startswith(MEMFD) and title.endswith(DELETED):  # every memfd is "deleted": that says nothing
-        title = title[1 : -len(DELETED)]
+    title = short_title(m.mapping)
     return [(fill(cut_path(title, width), width), p.text if m.mapping.name else p.dim)]
+
+
+def short_title(mapping: Mapping) -> str:
+    """The name, without what says nothing: every memfd is "deleted"."""
+    title = mapping.title
+    return title[1 : -len(DELETED)] if title.startswith(MEMFD) and title.endswith(DELETED) else title
 
 
 def _by_written(sample: Sample) -> Sequence[int]:

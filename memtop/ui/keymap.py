@@ -285,9 +285,14 @@ def remapped(changes: Mapping[str, Sequence[str]]) -> tuple[Key, ...]:
 
 def shown(name: str) -> str:
     """A key's name as people write it."""
-    return "+".join(
-        part.capitalize() if part in ("ctrl", "shift") else format_key(part) for part in name.split("+")
-    )
+    return "+".join(_written(part) for part in name.split("+"))
+
+
+def _written(part: str) -> str:
+    if part == "escape":
+        return "Esc"
+    named = part in ("ctrl", "shift", "tab", "enter", "backspace") or re.fullmatch(r"f\d+", part)
+    return part.capitalize() if named else format_key(part)
 
 
 def use(table: Sequence[Key]) -> None:

@@ -101,6 +101,11 @@ def wrap(text: str, width: int, most: int) -> list[str]:
     return [cut(each, width) for each in lines]
 
 
+def fitting(forms: Sequence[str], width: int) -> str:
+    """The first of these sentences that has so much room, else the last one."""
+    return next((form for form in forms if cell_len(form) <= width), forms[-1])
+
+
 @dataclass(frozen=True, slots=True)
 class Field:
     """A part of a line that gives way when there is no room.

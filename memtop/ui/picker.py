@@ -19,12 +19,21 @@ from memtop.ui import keymap
 from memtop.ui.dressed import Dressed
 from memtop.ui.glyphs import SELECTED
 from memtop.ui.keymap import Mode
-from memtop.ui.lines import Run, cut, fill, line, spread
+from memtop.ui.lines import Field, Run, cut, fill, fitting, line, spread, width_of
+from memtop.ui.settings import Settings
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
+from memtop.ui.widgets.footer import key_runs
 
 REFRESH_S = 2.0
 """Seconds between two looks at all processes."""
+
+
+_ROOMY = 76
+"""From this width on there is room for words."""
+
+_KEEP = {"pick_open": 9, "pick_leave": 8, "pick_mark": 7, "pick_children": 6}
+"""Which keys stay longest in the last line."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,7 @@ class PickerApp(Dressed[Picked]):
         ascii: draw with ASCII only.
         list_all: where processes come from.
         palette: colours that somebody chose; None: NO_COLOR and the terminal decide.
+        settings: what the user has settled; its keys are those of the whole process from then on.
     """
 
     CSS = "Screen { background: $background; } Drawn { height: 1fr; }"
@@ -53,8 +63,10 @@ class PickerApp(Dressed[Picked]):
         ascii: bool = False,
         list_all: Callable[[], list[Listed]] = processes,
         palette: Palette | None = None,
+        settings: Settings | None = None,
     ) -> None:
         super().__init__(ascii=ascii, palette=palette)
+        keymap.use((settings or Settings()).keymap)
         self.loop: asyncio.AbstractEventLoop | None = None
         self.filter = ""
         self.with_children = False
@@ -64,7 +76,8 @@ class PickerApp(Dressed[Picked]):
         self._seen: tuple[float, dict[int, int]] = (0.0, {})
         self._selected: int | None = None
         self._marked: set[int] = set()
-        self._message = ""
+        self._along: set[int] = set()
+        self._message: Sequence[str] = ()
 
     def compose(self) -> ComposeResult:
         """One drawing for everything."""
@@ -126,7 +139,9 @@ class PickerApp(Dressed[Picked]):
 
     def _check(self, each: Listed) -> bool:
         if not each.allowed:
-            self._message = why_not(each.pid) or "it may be looked at now: once more"
+            error = why_not(each.pid)
+            now = ("it may be looked at now: once more",)
+            self._message = now if error is None else error.shorter("not permitted")
         return each.allowed
 
     def open(self) -> None:
@@ -137,10 +152,14 @@ class PickerApp(Dressed[Picked]):
             if not rows or not self._check(rows[self._at(rows)]):
                 return
             chosen = [rows[self._at(rows)].pid]
-        if self.with_children:
-            allowed = {each.pid for each in self._all if each.allowed}
-            chosen = [pid for pid in with_children(chosen, self._all) if pid in allowed]
-        self.exit(Picked(chosen))
+        self.exit(Picked(self._with_children(chosen)))
+
+    def _with_children(self, chosen: list[int]) -> list[int]:
+        """These, and what comes along with them."""
+        if not self.with_children:
+            return chosen
+        allowed = {each.pid for each in self._all if each.allowed}
+        return [pid for pid in with_children(chosen, self._all) if pid in allowed]
 
     def leave(self, code: int) -> None:
         """Leaves with nothing; ``code`` is the guard's."""
@@ -166,7 +185,7 @@ class PickerApp(Dressed[Picked]):
             await super().on_event(event)
 
     def _key(self, event: events.Key) -> None:
-        self._message = ""
+        self._message = ()
         action, _, number = keymap.action_of(Mode.PICKER, event.key).partition("(")
         step = int(number.rstrip(")") or 0)
         if action == "pick_move":
@@ -209,26 +228,30 @@ class PickerApp(Dressed[Picked]):
         """Draws everything; only what changed is sent."""
         p, width, rows = self.look.palette, self.size.width, self.rows
         room, top, at = max(self.size.height - 4, 1), self._top(rows), self._at(rows)
-        chosen = f"{len(self._marked)} marked  " if self._marked else ""
-        children = "with children" if self.with_children else "without children"
+        marked = list(self._marked) or [each.pid for each in rows[at : at + 1]]
+        self._along = set(self._with_children(marked)) - set(marked)
+        chosen = f"  {len(self._marked)} marked" if self._marked else ""
+        if width >= _ROOMY:
+            children = "  with children" if self.with_children else "  without children"
+            children += f": {len(self._along)}" if self._along else ""
+            many = f"{children}  {len(rows)} of {len(self._all)} "
+        else:
+            many = f"{' +children' if self.with_children else ''}  {len(rows)}/{len(self._all)} "
         left: list[Run] = [
             (" memtop", p.accent),
             ("  which process?  ", p.dim),
             (self.filter, p.strong),
             ("█", p.dim),
         ]
-        right: list[Run] = [(f"{chosen}{children}  {len(rows)} of {len(self._all)} ", p.dim)]
+        right: list[Run] = [(chosen, p.strong), (many, p.dim)]
         lines = [spread(left, right, width, p.text)]
-        lines.append([(_cells("PID", "USER", "RSS", "SWAP", "FAULTS/S") + "COMMAND", p.dim)])
+        user = 9 if width < 100 else 16
+        lines.append([(_cells("PID", "USER", user, "▼RSS", "SWAP", "FAULTS/S") + "COMMAND", p.dim)])
         for i, each in enumerate(rows[top : top + room], top):
-            lines.append(self._row(each, i == at))
+            lines.append(self._row(each, i == at, user, width))
         lines += [[] for _ in range(room - len(rows[top : top + room]))]
         lines.append(self._about(rows[at] if rows else None, width))
-        keys: list[Run] = [(" ", p.text)]
-        for key in keymap.KEYMAP:
-            if key.label and Mode.PICKER in key.modes:
-                keys += [(key.shown, p.accent), (f" {key.label}   ", p.dim)]
-        lines.append(keys)
+        lines.append(key_runs(self._keys(), width, p))
         self.drawing.draw(
             [
                 line(self.look, runs, width, p.selected if i == at - top + 2 and rows else None)
@@ -236,30 +259,37 @@ class PickerApp(Dressed[Picked]):
             ]
         )
 
-    def _row(self, each: Listed, selected: bool) -> list[Run]:
+    def _keys(self) -> list[Field]:
+        """What the keys do; on a narrow screen those stay that open and leave."""
+        p = self.look.palette
+        return [
+            Field((((key.shown, p.accent), (f" {key.label}", p.dim)),), _KEEP.get(key.action, 0))
+            for key in keymap.KEYMAP
+            if key.label and key.shown and Mode.PICKER in key.modes
+        ]
+
+    def _row(self, each: Listed, selected: bool, user: int, width: int) -> list[Run]:
         p = self.look.palette
         rate = self._rates.get(each.pid)
         numbers = _cells(
             str(each.pid),
             each.user,
+            user,
             size(each.resident),
             size(each.swapped),
             "–" if rate is None else count(round(rate)),
         )
         text, name = (p.text, p.strong) if each.allowed else (p.faint, p.faint)
-        front = (SELECTED if selected else " ") + ("*" if each.pid in self._marked else " ")
-        command = each.command.removeprefix(each.name)
-        return [
-            (front, p.accent),
-            (numbers[2:], text),
-            (each.name, name),
-            (f"  {command}", p.dim if each.allowed else p.faint),
-        ]
+        chosen = "*" if each.pid in self._marked else "+" if each.pid in self._along else " "
+        front = (SELECTED if selected else " ") + (chosen if each.allowed else "!")
+        runs: list[Run] = [(front, p.accent if each.allowed else p.faint), (numbers[2:], text), (each.name, name)]
+        command = f"  {each.command.removeprefix(each.name).lstrip()}"
+        return [*runs, (cut(command, width - width_of(runs)), p.dim if each.allowed else p.faint)]
 
     def _about(self, each: Listed | None, width: int) -> list[Run]:
         p = self.look.palette
         if self._message:
-            return [(" ! ", p.warn), (cut(self._message, width - 4), p.warn)]
+            return [(" ! ", p.warn), (cut(fitting(self._message, width - 4), width - 4), p.warn)]
         if each is None:
             return [(" no process matches" if self._all else " looking …", p.dim)]
         if not each.allowed:
@@ -270,9 +300,9 @@ class PickerApp(Dressed[Picked]):
         return [(" " + cut(each.command or each.name, width - 2), p.dim)]
 
 
-def _cells(pid: str, user: str, resident: str, swap: str, faults: str) -> str:
-    """One line's columns in front of the command."""
+def _cells(pid: str, user: str, cells: int, resident: str, swap: str, faults: str) -> str:
+    """One line's columns in front of the command; the user's has so many cells."""
     return (
-        f"  {pid:>7} {fill(user, 9)} {fill(resident, 6, right=True)} {fill(swap, 6, right=True)} "
+        f"  {pid:>7} {fill(user, cells)} {fill(resident, 6, right=True)} {fill(swap, 6, right=True)} "
         f"{fill(faults, 8, right=True)}  "
     )

@@ -94,7 +94,8 @@ def run_picker(*, ascii: bool, mouse: bool, theme: str | None) -> tuple[Picked, 
     from memtop.ui.picker import Picked, PickerApp  # psutil takes time to import
 
     stdin, stderr, plain = _terminal()
-    app = PickerApp(ascii=ascii or plain, palette=_palette(theme, load()))
+    settings = load()
+    app = PickerApp(ascii=ascii or plain, palette=_palette(theme, settings), settings=settings)
     with Guard(app, None, stdin, stderr) as guard:
         app.run(mouse=mouse)
     code = app.return_code or 0 if guard.code is None else guard.code

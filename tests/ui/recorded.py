@@ -28,6 +28,7 @@ from memtop.stream.recording import Recording, open_recording
 from memtop.stream.replay import ReplaySource
 from memtop.ui.ages import Age
 from memtop.ui.app import MemtopApp
+from memtop.ui.dressed import Dressed
 from memtop.ui.theme import Palette
 
 DATA = Path(__file__).parents[1] / "data"
@@ -140,8 +141,13 @@ async def shown(
 
 async def redressed(app: MemtopApp, palette: Palette) -> None:
     """The same picture in another theme."""
+    await redrawn(app, palette, app.live.show)
+
+
+async def redrawn(app: Dressed[Any], palette: Palette, show: Callable[[], None] | None = None) -> None:
+    """The same, of any application; ``show`` draws it."""
     app.wear(palette)
-    app.live.show()
+    (show or app.show)()  # type: ignore[attr-defined]
     for _ in range(2):
         done = asyncio.Event()
         app.call_after_refresh(done.set)
@@ -162,7 +168,8 @@ async def settled(app: MemtopApp, pilot: Pilot[int]) -> None:
     for _ in range(500):
         seen.append(styles(app))
         overflows = table.virtual_size.height > table.container_size.height
-        if seen[-3:] == [seen[-1]] * 3 and table.show_vertical_scrollbar == overflows:
+        scrolls = table.show_vertical_scrollbar == overflows or not table.display
+        if seen[-3:] == [seen[-1]] * 3 and scrolls:
             return
         await pilot.pause()
     raise AssertionError("the picture does not come to rest")
@@ -188,7 +195,7 @@ Where two styles look the same in a theme, the first one's letter stands for bot
 """
 
 
-def styles(app: MemtopApp) -> str:
+def styles(app: Dressed[Any]) -> str:
     """The styles on screen, one line a row, runs as letter and length: ``t80``."""
     names = roles(app.look.palette)
     lines = []

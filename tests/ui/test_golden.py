@@ -37,14 +37,21 @@ VIEWS = (
     View("map-of-all", keys=["right_square_bracket"] * 12),
     View("timeline", keys=["t"]),
     View("timeline-of-all", keys=["t", "t"]),
+    View("processes", at=4, recording="several"),
+    View("processes-one-ended", keys=["down", "down"], at=5, recording="several"),
+    View("process-opened", keys=["down", "enter"], at=4, recording="several"),
+    View("process-filter", keys=["f", *"lea"], at=4, recording="several"),
     View("replay", live=False),
     View("replay-detail", keys=["i"], live=False),
     View("replay-back", keys=["left", "left", "left"], live=False),
     View("replay-end", keys=["right"], at=7, samples=8, live=False),
     View("replay-asked-to-act", keys=["w"], live=False),
 )
-MADE_ONCE = ("help", "commands", "search", "columns")
+MADE_ONCE = ("help", "commands", "search", "columns", "process-filter")
 """What is drawn when it is opened, and closed before the theme can be changed: opened anew for each."""
+
+ELSEWHERE = ("dump-", "picker-")
+"""Golden files of test_dump_golden.py and test_picker_golden.py."""
 
 CASES = [
     *((view, size) for view in VIEWS for size in SIZES),
@@ -99,4 +106,4 @@ async def test_is_drawn_in_ascii_alone(view: View, tmp_path: Path) -> None:
 def test_no_golden_file_is_left_over() -> None:
     wanted = {f"{view.name}-{w}x{h}{end}" for view, (w, h) in CASES for end in (".txt", ".styles", ".mono")}
     there = {path.name for path in (Path(__file__).parent / "golden").iterdir()}
-    assert {name for name in there if not name.startswith("dump-")} == wanted  # those: test_dump_golden.py
+    assert {name for name in there if not name.startswith(ELSEWHERE)} == wanted

@@ -14,10 +14,12 @@ from fake import FakeSource, FakeTarget, process, world
 from screen import opened
 
 from memtop.linux import processes as listing
+from memtop.linux.errors import NotPermitted
 from memtop.linux.processes import Listed, processes, with_children
 from memtop.ui import PICK
 from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.picker import PickerApp
+from memtop.ui.settings import Settings
 from memtop.ui.theme import DARK
 
 OWN = os.getuid()
@@ -39,8 +41,10 @@ ALL = [
 
 
 @asynccontextmanager
-async def picker(size: tuple[int, int] = (100, 24)) -> AsyncIterator[Any]:
-    app = PickerApp(list_all=lambda: ALL, palette=DARK)
+async def picker(
+    size: tuple[int, int] = (100, 24), settings: Settings | None = None
+) -> AsyncIterator[Any]:
+    app = PickerApp(list_all=lambda: ALL, palette=DARK, settings=settings)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await app.reread()
@@ -90,9 +94,8 @@ async def test_several_are_marked_and_come_with_their_children() -> None:
 async def test_what_is_not_permitted_is_said_before_and_does_not_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(
-        "memtop.ui.picker.why_not", lambda pid: f"reading {pid} is not permitted: run as root"
-    )
+    refused = NotPermitted("reading it is not permitted", "it is another's", "run as root")
+    monkeypatch.setattr("memtop.ui.picker.why_not", lambda pid: refused)
     async with picker() as app:
         await app.pilot.press(*"postgres")
         assert "not permitted" in text(app)
@@ -138,7 +141,9 @@ def test_the_permission_is_that_of_the_map(monkeypatch: pytest.MonkeyPatch) -> N
         raise PermissionError(13, "Permission denied", path)
 
     monkeypatch.setattr(listing.os, "open", refused)
-    assert "not permitted" in listing.why_not(os.getpid())
+    error = listing.why_not(os.getpid())
+    assert error is not None
+    assert "not permitted" in error.sentence
 
 
 async def test_p_leaves_for_the_list_and_asks_where_tracking_would_end() -> None:
@@ -167,3 +172,32 @@ async def test_the_keys_at_the_bottom_are_those_of_the_table() -> None:
         for key in KEYMAP:
             if Mode.PICKER in key.modes and key.label:
                 assert f"{key.shown} {key.label}" in last
+
+
+async def test_the_users_own_keys_are_the_pickers_too() -> None:
+    keys = {"pick_mark": ["tab"], "pick_children": ["f7"], "pick_open": ["ctrl+o"]}
+    async with picker(settings=Settings(keys=keys)) as app:
+        assert "Tab marks" in text(app)
+        assert "F7 children" in text(app)
+        await app.pilot.press("space", "f4", "enter")  # what they were
+        assert (app.filter, app.with_children, app.return_value) == (" ", False, None)
+        await app.pilot.press("backspace", *"redis", "tab", "f7")
+        assert "with children: 2" in text(app)
+        await app.pilot.press("ctrl+o")
+    assert picked(app) == [11, 12, 14]
+
+
+async def test_no_key_is_cut_on_a_narrow_screen() -> None:
+    async with picker((60, 15)) as app:
+        last = text(app).splitlines()[-1]
+        for shown in ("space marks", "F4 children", "Enter opens", "Esc clears, leaves"):
+            assert shown in last
+
+
+async def test_what_comes_along_and_what_is_refused_show_without_colour() -> None:
+    async with picker() as app:
+        await app.pilot.press(*"redis-server", "space", "f4")
+        assert "with children: 2" in text(app)
+        await app.pilot.press("escape")
+        marks = {line.split()[-2].rpartition("/")[2]: line[1] for line in text(app).splitlines()[2:7]}
+        assert marks == {"redis-server": "*", "redis-child": "+", "worker": "+", "shell": " ", "postgres": "!"}

@@ -8,7 +8,19 @@ from memtop.model.sample import MappingSample
 from memtop.sampler.source import Position
 from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
+from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
+
+
+def key_runs(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
+    """The keys that there is room for, in one line."""
+    gap = 3 if width >= 100 else 2
+    runs: list[Run] = [(" ", p.text)]
+    for i, part in enumerate(fit(fields, width - 2, gap)):
+        if i:
+            runs.append((" " * gap, p.text))
+        runs += part
+    return runs
 
 
 class KeyBar(Drawn):
@@ -49,15 +61,7 @@ class KeyBar(Drawn):
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
-        width = self.size.width
-        gap = 3 if width >= 100 else 2
-        parts = fit(fields, width - 2, gap)
-        line: list[Run] = [(" ", p.text)]
-        for i, part in enumerate(parts):
-            if i:
-                line.append((" " * gap, p.text))
-            line += part
-        self.draw_runs([line])
+        self.draw_runs([key_runs(fields, self.size.width, p)])
 
 
 class DetailLine(Drawn):

@@ -14,8 +14,9 @@ from memtop.model.sample import MappingSample
 from memtop.model.units import count, seconds, size
 from memtop.sampler.history import NEVER
 from memtop.ui.ages import Age, Grid
+from memtop.ui.columns import short_title
 from memtop.ui.glyphs import CELLS, END, RULE
-from memtop.ui.lines import Field, Run, cut, cut_path, fit, spread, width_of
+from memtop.ui.lines import Field, Run, cut, cut_path, fit, fitting, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette, over
 from memtop.ui.widgets.mapping_table import cell_runs
@@ -93,7 +94,8 @@ def title_runs(
         room = width - width_of(left) - width_of(right) - 2
         if room >= min(width_of([(here.title, p.text)]), LEAST_NAME):
             break
-    left += [(cut_path(here.title, max(room, 0)), p.strong), (" ", p.faint)]
+    name = fitting((here.title, short_title(here)), room)
+    left += [(cut_path(name, max(room, 0)), p.strong), (" ", p.faint)]
     rule = max(width - width_of(left) - width_of(right), 0)
     return [*left, (RULE * rule, p.faint), *right]
 
