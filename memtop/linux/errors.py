@@ -16,16 +16,23 @@ class MemtopError(Exception):
         text = self.what + (f": {self.why}" if self.why else "")
         return text + (f" ({self.remedy})" if self.remedy else "")
 
-    def shorter(self, what: str = "") -> tuple[str, ...]:
+    def shorter(self, *whats: str) -> tuple[str, ...]:
         """Shorter sentences, for where there is no room: each still says what to do, if anything can be done.
 
         Args:
-            what: a shorter word for what failed.
+            whats: shorter words for what failed.
         """
-        what = what or self.what
+        whats = whats or (self.what,)
         if not self.remedy:
-            return (f"{what}: {self.why}",) if self.why else (what,)
-        return f"{what}: {self.why} ({self.remedy})", f"{what}: {self.remedy}", self.remedy
+            return tuple(f"{what}: {self.why}" if self.why else what for what in whats)
+        long = [f"{what}: {self.why} ({self.remedy})" for what in whats if self.why]
+        short = [f"{what}: {remedy}" for remedy in (self.remedy, self.first_remedy) for what in whats]
+        return *long, *short
+
+    @property
+    def first_remedy(self) -> str:
+        """Of several things to do, the first."""
+        return self.remedy.partition(", or ")[0]
 
 
 class ProcessGone(MemtopError):

@@ -176,7 +176,8 @@ def refused_attach(pid: int, what: str, error: int, call: str = "ptrace") -> Mem
             what, "kernel.yama.ptrace_scope is 3: nobody may trace", "it stays so until a reboot"
         )
     if yama and not has_capability(Capability.SYS_PTRACE):
-        return NotPermitted(what, f"kernel.yama.ptrace_scope is {yama}", "run memtop as root, or set it to 0")
+        remedy = "run memtop as root, or set kernel.yama.ptrace_scope=0"
+        return NotPermitted(what, f"kernel.yama.ptrace_scope is {yama}", remedy)
     if is_filtered() and os.geteuid() in (0, _owner(pid)):
         return sandboxed
     if os.geteuid() == 0 and not has_capability(Capability.SYS_PTRACE):

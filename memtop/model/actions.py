@@ -165,6 +165,29 @@ class ArmCost:
             parts.append(f"if that is refused: {soft_dirty}")
         return "; ".join(parts)
 
+    @property
+    def brief(self) -> str:
+        """The same for two lines of 80 cells: each side effect in a few words."""
+        if (self.expected or self.method) is Method.SOFT_DIRTY:
+            return self._soft_dirty()
+        what = present = size(self.pages * PAGE)
+        if not self.one:
+            what = f"{count(self.mappings)} mappings ({present})"
+        elif self.part is not None:
+            what = f"{size(self.part)} (at most {present} present)"
+        parts = [f"{what}, one stop of under 1 ms, then a fault a written page and tick"]
+        if self.huge_pages:
+            parts.append(f"{count(self.huge_pages)} huge pages split")
+        if self.huge_kept:
+            parts.append(f"{count(self.huge_kept)} stay whole")
+        if self.cut:
+            parts.append(f"{count(self.cut)} mappings are cut, mremap of them fails")
+        if self.file_pages:
+            parts.append(f"{size(self.file_pages * PAGE)} of files mapped page by page")
+        if self.fallback is Method.SOFT_DIRTY:
+            parts.append("or else soft-dirty, whose other users (CRIU) lose their state")
+        return "; ".join(parts)
+
     def _soft_dirty(self) -> str:
         stop = "all threads stop for it (--freeze); " if self.freeze else ""
         return (
@@ -180,8 +203,10 @@ class Notice:
     Attributes:
         key: pid and start time of the process it is about, or None.
         severity: ``information``, ``warning`` or ``error``.
+        shorter: other forms of it, for one line of a screen; the shorter the later.
     """
 
     text: str
     severity: str = "information"
     key: tuple[int, int] | None = None
+    shorter: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from memtop.model.scope import Scope
 from memtop.sampler.detail import Errand
 from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
+from memtop.sampler.telling import tracking_notice
 from memtop.tracking.base import WatchRange
 
 LONG_WAIT = 5.0
@@ -188,7 +189,7 @@ class Sampler:
                 raise Failed("tracking stays as it is", f"{self._lent[key]} follows what is written")
             action(target)
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "error", key))
+            self._on_notice(Notice(error.sentence, "error", key, error.shorter()))
 
     def _arm(
         self, target: Target, method: Method, choice: Arm | None = None, scope: Scope | None = None
@@ -197,19 +198,7 @@ class Sampler:
         if target.tracker_info.name != "off":
             self._tick(target)  # what the tracker of before has seen since its last tick is not lost
         target.arm(method, choice, scope)
-        info = target.tracker_info
-        if method is Method.OFF:
-            text = f"{target.process.comm}: writes are not tracked any more; nothing is left in the process"
-        elif info.name == "off":
-            self._on_notice(Notice(info.note or "writes can't be tracked here", "warning", target.key))
-            return
-        else:
-            where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
-            name = target.process.comm
-            text = f"{name}: tracking writes{where} by {info.name}; this sample is the baseline"
-            if cost is not None and cost.huge_pages and info.huge_split is not None:
-                text += f"; {units.count(cost.huge_pages)} huge pages split on first write (--keep-huge)"
-        self._on_notice(Notice(text, "information", target.key))
+        self._on_notice(tracking_notice(target, method, cost, scope))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
         if what is ClearRefs.SOFT_DIRTY and target.tracker_info.name == "soft-dirty":
@@ -255,7 +244,7 @@ class Sampler:
         try:
             new = self._arrivals()
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "warning"))
+            self._on_notice(Notice(error.sentence, "warning", None, error.shorter()))
             return
         if new:
             # A new dict: the screen's thread looks targets up.
@@ -274,7 +263,7 @@ class Sampler:
         try:
             samples = self._samples(target)
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "error", target.key))
+            self._on_notice(Notice(error.sentence, "error", target.key, error.shorter()))
         except (
             Exception
         ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
@@ -301,7 +290,8 @@ class Sampler:
             text = (
                 f"{name}: the next sample comes in about {left}, when the faults since the last are paid for"
             )
-            self._on_notice(Notice(f"{text} (--max-cost)", "information", target.key))
+            short = f"the next sample comes in about {left} (--max-cost allows more)"
+            self._on_notice(Notice(f"{text} (--max-cost)", "information", target.key, (short,)))
         return wait > 0
 
     def _close(self) -> None:

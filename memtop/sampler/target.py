@@ -15,7 +15,6 @@ from memtop.linux.peek import look, peek
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
-from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.detail import Detail
 from memtop.model.layout import PAGE
@@ -23,6 +22,7 @@ from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, TrackerInfo
 from memtop.model.scope import Scope
+from memtop.sampler import telling
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.sampler.detail import read_detail
 from memtop.sampler.locked import locked
@@ -98,6 +98,7 @@ class Target:
         self._maps = MapsReader(pid, tid)
         self._scanner: Scanner | None = None
         self.tracker: Tracker
+        self.refused: tuple[MemtopError, ...] = ()
         try:
             self._scanner = Scanner(
                 pid,
@@ -111,7 +112,7 @@ class Target:
             self._maps.close()
             raise
         except MemtopError as error:
-            self.tracker = BlindTracker(error.sentence)
+            self.tracker, self.refused = BlindTracker(error.sentence), (error,)
 
     @property
     def key(self) -> tuple[int, int]:
@@ -163,7 +164,7 @@ class Target:
         if armed.tracker.info.name != "off":
             self._budget.fault_s = fault_seconds() or FAULT_S
         self.tracker.close()
-        self.tracker = armed.tracker
+        self.tracker, self.refused = armed.tracker, armed.refused
         self._stop_s += armed.stop_s
         self._said_stretched = False
         info = armed.tracker.info
@@ -343,10 +344,8 @@ class Target:
         return self._budget.spend(time.monotonic(), minor, caused, cpu_s, protected)
 
     def _why_stretched(self, interval: float) -> str:
-        name = f"{self.process.comm} {self.process.pid}"
-        bound = f"{self._care.max_cost * 100:.3g} % of a processor (--max-cost)"
-        cost = f"write faults cost {name}" if self._budget.for_faults else "sampling costs memtop"
-        return f"samples come every {units.seconds(interval)}, so that {cost} at most {bound}"
+        whom = f"{self.process.comm} {self.process.pid}" if self._budget.for_faults else ""
+        return telling.stretched(interval, self._care.max_cost, whom)
 
     def _faults(self) -> Faults:
         now, stat = time.monotonic(), self._counters.stat()
@@ -358,7 +357,7 @@ class Target:
 
     def _after_the_mm(self) -> Sample:
         """The address space is gone: by an exec the process lives on in a new one, else it ended."""
-        clock = time.strftime("%H:%M:%S")
+        clock = time.time()
         name = f"{self.process.comm} {self.process.pid}"
         tracked = self.tracker.info.name != "off"
         for _ in range(EXECS):
@@ -366,9 +365,7 @@ class Target:
                 break
             try:
                 self._reopen()
-                self._message = f"{name} ran exec at {clock}: a new address space" + (
-                    "; tracking ended with the old one" if tracked else ""
-                )
+                self._message = telling.ran_exec(name, clock, tracked)
                 return self._tick(Life.EXECED)
             except ProcessGone:
                 pass  # it ended right after, or ran exec once more
@@ -379,7 +376,7 @@ class Target:
             self.last,
             time=time.time(),
             life=Life.ENDED,
-            message=f"{name} ended at {clock}; this is its last picture",
+            message=telling.ended(name, clock),
         )
 
     def _reopen(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memtop.linux.access import require_action
 from memtop.linux.clear_refs import check_clear
@@ -30,10 +30,12 @@ class Armed:
 
     Attributes:
         stop_s: seconds that one of its threads stood still.
+        refused: why not what ``auto`` would rather have had, in the order of the attempts.
     """
 
     tracker: Tracker
     stop_s: float = 0.0
+    refused: tuple[MemtopError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def arm(
     if method is Method.SOFT_DIRTY:
         return _soft_dirty(process, scanner, kernel, care)
     reasons: list[str] = []
+    refused: list[MemtopError] = []
     attempts = [_write_protect, _soft_dirty]
     if prefers_soft_dirty(kernel, huge):
         attempts.reverse()
@@ -88,10 +91,12 @@ def arm(
         )
     for attempt in attempts:
         try:
-            return attempt(process, scanner, kernel, care, "; ".join(reasons))
+            armed = attempt(process, scanner, kernel, care, "; ".join(reasons))
+            return replace(armed, refused=tuple(refused))
         except MemtopError as error:
             reasons.append(error.sentence)
-    return Armed(PassiveTracker(scanner, "; ".join(reasons)))
+            refused.append(error)
+    return Armed(PassiveTracker(scanner, "; ".join(reasons)), refused=tuple(refused))
 
 
 def prefers_soft_dirty(kernel: KernelFeatures, huge: Share) -> bool:

@@ -312,6 +312,11 @@ def action_of(mode: Mode, key: str) -> str:
     return next((each.action for each in KEYMAP if mode in each.modes and key in each.keys.split(",")), "")
 
 
+def shown_of(action: str) -> str:
+    """How the key of an action is shown; empty: it has none."""
+    return next((each.shown for each in KEYMAP if each.action == action and each.keys), "")
+
+
 def _actions(mode: Mode) -> frozenset[str]:
     return frozenset(key.action.partition("(")[0] for key in KEYMAP if mode in key.modes)
 

@@ -141,7 +141,9 @@ class PickerApp(Dressed[Picked]):
         if not each.allowed:
             error = why_not(each.pid)
             now = ("it may be looked at now: once more",)
-            self._message = now if error is None else error.shorter("not permitted")
+            self._message = (
+                now if error is None else (*error.shorter("not permitted"), error.remedy or error.why)
+            )
         return each.allowed
 
     def open(self) -> None:
@@ -282,7 +284,11 @@ class PickerApp(Dressed[Picked]):
         text, name = (p.text, p.strong) if each.allowed else (p.faint, p.faint)
         chosen = "*" if each.pid in self._marked else "+" if each.pid in self._along else " "
         front = (SELECTED if selected else " ") + (chosen if each.allowed else "!")
-        runs: list[Run] = [(front, p.accent if each.allowed else p.faint), (numbers[2:], text), (each.name, name)]
+        runs: list[Run] = [
+            (front, p.accent if each.allowed else p.faint),
+            (numbers[2:], text),
+            (each.name, name),
+        ]
         command = f"  {each.command.removeprefix(each.name).lstrip()}"
         return [*runs, (cut(command, width - width_of(runs)), p.dim if each.allowed else p.faint)]
 

@@ -8,25 +8,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fake import FakeSource, FakeTarget, process, world
+from fake import TIME, FakeSource, FakeTarget, process, world
+from real import kernel, tracking
 from recorded import settled
 from screen import opened
 
-from memtop.model.coverage import Exactness
+from memtop.model.actions import Notice
 from memtop.model.sample import Life, Sample, TrackerInfo
+from memtop.sampler import telling
 from memtop.ui.app import MemtopApp
 from memtop.ui.theme import Palette
 
-PTRACE = (
-    "writes of redis-server 4711 can't be tracked: Yama's ptrace_scope 1 lets only ancestors trace a process "
-    "(run memtop as root, or set kernel.yama.ptrace_scope to 0)"
-)
-KERNEL = "writes can't be tracked: this kernel (5.10.0) has neither PAGEMAP_SCAN (6.7) nor soft-dirty bits"
-FALLBACK = "soft-dirty: userfaultfd is not there (a sandbox refuses it, or the kernel is older than 6.7)"
-STRETCHED = (
-    "samples come every 4.0 s, so that write faults cost redis-server 4711 at most 2 % of a processor"
-    " (--max-cost)"
-)
+PTRACE, NOT_PERMITTED = tracking(kernel(scan=True, soft_dirty=False))
+KERNEL, CANNOT = tracking(kernel(scan=False, soft_dirty=False))
+LESSER, DEGRADED = tracking(kernel(scan=True, soft_dirty=True))
+TITLE = "redis-server 4711"
+LATER = TIME + 45
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class State:
         keys: pressed when everything else stands.
         ticks: samples before that.
         changes: to every sample.
-        notice: text and severity.
+        notice: what the source says then.
     """
 
     name: str
@@ -46,14 +43,14 @@ class State:
     arm: bool = True
     readonly: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
-    notice: tuple[str, str] | None = None
+    notice: Notice | None = None
     two: bool = False
 
 
-def tracker(name: str, exact: Exactness, note: str) -> dict[str, Any]:
-    """A change of the tracker."""
-    armed = 0 if name == "off" else 22
-    return {"tracker": TrackerInfo(name, exact, note, armed, 35)}
+def tracker(info: TrackerInfo) -> dict[str, Any]:
+    """A change of the tracker; the fake's world has so many mappings."""
+    armed = 0 if info.name == "off" else 22
+    return {"tracker": replace(info, armed=armed, mappings=35)}
 
 
 STATES = (
@@ -65,23 +62,20 @@ STATES = (
     State("question-clear", ["c"]),
     State("question-clear-4", ["c", "4"]),
     State("readonly", ["w"], arm=False, readonly=True),
-    State("not-permitted", arm=False, notice=(PTRACE, "error")),
+    State("not-permitted", arm=False, changes=tracker(PTRACE), notice=NOT_PERMITTED),
+    State("kernel-cannot", arm=False, changes=tracker(KERNEL), notice=CANNOT),
+    State("degraded", changes=tracker(LESSER), notice=DEGRADED),
     State(
-        "kernel-cannot", arm=False, changes=tracker("off", Exactness.NONE, KERNEL), notice=(KERNEL, "warning")
+        "stretched",
+        changes={"stretched": True, "interval": 4.0, "message": telling.stretched(4.0, 0.02, TITLE)},
     ),
     State(
-        "degraded",
-        changes=tracker("soft-dirty", Exactness.APPROXIMATE, FALLBACK),
-        notice=(FALLBACK, "warning"),
+        "execed",
+        arm=False,
+        changes={"life": Life.EXECED, "message": telling.ran_exec(TITLE, LATER, True)},
     ),
-    State("stretched", changes={"stretched": True, "interval": 4.0, "message": STRETCHED}),
-    State(
-        "ended",
-        changes={
-            "life": Life.ENDED,
-            "message": "redis-server 4711 ended at 23:41:52; this is its last picture",
-        },
-    ),
+    State("ended", changes={"life": Life.ENDED, "message": telling.ended(TITLE, LATER)}),
+    State("help-after-refusal", ["question_mark"], arm=False, changes=tracker(PTRACE), notice=NOT_PERMITTED),
     State("two-processes", ["n"], two=True),
     State("page-in-hex", ["down", "enter", "enter"]),
     State("help", ["question_mark"]),
@@ -104,7 +98,7 @@ async def in_state(
         source, size, ticks=state.ticks, arm=state.arm, palette=palette, folder=folder
     ) as screen:
         if state.notice is not None:
-            screen.app.live.say(*state.notice)
+            screen.app.live.notify_user(state.notice)
         await screen.press(*state.keys)
         await settled(screen.app, screen.pilot)
         yield screen.app

@@ -47,7 +47,7 @@ VIEWS = (
     View("replay-end", keys=["right"], at=7, samples=8, live=False),
     View("replay-asked-to-act", keys=["w"], live=False),
 )
-MADE_ONCE = ("help", "commands", "search", "columns", "process-filter")
+MADE_ONCE = ("help", "commands", "search", "columns", "process-filter", "help-after-refusal")
 """What is drawn when it is opened, and closed before the theme can be changed: opened anew for each."""
 
 ELSEWHERE = ("dump-", "picker-")

@@ -41,9 +41,7 @@ ALL = [
 
 
 @asynccontextmanager
-async def picker(
-    size: tuple[int, int] = (100, 24), settings: Settings | None = None
-) -> AsyncIterator[Any]:
+async def picker(size: tuple[int, int] = (100, 24), settings: Settings | None = None) -> AsyncIterator[Any]:
     app = PickerApp(list_all=lambda: ALL, palette=DARK, settings=settings)
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
@@ -200,4 +198,10 @@ async def test_what_comes_along_and_what_is_refused_show_without_colour() -> Non
         assert "with children: 2" in text(app)
         await app.pilot.press("escape")
         marks = {line.split()[-2].rpartition("/")[2]: line[1] for line in text(app).splitlines()[2:7]}
-        assert marks == {"redis-server": "*", "redis-child": "+", "worker": "+", "shell": " ", "postgres": "!"}
+        assert marks == {
+            "redis-server": "*",
+            "redis-child": "+",
+            "worker": "+",
+            "shell": " ",
+            "postgres": "!",
+        }

@@ -45,7 +45,9 @@ ALL = [
     entry(20988, "postgres", 1890, "postgres: 15/main: app orders 10.2.0.7(51544) SELECT", 1412, swap=3),
     entry(21044, "postgres", 640, "postgres: 15/main: app orders 10.2.0.9(40112) idle", 1412),
     entry(4711, "redis-server", 6144, "*:6379", user="redis"),
-    entry(1099344, "java", 15400, "-Xmx12g -XX:+UseSerialGC -jar /srv/orders/orders.jar", user="orders-service"),
+    entry(
+        1099344, "java", 15400, "-Xmx12g -XX:+UseSerialGC -jar /srv/orders/orders.jar", user="orders-service"
+    ),
     entry(30112, "python3", 84, "/srv/bin/relay.py --to queue-2", user="app", swap=210),
     entry(811, "sshd", 9.5, "/usr/sbin/sshd -D", user="root"),
     entry(1, "systemd", 13, "", 0, user="root"),

@@ -38,6 +38,7 @@ class TargetActions(Page):
             lambda: self.source.arm(view.key, price.method),
             label="all",
             others=asks,
+            brief=price.brief,
         )
         if not view.tracking or price.mappings > view.sample.tracker.armed:
             asks[1] = whole
@@ -86,6 +87,7 @@ class TargetActions(Page):
             lambda: "" if view.newest is None else scope.why_not(view.newest.table),
             label,
             others,
+            brief=price.brief,
         )
 
     def action_clear(self) -> None:
@@ -134,6 +136,7 @@ class TargetActions(Page):
         """Opens a question, or closes the open one with None."""
         self._notice = None if question is not None else self._notice
         self.prompt.ask(question, self.size.width, self.size.height)
+        self.show_keys()
 
     def action_choose(self, number: int) -> None:
         """Takes a line of the menu; the cost is asked about next."""

@@ -40,10 +40,10 @@ _MARKS = (
 class HelpScreen(Screen[None]):
     """Any key that does not scroll closes it."""
 
-    def __init__(self, look: Look, view: ProcessView) -> None:
+    def __init__(self, look: Look, view: ProcessView, said: str = "") -> None:
         super().__init__()
         self.look = look
-        self._view = view
+        self._view, self._said = view, said
 
     def compose(self) -> ComposeResult:
         """One scrolling page."""
@@ -67,6 +67,9 @@ class HelpScreen(Screen[None]):
         say(" memtop", p.accent)
         say("  what a process does to its memory            any key closes\n\n", p.dim)
         room = max(self.app.size.width - INDENT - 2, 20)
+        if self._said:
+            say(" Said last\n", p.strong)
+            say("".join(f"{' ' * INDENT}{each}\n" for each in wrap(self._said, room, 9)) + "\n")
         for key in KEYMAP:
             if key.help:
                 say(f" {key.shown:>{INDENT - 3}}", p.accent)
@@ -90,7 +93,8 @@ class HelpScreen(Screen[None]):
             say("\n Tracker\n", p.strong)
             say(f"          {sample.tracker.name}, {sample.tracker.exact.value}\n")
             if sample.tracker.note:
-                say(f"          {sample.tracker.note}\n")
+                room = max(self.app.size.width - INDENT - 2, 20)
+                say("".join(f"{' ' * INDENT}{each}\n" for each in wrap(sample.tracker.note, room, 9)))
         if m is not None:
             say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
             say(f"          {m.coverage.reason}\n")

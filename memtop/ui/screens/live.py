@@ -64,7 +64,7 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
 
     def action_help(self) -> None:
         """Opens the help page."""
-        self.app.push_screen(HelpScreen(self.look, self.view))
+        self.app.push_screen(HelpScreen(self.look, self.view, self.message.whole or self.last_said.whole))
 
     def action_suspend(self) -> None:
         """Gives the terminal back until the shell's ``fg``."""

@@ -10,9 +10,9 @@ from textual.app import ComposeResult
 from textual.screen import Screen
 
 from memtop.model.actions import Notice
-from memtop.model.sample import Life
 from memtop.sampler.source import Key, Source
 from memtop.ui.keymap import Mode
+from memtop.ui.sayings import NOTHING, Saying, of_notice, of_sample
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
 from memtop.ui.widgets.banner import Banner
@@ -65,6 +65,7 @@ class Page(Screen[None]):
         self.cpu: float | None = None
         self._notice: Notice | None = None
         self._dismissed = False
+        self.last_said = NOTHING
         self._watched: Wanted | None = None
 
     def compose(self) -> ComposeResult:
@@ -176,19 +177,24 @@ class Page(Screen[None]):
             self.strip.show(list(self.views.values()), view)
         self.table.show(view)
         self.show_heads()
-        self.keys.show(
-            self.mode,
-            can_act=not (self.source.readonly or view.ended),
-            many=len(self.views) > 1,
-            can_pick=self.app.can_pick,
-            frozen=self.frozen,
-            tracking=view.tracking,
-            position=self.source.position,
-        )
+        self.show_keys()
         self.show_selected()
         self.show_form()
         self.show_dump()
         self.show_messages()
+
+    def show_keys(self) -> None:
+        """Draws the last line."""
+        self.keys.show(
+            self.mode,
+            can_act=not (self.source.readonly or self.view.ended),
+            many=len(self.views) > 1,
+            can_pick=self.app.can_pick,
+            frozen=self.frozen,
+            tracking=self.view.tracking,
+            position=self.source.position,
+            choices=self.prompt.choices,
+        )
 
     def add_view(self, view: ProcessView) -> None:
         """One more process; nothing else on screen moves, but for the line of all processes."""
@@ -228,23 +234,17 @@ class Page(Screen[None]):
 
     def show_messages(self) -> None:
         """Draws the banner, and the open question over it."""
-        text, severity = self._message()
-        self.banner.show(text, severity, self.size.width)
+        self.banner.show(self.message, self.size.width)
         self.prompt.ask(self.prompt.question, self.size.width, self.size.height)
 
-    def _message(self) -> tuple[str, str]:
-        notice, view = self._notice, self.view
-        if notice is not None:
-            other = self.views.get(notice.key) if notice.key is not None else None
-            about = f"{other.title}: " if other is not None and other is not view else ""
-            return about + notice.text, notice.severity
-        sample = view.sample
-        if sample is None or (not sample.message and sample.life is Life.RUNNING):
-            return "", ""
-        text = sample.message
-        if view.ended and not text:
-            text = f"{view.title} ended; this is its last picture"
-        return text, "information" if sample.life is not Life.RUNNING else "warning"
+    @property
+    def message(self) -> Saying:
+        """What the banner says."""
+        notice = self._notice
+        if notice is None:
+            return of_sample(self.view, can_pick=self.app.can_pick)
+        other = self.views.get(notice.key) if notice.key is not None else None
+        return of_notice(notice, "" if other in (None, self.view) else f"{other.title}: ")
 
     # ---- messages ----------------------------------------------------------------------------------
 
@@ -252,6 +252,7 @@ class Page(Screen[None]):
         """Shows a message above the footer; a key dismisses it."""
         self._notice = notice
         self.show_messages()
+        self.last_said = self.message
         if notice.severity == "information":
             self.set_timer(NOTICE_SECONDS, lambda: self.forget(notice))
 

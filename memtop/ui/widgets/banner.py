@@ -1,26 +1,37 @@
-"""One calm line about what happened: ended, refused, degraded, done."""
+"""One calm line about what happened: ended, refused, degraded, done; and what to do."""
 
 from __future__ import annotations
 
-from memtop.ui.lines import wrap
+from memtop.ui import keymap
+from memtop.ui.lines import Run, fitting, width_of, wrap
+from memtop.ui.sayings import Saying
 from memtop.ui.widgets.overlay import Overlay
 
-MOST_LINES = 3
+NARROW = 76
+"""Below this width a sentence may take two lines."""
 
 
 class Banner(Overlay):
-    """Lies over the line above the footer, in as many lines as its sentence needs."""
+    """Lies over the line above the footer."""
 
-    def show(self, text: str, severity: str, width: int) -> None:
-        """Shows a sentence; an empty one hides the banner.
+    def show(self, saying: Saying, width: int) -> None:
+        """Shows as much of a message as fits into the line, or hides where there is none.
 
-        Args:
-            severity: ``information``, ``warning`` or ``error``; it shows as a mark, not by colour alone.
+        The severity shows as a mark, not by colour alone; where there is more to say, the key of the help
+        page stands behind it.
         """
+        if not saying.forms:
+            self.lay([], width)
+            return
         p = self.look.palette
-        style = {"error": p.trouble, "warning": p.warn}.get(severity, p.strong)
-        mark = " " if severity == "information" else "!"
-        lines = wrap(text, width - 4, MOST_LINES) if text else []
-        self.lay(
-            [[(f" {mark if not i else ' '} ", style), (each, style)] for i, each in enumerate(lines)], width
-        )
+        style = {"error": p.trouble, "warning": p.warn}.get(saying.severity, p.strong)
+        mark = " " if saying.severity == "information" else "!"
+        text = fitting(saying.forms, width - 4)
+        lines: list[list[Run]] = []
+        for i, each in enumerate(wrap(text, width - 4, 1 if width >= NARROW else 2)):
+            lines.append([(f" {mark if not i else ' '} ", style), (each, style)])
+        if text != saying.whole or lines[-1][1][0].endswith("…"):
+            more: list[Run] = [(" · ", p.dim), (keymap.shown_of("help"), p.accent), (" says all", p.dim)]
+            if width_of(lines[-1]) + width_of(more) < width:
+                lines[-1] += more
+        self.lay(lines, width)

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 
 from memtop.model.actions import ClearRefs
 from memtop.sampler.source import Key
+from memtop.ui import keymap
 from memtop.ui.lines import Run, cut, wrap
-from memtop.ui.widgets.overlay import Overlay, hinted
+from memtop.ui.widgets.overlay import Overlay
+
+MOST_LINES = 2
+"""Of a question; a longer one is put briefly, where it can be."""
 
 ROOMY = 24
 """Lines of a page on which a menu has room for whole sentences."""
@@ -21,7 +25,7 @@ class Ask:
     Attributes:
         key: pid and start time; checked again when it is confirmed.
         what: a phrase, with the name of the process.
-        cost: one sentence.
+        cost: one sentence; ``brief`` says the same where that takes too many lines.
         do: does it.
         check: why it must not be done now, as a sentence; empty: it may.
         label: one or two words for it as one of several.
@@ -37,6 +41,7 @@ class Ask:
     label: str = ""
     others: Mapping[int, Ask] = field(default_factory=dict)
     lives: bool = True
+    brief: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,18 @@ class Prompt(Overlay):
 
     question: Ask | Menu | None = None
 
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """Keys of this question alone, and what they do, for the last line of the page."""
+        question = self.question
+        leave = keymap.shown_of("close"), "leaves"
+        if isinstance(question, Menu):
+            return [("1–5", "chooses"), leave]
+        if question is None:
+            return []
+        others = [(str(n), other.label) for n, other in question.others.items() if other is not question]
+        return [(keymap.shown_of("confirm"), "does it"), *others, leave]
+
     def ask(self, question: Ask | Menu | None, width: int, height: int) -> None:
         """Shows a question, or hides with None."""
         self.question = question
@@ -68,23 +85,20 @@ class Prompt(Overlay):
         # The phrase first, in its own style: it may break over lines like the rest.
         lines: list[list[Run]] = []
         left = len(ask.what)
-        for i, each in enumerate(wrap(f"{ask.what}: {ask.cost}", width - 4, 6)):
+        sentence = wrap(f"{ask.what}: {ask.cost}", width - 4, 6)
+        if len(sentence) > MOST_LINES and ask.brief:
+            sentence = wrap(f"{ask.what}: {ask.brief}", width - 4, 6)
+        for i, each in enumerate(sentence):
             head = each[: max(left, 0)]
             left -= len(each) + 1
             lines.append(
                 [(" ? " if not i else "   ", p.accent), (head, p.strong), (each[len(head) :], p.text)]
             )
-        hint = self._hint("Enter", "does it")
-        for number, other in ask.others.items():
-            if other is not ask:
-                hint[2:2] = [(str(number), p.accent), (f" {other.label} · ", p.dim)]
-        return hinted(lines, hint, width, ("   ", p.text))
+        return lines
 
     def _menu_lines(self, menu: Menu, width: int, height: int) -> list[list[Run]]:
         p = self.look.palette
-        lines = hinted(
-            [[(" ? ", p.accent), (menu.what, p.strong)]], self._hint("1–5", "chooses"), width, ("   ", p.text)
-        )
+        lines: list[list[Run]] = [[(" ? ", p.accent), (menu.what, p.strong)]]
         for i, choice in enumerate(menu.choices):
             lines.append([(f"   {choice[0].value}  ", p.accent), (choice[0].title, p.text)])
             disturbs = choice[0].disturbs
@@ -95,7 +109,3 @@ class Prompt(Overlay):
                 # Once, below the last of those that it holds for.
                 lines += [[("      " + each, p.dim)] for each in wrap(disturbs, width - 8, 2)]
         return lines
-
-    def _hint(self, key: str, does: str) -> list[Run]:
-        p = self.look.palette
-        return [(key, p.accent), (f" {does} · ", p.dim), ("Esc", p.accent), (" leaves", p.dim)]

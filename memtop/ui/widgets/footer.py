@@ -36,10 +36,15 @@ class KeyBar(Drawn):
         frozen: bool,
         tracking: bool,
         position: Position | None = None,
+        choices: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
+        """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest.
+
+        Args:
+            choices: keys of an open question, and what they do; they come first.
+        """
         p = self.look.palette
-        fields = []
+        fields = [Field((((key, p.accent), (f" {label}", p.dim)),), 200) for key, label in choices]
         recorded = position is not None and position.recorded
         keys = [
             key

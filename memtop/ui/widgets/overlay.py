@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memtop.ui.lines import Run, line, width_of
+from memtop.ui.lines import Run, line
 from memtop.ui.widgets.drawn import Drawn
 
 
@@ -21,10 +21,3 @@ class Overlay(Drawn):
         self.styles.height = max(len(lines), 1)
         layer = self.look.palette.raised
         self.draw([line(self.look, runs, width, layer) for runs in lines])
-
-
-def hinted(lines: list[list[Run]], hint: list[Run], width: int, gap: Run) -> list[list[Run]]:
-    """Puts a hint behind the last line, or on one of its own."""
-    if lines and width_of(lines[-1]) + len(gap[0]) + width_of(hint) <= width - 1:
-        return [*lines[:-1], [*lines[-1], gap, *hint]]
-    return [*lines, [gap, *hint]]
