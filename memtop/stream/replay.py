@@ -234,7 +234,9 @@ class ReplaySource:
             self._on_sample(sample)
         if lost:
             text = f"{count(lost)} samples came faster than they could be shown and are not kept any more"
-            self._on_notice(Notice(f"{text}: what was written in them is missing here", "warning"))
+            short = f"{count(lost)} samples came too fast to be shown: their writes are missing here"
+            missing = f"{text}: what was written in them is missing here"
+            self._on_notice(Notice(missing, "warning", None, (short,)))
 
     def _step(self, moments: int, rewind: Rewind) -> None:
         recording = self._recording
@@ -260,6 +262,6 @@ class ReplaySource:
         recording = self._recording
         text = f"the recording ends here, after {count(len(recording.moments))} samples; ← steps back"
         if recording.problem:
-            self._on_notice(Notice(f"{text}; {recording.problem}", "error"))
+            self._on_notice(Notice(f"{text}; {recording.problem}", "error", None, (recording.problem,)))
         else:
             self._on_notice(Notice(text, "warning"))

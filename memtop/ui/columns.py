@@ -165,7 +165,7 @@ class Layout:
 
     Attributes:
         columns: with their widths.
-        map_width: cells of the row's map.
+        map_width: cells of the row's map; 0: no row has one.
         gap: cells between columns.
     """
 
@@ -174,12 +174,13 @@ class Layout:
     gap: int
 
     @classmethod
-    def of(cls, width: int, shown: Sequence[Column] = COLUMNS) -> Layout:
+    def of(cls, width: int, shown: Sequence[Column] = COLUMNS, *, mapped: bool = True) -> Layout:
         """Columns give way in their stated order until name and map have room.
 
         Args:
             width: cells of a row, without the two of the selection's mark.
             shown: the columns to choose from.
+            mapped: some row has a map; else the name takes its room, and nothing else changes.
         """
         gap = 2 if width >= 100 else 1
         columns = list(shown)
@@ -190,6 +191,8 @@ class Layout:
         left = max(cls._left(columns, width, gap) - gap, 0)
         map_width = min(max(left * 55 // 100 // 8 * 8, NARROWEST_MAP), WIDEST_MAP, left)
         name = left - map_width
+        if not mapped:
+            name, map_width = left, 0
         return cls(tuple((c, c.width or name) for c in columns), map_width, gap)
 
     @staticmethod

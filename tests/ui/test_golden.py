@@ -29,6 +29,7 @@ VIEWS = (
     View("search", keys=["slash", *"lib"]),
     View("filter", keys=["f", *"kind", "colon", *"anon", "enter"]),
     View("groups", keys=["f5", "f5", "enter", "down"]),
+    View("groups-closed", keys=["f5"]),
     View("columns", keys=["f2", "down"]),
     View("detail", keys=["down", "i"]),
     View("detail-scrolled", keys=["i", "enter", "down", "down", "down"]),

@@ -290,3 +290,23 @@ async def test_enter_right_behind_what_is_typed_keeps_it() -> None:
         await screen.pilot.pause()
         await screen.pilot.pause()
         assert screen.selected == "55d1c2c41000"
+
+
+async def test_closed_groups_have_no_maps_and_their_names_the_room() -> None:
+    async with opened(size=(80, 24)) as screen:
+        path = "/usr/lib/x86_64-linux-gnu/libz.so.1"
+        heads = screen.lines[screen.live.heads.region.y]
+        assert "MAP" in heads
+        assert path not in screen.text
+        await screen.press("f5", "end")
+        closed = screen.lines[screen.live.heads.region.y]
+        assert "MAP" not in closed
+        while path not in "".join(screen.table):
+            await screen.press("up")
+            assert screen.live.table.row > 0, screen.text
+        await screen.press("enter")
+        opened_ = screen.lines[screen.live.heads.region.y]
+        assert "MAP" in opened_
+        columns = heads[: heads.index("NAME")]
+        assert closed.startswith(columns)  # nothing else moves
+        assert opened_.startswith(columns)

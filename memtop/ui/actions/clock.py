@@ -52,7 +52,7 @@ class ClockActions(Page):
         """Marks this moment."""
         self.view.set_mark()
         self.show()
-        self.say("marked: SINCE MARK counts the pages written from now on, each once; M forgets it")
+        self.say("marked: SINCE MARK counts pages written from now on, each once; M forgets it")
 
     def action_forget_mark(self) -> None:
         """Forgets the mark."""

@@ -110,7 +110,7 @@ class TargetActions(Page):
     def action_pick(self) -> None:
         """Leaves for the picker; asks first where that would end tracking."""
         if not self.app.can_pick:
-            self.say("other processes can be chosen where memtop shows live ones (memtop, memtop -p)")
+            self.say("other processes can be chosen where memtop shows live ones (memtop -p)")
         elif tracked := [view.key for view in self.views.values() if view.tracking and not view.ended]:
             cost = "tracking ends, all mappings are given back, and what was seen so far is forgotten"
             self.ask(Ask(tracked[0], "Choose other processes", cost, lambda: self.app.leave(PICK)))

@@ -8,7 +8,7 @@ from memtop.ui.sayings import Saying
 from memtop.ui.widgets.overlay import Overlay
 
 NARROW = 76
-"""Below this width a sentence may take two lines."""
+"""Below this width a sentence may take two lines; so may one that has no shorter form."""
 
 
 class Banner(Overlay):
@@ -28,7 +28,8 @@ class Banner(Overlay):
         mark = " " if saying.severity == "information" else "!"
         text = fitting(saying.forms, width - 4)
         lines: list[list[Run]] = []
-        for i, each in enumerate(wrap(text, width - 4, 1 if width >= NARROW else 2)):
+        most = 1 if width >= NARROW and len(saying.forms) > 1 else 2
+        for i, each in enumerate(wrap(text, width - 4, most)):
             lines.append([(f" {mark if not i else ' '} ", style), (each, style)])
         if text != saying.whole or lines[-1][1][0].endswith("…"):
             more: list[Run] = [(" · ", p.dim), (keymap.shown_of("help"), p.accent), (" says all", p.dim)]

@@ -88,7 +88,8 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         """The columns that this width has room for."""
         marked = self._view is not None and self._view.mark is not None
         columns = [c for c in EVERY if c in self.columns or (c is MARKED and marked)]
-        return Layout.of(max(self.scrollable_content_region.width - 2, 0), columns)
+        mapped = self.grouping is Grouping.NONE or any(group.open for group in self._rows.groups)
+        return Layout.of(max(self.scrollable_content_region.width - 2, 0), columns, mapped=mapped)
 
     @property
     def filtered(self) -> str:
