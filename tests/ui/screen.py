@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fake import FakeSource
+from textual import events
+from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
 from memtop.model.actions import Method
@@ -50,6 +52,13 @@ class Driver:
         for _ in range(times):
             self.source.tick()
             await self.pilot.pause()
+
+    async def burst(self, *keys: str) -> None:
+        """All at once, as a slow link or a paste brings them: nothing is drawn in between."""
+        for key in keys:
+            name = _character_to_key(key) if len(key) == 1 else key
+            self.app.post_message(events.Key(name, key if len(key) == 1 else None))
+        await self.pilot.pause(0.1)
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)

@@ -21,6 +21,7 @@ from fake import FakeSource
 from harness import PAGE, Area, Writer
 from recorded import View, shown
 from screen import Driver, opened
+from textual import events
 from textual.pilot import Pilot
 
 from memtop.dump.background import Dumps
@@ -186,6 +187,19 @@ async def test_all_of_a_name_that_is_typed_fast_counts(writer: Writer, area: Are
         await screen.press("d", "down", "end", "ctrl+u", *"qd_s", "enter")  # keys that do something elsewhere
         await screen.shows("open it")
         assert os.listdir(folder) == ["qd_s"]
+
+
+async def test_what_is_typed_at_once_replaces_what_stood_there(writer: Writer, folder: Path) -> None:
+    async with live(writer.pid, arm=False) as screen:
+        await screen.press("d", "down")
+        await screen.burst("ctrl+u", *"./first")
+        assert screen.live.form.choice.path == "./first"
+        await screen.burst("home", "delete", "delete", "ctrl+k", *"se", "left", *"0", "end", *"cond")
+        assert screen.live.form.choice.path == "s0econd"
+        screen.app.post_message(events.Key("ctrl+u", None))
+        screen.app.post_message(events.Paste("pasted\x1b[31m"))
+        await screen.until(lambda: "past" in screen.live.form.choice.path, "the paste")
+        assert screen.live.form.choice.path == "pasted\\x1b[31m"
 
 
 @pytest.mark.usefixtures("needs_write_protect")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from rich.cells import cell_len
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.widget import Widget
@@ -22,6 +23,13 @@ PATIENCE_S = 0.5
 
 class Cleaned(Input):
     """A paste may bring anything: what a terminal would take for a command is shown as the escape it is."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Edits at once: Textual first asks everybody above, and types what follows meanwhile."""
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            event.stop()
+            event.prevent_default()
+            await self.run_action(binding.action)
 
     def replace(self, text: str, start: int, end: int) -> None:
         """Whatever way text comes in."""
