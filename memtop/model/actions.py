@@ -147,7 +147,7 @@ class ArmCost:
             bound, at_most = f", at most {count(self.pages)}", "" if self.part is None else "at most "
             what = f"it ({present})" if self.part is None else f"{size(self.part)} ({at_most}{present})"
         parts = [
-            f"write-protect {what}: one thread stops once for under a millisecond, then one write fault a "
+            f"write-protect {what}: one thread stops once for about 0.2 ms, then one write fault a "
             f"written page and tick{bound}"
         ]
         if self.huge_pages:
@@ -175,7 +175,7 @@ class ArmCost:
             what = f"{count(self.mappings)} mappings ({present})"
         elif self.part is not None:
             what = f"{size(self.part)} (at most {present} present)"
-        parts = [f"{what}, one stop of under 1 ms, then a fault a written page and tick"]
+        parts = [f"{what}, one stop of about 0.2 ms, then a fault a written page and tick"]
         if self.huge_pages:
             parts.append(f"{count(self.huge_pages)} huge pages split")
         if self.huge_kept:

@@ -18,6 +18,7 @@ from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.sample import Sample
 from memtop.model.units import rate, seconds, size
+from memtop.ui.places import Place, Places
 from memtop.ui.state import ProcessView
 
 _T = TypeVar("_T")
@@ -70,12 +71,21 @@ class DumpChoice:
         view: of the process.
         dumps: makes them.
         now: unix seconds, for the file's name.
+        places: answers about files without waiting for them.
+        cost: what it takes to track the writes of the process, if they are not tracked yet.
         folder: for the file; empty: the current directory.
+
+    Attributes:
+        wanted: it was asked for while the disk had not answered yet; it is done when that has.
     """
 
-    def __init__(self, view: ProcessView, dumps: Dumps, now: float, folder: str = "") -> None:
+    def __init__(
+        self, view: ProcessView, dumps: Dumps, now: float, places: Places, cost: str = "", folder: str = ""
+    ) -> None:
         self.view, self.key, self.title = view, view.key, view.title
         self._dumps, self._now, self._folder = dumps, now, folder
+        self._places, self._cost = places, cost
+        self.wanted = False
         self._filter = dumps.core_filter(view.process.pid)
         self.format = Format.CORE
         self.freeze = Freeze.FINAL
@@ -94,11 +104,13 @@ class DumpChoice:
 
     def move(self, lines: int) -> None:
         """Goes to another line; round and round, as a form is filled in."""
+        self.wanted = False
         parts = self.parts
         self.part = parts[(parts.index(self.part) + lines) % len(parts)]
 
     def change(self, step: int) -> None:
         """The next thing to choose in this line."""
+        self.wanted = False
         if self.part is Part.FORMAT:
             self.format = _next(list(Format), self.format, step)
             self._follow_format()
@@ -109,6 +121,7 @@ class DumpChoice:
 
     def type(self, text: str) -> None:
         """The text of this line."""
+        self.wanted = self.wanted and text in (self.path, self.parent)
         if self.part is Part.FILE:
             self.path = text
         elif self.part is Part.PARENT:
@@ -153,6 +166,12 @@ class DumpChoice:
         return self.freeze.value, FREEZES[self.freeze]
 
     @property
+    def place(self) -> Place | None:
+        """What is known of the file's place; None: the disk has not answered yet."""
+        job = self.job
+        return self._places.at(job.path, job.parent or "")
+
+    @property
     def against(self) -> str:
         """Why it can't be started like this; empty: it can."""
         job = self.job
@@ -160,11 +179,14 @@ class DumpChoice:
             return f"{self.title} has ended: there is nothing to dump any more"
         if not job.path or job.path.endswith("/") or job.path == "-":
             return "the file needs a name"
-        if os.path.lexists(job.path):
+        place = self.place
+        if place is None:
+            return f"waits for the disk of {clean_text(job.path)}; Esc leaves" if self.wanted else ""
+        if place.taken:
             return f"{clean_text(job.path)} exists already: memtop writes new files only"
-        if self._dumps.free(job.path) is None:
+        if place.free is None:
             return f"there is no directory {clean_text(os.path.dirname(job.path))}"
-        if job.parent and not os.path.isfile(job.parent):
+        if job.parent and not place.parent:
             return f"there is no snapshot {clean_text(job.parent)}"
         if self.span.mapping is not None:
             return self._moved(self.span)
@@ -203,9 +225,12 @@ class DumpChoice:
             overhead=self._dumps.overhead,
             freeze=self.freeze,
         )
-        free = self._dumps.free(job.path)
+        place = self.place
+        free = place.free if place is not None else None
         lines = [(self._size(told, free, since), _is_short(told, free, job))]
         lines += [(self._course(told, writes, sample), told.why is Verdict.STUCK)]
+        if self._cost and not self.view.tracking and self.freeze is not Freeze.FULL:
+            lines.append((f"tracks writes meanwhile: {self._cost}", False))
         if frozen:
             clock = time.strftime("%H:%M:%S", time.gmtime(self.view.sample.time if self.view.sample else 0))
             lines.append((f"the picture is of {clock}Z; the dump is of now", False))
@@ -228,7 +253,7 @@ class DumpChoice:
         if told.rounds is None or told.stop is None:
             if self.freeze is Freeze.NONE:
                 return "how many rounds: not known, as writes are not tracked; no stop"
-            return "rounds and stop: not known, as writes are not tracked (w); the dump will track them"
+            return "rounds and stop: not known, as writes are not tracked (w)"
         if self.freeze is Freeze.FULL:
             return f"stands still for about {_span(told.stop)}"
         few, many = told.rounds

@@ -11,10 +11,12 @@ from textual.widgets import Input
 
 from memtop.dump.background import Dumps, Outcome
 from memtop.linux.errors import MemtopError
+from memtop.model.actions import Method
 from memtop.ui import PICK
 from memtop.ui.actions.pane import PaneActions
 from memtop.ui.actions.target import TargetActions
 from memtop.ui.dump_choice import DumpChoice
+from memtop.ui.places import Places
 from memtop.ui.widgets.confirm import Ask
 
 REDRAW_S = 0.1
@@ -27,6 +29,10 @@ class Moved(Message):
     def can_replace(self, message: Message) -> bool:
         """Only how far it is now is worth drawing."""
         return isinstance(message, Moved)
+
+
+class Answered(Message):
+    """The disk has answered what the dialog asked."""
 
 
 class Over(Message):
@@ -60,7 +66,11 @@ class DumpActions(PaneActions, TargetActions):
             else:
                 self.forget()
                 self.report.show(None, 0)
-                self.form.open(DumpChoice(view, dumps, dumps.now()))
+                price = self.source.arm_cost(view.key, Method.AUTO)
+                cost = price.brief if price is not None else ""
+                self.form.open(
+                    DumpChoice(view, dumps, dumps.now(), Places(dumps.free, self._place_told), cost)
+                )
                 self.show()
 
     def _ask_cancel(self, dumps: Dumps) -> None:
@@ -91,6 +101,18 @@ class DumpActions(PaneActions, TargetActions):
             self.form.choice.type(event.value)
             self.show_form()
 
+    def _place_told(self) -> None:  # on another thread
+        with suppress(RuntimeError):  # the screen has just closed
+            self.post_message(Answered())
+
+    @on(Answered)
+    def _disk_answered(self) -> None:
+        choice = self.form.choice
+        if choice is not None and choice.wanted:
+            self.action_form_do()
+        else:
+            self.show_form()
+
     def action_form_close(self) -> None:
         """Leaves it; nothing was done."""
         self.form.close()
@@ -103,7 +125,9 @@ class DumpActions(PaneActions, TargetActions):
             return
         if self.form.typing:  # the last key may not have been told of yet
             choice.type(self.form.input.value)
-        if choice.against:
+        choice.wanted = True
+        if choice.place is None or choice.against:
+            choice.wanted = choice.place is None
             self.show_form()
             return
         self.form.close()
