@@ -1,6 +1,7 @@
 """A seeded driver: random keys, clicks, sizes and changes of the processes, and what must hold after each.
 
-``python tests/ui/drive.py STEPS [SEED]`` runs the long form.
+``python tests/ui/drive.py STEPS [SEED [EACH]]`` runs the long form: EACH steps (500) on one screen, then the
+next seed's.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from dumps import FakeDumps
 from fake import RW, FakeMapping, FakeSource, FakeTarget, idle, process, scattered
 from screen import Driver, opened
 
@@ -26,7 +28,20 @@ LEAVES = ("leave(0)", "leave(130)", "suspend", "screenshot", "save_settings")
 """Actions that end the drive, or write files."""
 
 SIZES = ((120, 40), (80, 24), (60, 15), (200, 60), (100, 30), (40, 10))
-LIKELY = ("down", "up", "enter", "escape", "w", "c", "1", "2", "3", "v", "space", "tab", "backspace", "right")
+LIKELY = (
+    *("down", "up", "right", "left", "enter", "escape", "space", "tab", "backspace"),
+    *("w", "c", "d", "1", "2", "3", "v"),
+)
+PLANS = (
+    *(("w", number, "enter") for number in "123"),
+    *(("c", number, "enter") for number in "123"),
+    ("enter", "v", "right", "v", "w", "3", "enter"),
+    ("d", "enter"),
+    ("d", "right", "down", "down", "right", "enter"),
+    ("enter", "v", "down", "v", "d", "down", "down", "right", "right", "enter"),
+)
+"""Keys that belong together; between them anything may happen."""
+
 BORN = 2000
 """Processes that come later have pids from here on."""
 
@@ -113,6 +128,8 @@ class Drive:
         self.bound: tuple[Any, ...] | None = None
         self.plan: list[str] = []
         self.acted = len(self.actions)
+        self.form: tuple[Any, ...] | None = None
+        self.dumped = 0
         self.widgets = self._widgets()
 
     @property
@@ -130,14 +147,18 @@ class Drive:
         """Does one thing and checks everything."""
         rng = self.rng
         does = rng.choices(
-            (self._key, self._likely, self._type, self._click, self._resize, self._tick, self._change),
-            (25, 30, 3, 8, 2, 20, 12),
+            (
+                *(self._key, self._likely, self._type, self._click, self._resize),
+                *(self._tick, self._change, self._end_dump),
+            ),
+            (25, 30, 3, 8, 2, 20, 12, 2),
         )[0]
         before = self.live.view, self.live.view.selected, self.live.view.sample, self._mark(self.live.view)
-        question = self.live.prompt.question
+        question, form = self.live.prompt.question, self.live.form.choice
         by_user = await does()
         await self.screen.pilot.pause()
         self._check(before, question, by_user)
+        self._check_dumps(before, form)
 
     async def run(self, steps: int) -> None:
         """So many steps; the last ones done are in the failure."""
@@ -167,8 +188,7 @@ class Drive:
         """Now and then a question with its answer, between which anything may happen."""
         rng = self.rng
         if not self.plan and rng.random() < 0.3:
-            self.plan = [rng.choice("wwvc"), rng.choice("123"), "enter"]
-            self.plan[1:1] = ["right", "w", "3"] if self.plan[0] == "v" else []
+            self.plan = list(rng.choice(PLANS))
         return await self._press(self.plan.pop(0) if self.plan else rng.choice(LIKELY))
 
     async def _type(self) -> bool:
@@ -203,6 +223,11 @@ class Drive:
 
     async def _change(self) -> bool:
         self._say(f"world {self.world.change()}")
+        return False
+
+    async def _end_dump(self) -> bool:
+        self._say("dump ends")
+        self.screen.app.dumps.end(error="the disk is full")
         return False
 
     # ---- what must hold ----------------------------------------------------------------------------
@@ -280,12 +305,33 @@ class Drive:
                 assert start <= scope.span[0], "it is not there any more"
                 assert scope.span[1] <= end
 
+    def _check_dumps(self, before: tuple[Any, ...], form: object) -> None:
+        """A dump is of the process, the mapping and the range that were shown when its dialog was opened."""
+        choice = self.live.form.choice
+        if choice is not None and choice is not form:
+            view, selected, sample, marked = before
+            index = None if sample is None or selected is None else sample.table.index_of(selected)
+            whole = None if sample is None or index is None else sample.table.range_of(index)
+            self.form = view.key, whole, marked
+        started = self.screen.app.dumps.started
+        new, self.dumped = started[self.dumped :], len(started)
+        for key, job in new:
+            self.counts["dump"] += 1
+            assert self.form is not None
+            assert key == self.form[0], (key, self.form)
+            for only in job.only:
+                self.counts["ranged"] += 1
+                assert (only.start, only.end) in self.form[1:], (only, self.form)
+                table = self.live.views[key].newest.table
+                ranges = [table.range_of(i) for i in range(len(table))]
+                assert any(start <= only.start and only.end <= end for start, end in ranges), "it has gone"
+
 
 async def drive(seed: int, steps: int, *, said: Callable[[str], None] = lambda text: None) -> Counter[str]:
     """Drives a fresh screen; returns what was done how often."""
     rng = random.Random(seed)
     world = World(rng, rng.choice((1, 2, 3)))
-    async with opened(world.source, arm=rng.random() < 0.5, listing=True) as screen:
+    async with opened(world.source, arm=rng.random() < 0.5, listing=True, dumps=FakeDumps()) as screen:
         driven = Drive(screen, world, seed)
         await driven.run(steps)
         said(f"seed {seed}: {dict(driven.counts)}")
@@ -295,6 +341,6 @@ async def drive(seed: int, steps: int, *, said: Callable[[str], None] = lambda t
 if __name__ == "__main__":
     import sys
 
-    total, each, first = int(sys.argv[1]), 500, int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    total, first, each, *_ = (*map(int, sys.argv[1:]), *(0, 500)[len(sys.argv) - 2 :])
     for number in range(-(-total // each)):
         asyncio.run(drive(first + number, min(each, total - number * each), said=partial(print, flush=True)))

@@ -12,6 +12,7 @@ from textual import events
 from textual.keys import _character_to_key
 from textual.pilot import Pilot
 
+from memtop.dump.background import Dumps
 from memtop.model.actions import Method
 from memtop.ui.app import MemtopApp
 from memtop.ui.settings import Settings
@@ -77,6 +78,7 @@ async def opened(
     folder: Path | None = None,
     settings: Settings | None = None,
     listing: bool = False,
+    dumps: Dumps | None = None,
 ) -> AsyncIterator[Driver]:
     source = source or FakeSource()
     app = MemtopApp(
@@ -88,6 +90,7 @@ async def opened(
         folder=folder,
         cpu_share=lambda: 0.003,
         settings=settings,
+        dumps=dumps,
     )
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, source, pilot)

@@ -222,6 +222,63 @@ async def test_what_was_selected_when_the_key_was_pressed(writer: Writer, area: 
 
 
 @pytest.mark.usefixtures("needs_write_protect")
+async def test_the_marked_range_alone(writer: Writer, area: Area, folder: Path) -> None:
+    area.poke(17)
+    async with live(writer.pid, size=(120, 30)) as screen:
+        await screen.until(lambda: f"{area.start:x}" in screen.text, "the mapping")
+        while not screen.selected.startswith(f"{area.start:x}"):
+            await screen.press("down")
+        await screen.press("enter", *["right"] * 3, "v", *["right"] * 4, "v")
+        first, end = screen.live.view.marked_range
+        assert area.start < first < end < area.start + 3000 * PAGE
+        await screen.press("d", "right", "down", "down", "right", "right")
+        await screen.shows(f"marked {first:x}–{end:x}")
+        await screen.press("enter")
+        await screen.shows("open it")
+        (name,) = os.listdir(folder)
+        pages = (end - first) // PAGE
+        assert in_snapshot(folder / name, first, pages) == in_process(writer.pid, first, pages)
+        outcome = screen.live.report.outcome
+        assert [(only.start, only.end) for only in outcome.job.only] == [(first, end)]
+        assert outcome.result.stored == pages * PAGE
+
+
+async def test_a_disk_that_does_not_answer_does_not_stop_the_screen(
+    writer: Writer, area: Area, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, asked_on, free = threading.Event(), set[str](), Dumps.free
+
+    def hangs(path: str) -> int | None:
+        asked_on.add(threading.current_thread().name)
+        if path == "far":
+            answers.wait(PATIENCE)
+        return free(path)
+
+    monkeypatch.setattr(Dumps, "free", staticmethod(hangs))
+    try:
+        async with live(writer.pid, arm=False) as screen:
+            await screen.press("d", "up", "left")
+            await screen.shows("‹ full ›")  # takes no tracker
+            await screen.press("down", "down")
+            await screen.retype("far")
+            await screen.press("enter")
+            await screen.shows("waits for the disk of far")
+            before = screen.live.view.sample
+            await screen.until(lambda: screen.live.view.sample is not before, "samples go on")
+            await screen.retype("near")  # another disk answers
+            await screen.until(lambda: "free" in screen.text and "waits" not in screen.text, "an answer")
+            await screen.retype("far")
+            await screen.press("enter")
+            assert screen.dumps.busy is None
+            answers.set()
+            await screen.shows("open it")
+            assert os.listdir(folder) == ["far"]
+    finally:
+        answers.set()
+    assert asked_on == {"memtop-places"}
+
+
+@pytest.mark.usefixtures("needs_write_protect")
 async def test_a_mapping_that_goes_while_the_dialog_is_open(writer: Writer, area: Area, folder: Path) -> None:
     async with live(writer.pid, size=(120, 30)) as screen:
         await screen.until(lambda: f"{area.start:x}" in screen.text, "the mapping")
@@ -395,3 +452,7 @@ async def test_an_untracked_process_says_what_is_not_known(writer: Writer, area:
     async with live(writer.pid, arm=False) as screen:
         await screen.press("d")
         await screen.shows("not known, as writes are not tracked")
+        await screen.shows("tracks writes meanwhile: ", "one stop of about 0.2 ms", "a fault a written")
+        await screen.press("up", "left")
+        await screen.shows("‹ full ›")
+        assert "tracks writes meanwhile" not in screen.text

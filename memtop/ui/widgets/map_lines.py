@@ -21,7 +21,7 @@ from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette, over
 from memtop.ui.widgets.mapping_table import cell_runs
 
-LEAST_NAME = 6
+LEAST_NAME = 13
 """Cells of a mapping's name that the title keeps as long as it can."""
 
 CURSOR = Style(reverse=True)
@@ -92,7 +92,7 @@ def title_runs(
         right: list[Run] = [(f" {each} ", p.dim) for each in said]
         right += [(f" {holds} ", p.text), (RULE * 2, p.faint)]
         room = width - width_of(left) - width_of(right) - 2
-        if room >= min(width_of([(here.title, p.text)]), LEAST_NAME):
+        if room >= min(width_of([(short_title(here), p.text)]), LEAST_NAME):
             break
     name = fitting((here.title, short_title(here)), room)
     left += [(cut_path(name, max(room, 0)), p.strong), (" ", p.faint)]
