@@ -18,6 +18,7 @@ from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
 from memtop.sampler.past import Kept
 from memtop.ui.ages import Age
+from memtop.ui.columns import short_title
 
 STEPS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds that a column may stand for."""
@@ -107,7 +108,7 @@ class MappingRows:
             if len(last) == rows:
                 break
         self.mappings = sorted(last.values(), key=lambda m: m.start)
-        self.labels = tuple(f"{m.start:x} {m.title}" for m in self.mappings)
+        self.labels = tuple(f"{m.start:x} {short_title(m)}" for m in self.mappings)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MappingRows) and [m.id for m in self.mappings] == [

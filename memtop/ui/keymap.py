@@ -234,6 +234,7 @@ KEYMAP: list[Key] = [
     Key("end", "", "pick_edge(1)", modes=PICKER),
     Key("space", "space", "pick_mark", "choosing processes: mark several", "marks", modes=PICKER),
     Key("f4", "F4", "pick_children", "choosing processes: with their descendants", "children", PICKER),
+    Key("f6", "F6", "pick_sort", "choosing processes: sort by another column", "sorts", PICKER),
     Key("enter", "Enter", "pick_open", "choosing processes: open what is marked", "opens", modes=PICKER),
     Key("backspace", "", "pick_erase", modes=PICKER),
     Key("escape", "Esc", "pick_leave", "choosing processes: no filter; leave", "clears, leaves", PICKER),

@@ -32,6 +32,8 @@ REFRESH_S = 2.0
 _ROOMY = 76
 """From this width on there is room for words."""
 
+_SORTS = ("RSS", "SWAP", "FAULTS/S", "PID")
+
 _KEEP = {"pick_open": 9, "pick_leave": 8, "pick_mark": 7, "pick_children": 6}
 """Which keys stay longest in the last line."""
 
@@ -73,6 +75,7 @@ class PickerApp(Dressed[Picked]):
         self._list_all = list_all
         self._all: list[Listed] = []
         self._rates: dict[int, float] = {}
+        self._sort = _SORTS[0]
         self._seen: tuple[float, dict[int, int]] = (0.0, {})
         self._selected: int | None = None
         self._marked: set[int] = set()
@@ -105,10 +108,28 @@ class PickerApp(Dressed[Picked]):
             if each.pid in faults and now > before
         }
         self._seen = now, {each.pid: each.faults for each in found}
-        root = os.getuid() == 0
-        self._all = sorted(found, key=lambda each: (not (root or each.own), -each.resident, each.pid))
+        self._all = found
+        self._arrange()
         self._marked &= {each.pid for each in found}
         self.show()
+
+    def _arrange(self) -> None:
+        """In order: first what may be looked at by this user; ties by pid."""
+        root, by = os.getuid() == 0, self._sort
+        values: dict[str, Callable[[Listed], float]] = {
+            "RSS": lambda each: -each.resident,
+            "SWAP": lambda each: -(each.swapped or 0),
+            "FAULTS/S": lambda each: -self._rates.get(each.pid, -1.0),
+            "PID": lambda each: each.pid,
+        }
+        self._all.sort(key=lambda each: (not (root or each.own), values[by](each), each.pid))
+
+    def sort_by_next(self) -> None:
+        """The next of the columns that sort; the selection stays on its process."""
+        if self._selected is None and self.rows:
+            self._selected = self.rows[0].pid
+        self._sort = _SORTS[(_SORTS.index(self._sort) + 1) % len(_SORTS)]
+        self._arrange()
 
     # ---- what is chosen ----------------------------------------------------------------------------
 
@@ -200,6 +221,8 @@ class PickerApp(Dressed[Picked]):
             self.mark()
         elif action == "pick_open":
             self.open()
+        elif action == "pick_sort":
+            self.sort_by_next()
         elif action == "pick_children":
             self.with_children = not self.with_children
         elif action == "pick_erase":
@@ -248,7 +271,11 @@ class PickerApp(Dressed[Picked]):
         right: list[Run] = [(chosen, p.strong), (many, p.dim)]
         lines = [spread(left, right, width, p.text)]
         user = 9 if width < 100 else 16
-        lines.append([(_cells("PID", "USER", user, "▼RSS", "SWAP", "FAULTS/S") + "COMMAND", p.dim)])
+        heads = {
+            name: name if name != self._sort else f"{'▲' if name == 'PID' else '▼'}{name}" for name in _SORTS
+        }
+        head = _cells(heads["PID"], "USER", user, heads["RSS"], heads["SWAP"], heads["FAULTS/S"])
+        lines.append([(f"{head}COMMAND", p.dim)])
         for i, each in enumerate(rows[top : top + room], top):
             lines.append(self._row(each, i == at, user, width))
         lines += [[] for _ in range(room - len(rows[top : top + room]))]
@@ -310,5 +337,5 @@ def _cells(pid: str, user: str, cells: int, resident: str, swap: str, faults: st
     """One line's columns in front of the command; the user's has so many cells."""
     return (
         f"  {pid:>7} {fill(user, cells)} {fill(resident, 6, right=True)} {fill(swap, 6, right=True)} "
-        f"{fill(faults, 8, right=True)}  "
+        f"{fill(faults, 9, right=True)}  "
     )

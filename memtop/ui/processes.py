@@ -127,7 +127,7 @@ COMMAND = Field("COMMAND", 0, lambda v: v.process.cmdline, lambda v: v.process.c
 FIELDS = (PID, NAME, USER, STATE, WRITTEN, SET, RESIDENT, HUGE, SWAP, FAULTS, COMMAND)
 """In the order of the screen."""
 
-NOTE = "≤: memory that processes share is counted once for each of them"
+NOTE = "≤: shared memory is counted once for each process"
 """What has to be said of every sum."""
 
 

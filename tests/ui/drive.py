@@ -151,7 +151,7 @@ class Drive:
                 *(self._key, self._likely, self._type, self._click, self._resize),
                 *(self._tick, self._change, self._end_dump),
             ),
-            (25, 30, 3, 8, 2, 20, 12, 2),
+            (25, 300 if self.plan else 30, 3, 8, 2, 20, 12, 2),
         )[0]
         before = self.live.view, self.live.view.selected, self.live.view.sample, self._mark(self.live.view)
         question, form = self.live.prompt.question, self.live.form.choice

@@ -205,3 +205,17 @@ async def test_what_comes_along_and_what_is_refused_show_without_colour() -> Non
             "shell": " ",
             "postgres": "!",
         }
+
+
+async def test_f6_sorts_and_the_selection_stays_on_its_process() -> None:
+    async with picker() as app:
+        assert "▼RSS" in text(app)
+        await app.pilot.press(*"redis-server", "space", "escape", "down", "up")
+        for head in ("▼SWAP", "▼FAULTS/S", "▲PID", "▼RSS"):
+            before = app.rows[app._at(app.rows)].pid
+            await app.pilot.press("f6")
+            assert head in text(app)
+            assert app.rows[app._at(app.rows)].pid == before
+            if head == "▲PID":
+                mine = [each.pid for each in app.rows if each.own]
+                assert mine == sorted(mine)

@@ -151,7 +151,7 @@ def test_the_row_filter_agrees_with_the_language_on_every_row() -> None:
 
 
 async def test_columns_are_chosen_in_a_list_and_take_effect_at_once() -> None:
-    async with opened(size=(200, 50)) as screen:
+    async with opened(size=(159, 50)) as screen:
         assert "PERM" not in screen.lines[4]
         await screen.press("f2", "down", "space")
         heads = next(line for line in screen.lines if "ADDRESS" in line)

@@ -39,7 +39,7 @@ async def test_columns_give_way_in_their_order() -> None:
     for size in SIZES:
         async with opened(size=size) as screen:
             heads[size[0]] = screen.lines[screen.live.heads.region.y].split()
-    assert heads[200] == heads[120]
+    assert [head for head in heads[200] if head not in ("PERM", "TREND")] == heads[120]
     assert heads[120] == ["ADDRESS", "SIZE", "RSS▼", "WRITTEN/S", "HUGE", "KIND", "NAME", "MAP"]
     assert heads[80] == ["ADDRESS", "SIZE", "RSS▼", "WRITTEN/S", "HUGE", "NAME", "MAP"]
     assert heads[60][:3] == ["ADDRESS", "RSS▼", "WRITTEN/S"]

@@ -86,8 +86,7 @@ class RowActions(ProcessActions):
         if self.listing:
             self.processes.words = text
             self.show()
-            hint = " · Enter: keep · Esc: as before"
-            self.typing.say([(f"{self.processes.matched}: words in pid, name, user, command{hint}", p.dim)])
+            self.typing.say([(f"{self.processes.matched}: words in pid, name, user, command", p.dim)])
             return
         try:
             self.table.filter = RowFilter(text) if text.strip() else None
@@ -98,11 +97,10 @@ class RowActions(ProcessActions):
         self.table.rearrange()
         self.show_heads()
         self.show_selected()
-        hint = " · Enter: keep · Esc: as before"
         if self.table.filter is None:
-            self.typing.say([("name, kind:heap, perms:rw, written & !huge …: docs/filter.md" + hint, p.dim)])
+            self.typing.say([("name, kind:heap, perms:rw, written & !huge …: docs/filter.md", p.dim)])
         else:
-            self.typing.say([(self.table.matched, p.text), (hint, p.dim)])
+            self.typing.say([(self.table.matched, p.text)])
 
     def action_type_keep(self) -> None:
         """Closes the line; what it did stays. Without a text: the search before, once more."""
@@ -160,11 +158,12 @@ class RowActions(ProcessActions):
 
     def _choice(self, column: Column) -> Choice:
         def turn(on: bool) -> None:
-            chosen = {*self.table.columns} | {column} if on else {*self.table.columns} - {column}
+            now = {*self.table.columns_now}
+            chosen = now | {column} if on else now - {column}
             self.table.columns = tuple(each for each in EVERY if each in chosen)
             self.show()
 
-        return Choice(column.head, ABOUT[column], lambda: column in self.table.columns, turn)
+        return Choice(column.head, ABOUT[column], lambda: column in self.table.columns_now, turn)
 
     def action_list_move(self, lines: int) -> None:
         """Another line of the list."""

@@ -65,8 +65,9 @@ class HelpScreen(Screen[None]):
             page.append(spell(text), style or p.text)
 
         say(" memtop", p.accent)
-        say("  what a process does to its memory            any key closes\n\n", p.dim)
         room = max(self.app.size.width - INDENT - 2, 20)
+        about = "  what a process does to its memory" if room > 60 else ""
+        say(f"{about}{'any key closes':>{room - len(about)}}\n\n", p.dim)
         if self._said:
             say(" Said last\n", p.strong)
             say("".join(f"{' ' * INDENT}{each}\n" for each in wrap(self._said, room, 9)) + "\n")

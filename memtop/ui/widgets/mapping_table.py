@@ -20,8 +20,10 @@ from memtop.ui.columns import (
     MARKED,
     NAME,
     RESIDENT,
+    ROOMY,
     SIZE,
     TREND,
+    WIDE_COLUMNS,
     Column,
     Layout,
 )
@@ -84,10 +86,16 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
     # ---- what is shown ---------------------------------------------------------------------------
 
     @property
+    def columns_now(self) -> tuple[Column, ...]:
+        """Those that were chosen, or else what suits the width."""
+        roomy = self.columns is COLUMNS and self.screen.size.width >= ROOMY
+        return WIDE_COLUMNS if roomy else self.columns
+
+    @property
     def layout_now(self) -> Layout:
         """The columns that this width has room for."""
         marked = self._view is not None and self._view.mark is not None
-        columns = [c for c in EVERY if c in self.columns or (c is MARKED and marked)]
+        columns = [c for c in EVERY if c in self.columns_now or (c is MARKED and marked)]
         mapped = self.grouping is Grouping.NONE or any(group.open for group in self._rows.groups)
         return Layout.of(max(self.scrollable_content_region.width - 2, 0), columns, mapped=mapped)
 
@@ -332,7 +340,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
             resident_map, age = packed.resident_map(sample, index), view.ages.of(mapping)
             cells = row_cells(mapping, resident_map, age, sample.time, layout.map_width, view.marked_at)
             since = None if marked is None else marked[index]
-            if TREND in self.columns:
+            if TREND in self.columns_now:
                 trend = rows.rates.sparkline(mapping.id)
             name, says = mapping.id, (packed.row(sample, index), cells, since, trend)
             what = sample.mappings[index]

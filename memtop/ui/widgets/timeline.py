@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from memtop.model.units import DASH, rate, seconds, size
 from memtop.sampler.past import Kept
 from memtop.ui.ages import Age
+from memtop.ui.columns import short_title
 from memtop.ui.glyphs import CELLS, RULE
 from memtop.ui.heat import LEVELS, STEPS, Heat, MappingRows, Pages, PartRows, heat, step_for
 from memtop.ui.lines import Field, Run, cut_path, fill, fit, width_of
@@ -166,7 +167,10 @@ class Timeline(Pane):
             row_bytes = rows.row_bytes
             left += [(f"{m.mapping.start:x} ", p.strong)]
             room = max(width - width_of(left) - width_of(right) - 22, 8)
-            left += [(cut_path(m.mapping.title, room), p.strong), (f"  one row {size(row_bytes)} ", p.dim)]
+            left += [
+                (cut_path(short_title(m.mapping), room), p.strong),
+                (f"  one row {size(row_bytes)} ", p.dim),
+            ]
         room = width - width_of(left) - width_of(right) - 3
         shown = fit([Field(self._legends(p), 1)], room, 2)
         if shown:
