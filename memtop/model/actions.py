@@ -175,7 +175,7 @@ class ArmCost:
             what = f"{count(self.mappings)} mappings ({present})"
         elif self.part is not None:
             what = f"{size(self.part)} (at most {present} present)"
-        parts = [f"{what}, one stop of about 0.2 ms, then a fault a written page and tick"]
+        parts = [f"{what}, one stop of about 0.2ms, then a fault a written page and tick"]
         if self.huge_pages:
             parts.append(f"{count(self.huge_pages)} huge pages split")
         if self.huge_kept:

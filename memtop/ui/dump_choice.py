@@ -181,7 +181,7 @@ class DumpChoice:
             return "the file needs a name"
         place = self.place
         if place is None:
-            return f"waits for the disk of {clean_text(job.path)}; Esc leaves" if self.wanted else ""
+            return f"waits for the disk of {clean_text(job.path)}" if self.wanted else ""
         if place.taken:
             return f"{clean_text(job.path)} exists already: memtop writes new files only"
         if place.free is None:
@@ -201,7 +201,7 @@ class DumpChoice:
             return "the mapping has gone: nothing of it is left to dump"
         start, end = sample.table.range_of(index)
         if start > span.only.start or span.only.end > end:
-            return "the mapping has changed its place or size: Esc and d take it as it is now"
+            return "the mapping has changed its place or size: a new dialog takes it as it is now"
         return ""
 
     def lines(self, *, frozen: bool) -> list[tuple[str, bool]]:
@@ -253,7 +253,7 @@ class DumpChoice:
         if told.rounds is None or told.stop is None:
             if self.freeze is Freeze.NONE:
                 return "how many rounds: not known, as writes are not tracked; no stop"
-            return "rounds and stop: not known, as writes are not tracked (w)"
+            return "rounds and stop: not known, as writes are not tracked"
         if self.freeze is Freeze.FULL:
             return f"stands still for about {_span(told.stop)}"
         few, many = told.rounds

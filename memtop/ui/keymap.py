@@ -237,7 +237,7 @@ KEYMAP: list[Key] = [
     Key("f6", "F6", "pick_sort", "choosing processes: sort by another column", "sorts", PICKER),
     Key("enter", "Enter", "pick_open", "choosing processes: open what is marked", "opens", modes=PICKER),
     Key("backspace", "", "pick_erase", modes=PICKER),
-    Key("escape", "Esc", "pick_leave", "choosing processes: no filter; leave", "clears, leaves", PICKER),
+    Key("escape", "Esc", "pick_leave", "choosing processes: no filter; leave", "leaves", PICKER),
     Key("ctrl+c", "", "pick_quit", modes=PICKER),
 ]
 """In the order of footer and help. A key may stand in several lines, each for other modes."""
@@ -315,7 +315,13 @@ def action_of(mode: Mode, key: str) -> str:
 
 def shown_of(action: str) -> str:
     """How the key of an action is shown; empty: it has none."""
-    return next((each.shown for each in KEYMAP if each.action == action and each.keys), "")
+    keys = (each for each in KEYMAP if each.action == action and each.keys)
+    return next((each.shown or shown(each.keys.partition(",")[0]) for each in keys), "")
+
+
+def keyed(text: str) -> str:
+    """A sentence with keys in place of ``{action}``; an action that has none is in the palette."""
+    return re.sub(r"\{([^}]+)\}", lambda m: shown_of(m[1]) or f"{shown_of('palette')} {m[1]}", text)
 
 
 def _actions(mode: Mode) -> frozenset[str]:

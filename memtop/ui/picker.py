@@ -34,7 +34,7 @@ _ROOMY = 76
 
 _SORTS = ("RSS", "SWAP", "FAULTS/S", "PID")
 
-_KEEP = {"pick_open": 9, "pick_leave": 8, "pick_mark": 7, "pick_children": 6}
+_KEEP = {"pick_open": 9, "pick_leave": 8, "pick_mark": 7, "pick_children": 6, "pick_type": 1}
 """Which keys stay longest in the last line."""
 
 
@@ -328,7 +328,10 @@ class PickerApp(Dressed[Picked]):
         if not each.allowed:
             return [
                 (" not permitted: ", p.warn),
-                (cut(f"Enter says why · {each.command or each.name}", width - 18), p.dim),
+                (
+                    cut(f"{keymap.shown_of('pick_open')} says why · {each.command or each.name}", width - 18),
+                    p.dim,
+                ),
             ]
         return [(" " + cut(each.command or each.name, width - 2), p.dim)]
 

@@ -106,20 +106,21 @@ class Rows:
     rates: Rates = field(default_factory=Rates)
     _sample: Sample | None = None
 
-    def take(self, sample: Sample, recent: Sequence[Sample] | None = None) -> None:
+    def take(self, sample: Sample, recent: Sequence[Sample] = (), *, anew: bool = False) -> None:
         """Takes in the next sample, or an earlier one, which forgets what is gone.
 
         Args:
-            recent: the samples up to this one, where it does not follow the one before.
+            recent: the samples up to this one: those that no picture was made of count, too.
+            anew: it does not follow the one before.
         """
         before, self._sample = self._sample, sample
         if before is sample:
             return
-        if recent is None:
-            self.rates.take(sample)
-        else:
-            self.rates = Rates()
-            for each in recent:
+        since = float("-inf") if anew or before is None else before.time
+        if anew or sample.time < since:
+            self.rates, since = Rates(), float("-inf")
+        for each in recent or (sample,):
+            if each.time > since:
                 self.rates.take(each)
         if before is None or sample.time < before.time:
             self.gone = []

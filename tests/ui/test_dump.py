@@ -452,7 +452,7 @@ async def test_an_untracked_process_says_what_is_not_known(writer: Writer, area:
     async with live(writer.pid, arm=False) as screen:
         await screen.press("d")
         await screen.shows("not known, as writes are not tracked")
-        await screen.shows("tracks writes meanwhile: ", "one stop of about 0.2 ms", "a fault a written")
+        await screen.shows("tracks writes meanwhile: ", "one stop of about 0.2ms", "a fault a written")
         await screen.press("up", "left")
         await screen.shows("‹ full ›")
         assert "tracks writes meanwhile" not in screen.text

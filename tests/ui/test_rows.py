@@ -309,3 +309,13 @@ async def test_closed_groups_have_no_maps_and_their_names_the_room() -> None:
         await screen.press("home", "enter")
         assert "MAP" in heads()
         assert heads().startswith(columns)
+
+
+async def test_the_trend_has_samples_that_were_not_drawn() -> None:
+    async with opened(FakeSource(FakeTarget(process(), world()[1:2])), size=(200, 50)) as screen:
+        assert screen.live.table._rows.rates._ticks == 2
+        screen.source.tick(5)  # faster than the screen draws
+        await screen.pilot.pause()
+        assert screen.live.table._rows.rates._ticks == 7
+        trend = screen.table[0][40:60]
+        assert sum(trend.count(bar) for bar in "▁▂▃▄▅▆▇█") == 6, trend  # the first one is the baseline

@@ -124,6 +124,23 @@ async def test_other_keys_work_and_are_what_footer_and_help_show() -> None:
         assert screen.live.mode is Mode.TYPE
 
 
+async def test_sentences_name_the_users_own_keys() -> None:
+    settings = Settings(keys={"arm": ["W"], "confirm": ["y"], "close": ["x"], "help": ["h"], "freeze": []})
+    async with opened(settings=settings, arm=False) as screen:
+        assert "W tracks them" in screen.text
+        await screen.press("W")
+        assert screen.lines[-1].split()[:3] == ["y", "does", "it"]
+        assert "x leaves" in screen.lines[-1]
+        await screen.press("x")
+        screen.source.notice("what failed " * 20, "error")
+        await screen.pilot.pause()
+        assert "h says all" in screen.text
+        await screen.press("left")
+        assert "frozen (: freeze)" in screen.text  # it has no key: the palette has it
+        await screen.press("h")
+        assert "Said last" in screen.text
+
+
 async def test_settings_are_saved_on_request_only() -> None:
     async with opened() as screen:
         await screen.press("f5", "r")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from memtop.ui.intervals import step_interval
+from memtop.ui.keymap import keyed
 from memtop.ui.screens.page import Page
 from memtop.ui.widgets.timeline import Timeline
 from memtop.ui.widgets.write_map import WriteMap
@@ -29,7 +30,7 @@ class ClockActions(Page):
                 self.action_freeze()
             self.source.step(-samples, self.app.rewind)
         elif not (self.frozen or self.view.ended):
-            self.say("earlier samples can be looked at while the picture is frozen (space)")
+            self.say(keyed("earlier samples can be looked at while the picture is frozen ({freeze})"))
         elif self.view.go_back(samples):
             if self.listing:  # one list, one moment
                 time = inf if self.view.back is None else self.view.back.sample.time
@@ -52,7 +53,9 @@ class ClockActions(Page):
         """Marks this moment."""
         self.view.set_mark()
         self.show()
-        self.say("marked: SINCE MARK counts pages written from now on, each once; M forgets it")
+        self.say(
+            keyed("marked: SINCE MARK counts pages written from now on, each once; {forget_mark} forgets it")
+        )
 
     def action_forget_mark(self) -> None:
         """Forgets the mark."""

@@ -9,6 +9,7 @@ from textual.message import Message
 
 from memtop.model.detail import Detail
 from memtop.sampler.source import Key
+from memtop.ui.keymap import keyed
 from memtop.ui.screens.page import Page
 from memtop.ui.widgets.detail import DetailPane
 from memtop.ui.widgets.write_map import WriteMap
@@ -45,7 +46,8 @@ class DetailActions(Page):
         if message.key == self.view.key and self.view.ended:
             pane.refuse(*of, "the process has ended: the kernel says nothing of it any more")
         elif self.frozen and live:
-            pane.refuse(*of, "the picture is frozen, so nothing is read; Enter, then r reads it as it is now")
+            anyway = keyed("{enter_pane}, then {read_again} reads it as it is now")
+            pane.refuse(*of, f"the picture is frozen, so nothing is read; {anyway}")
         else:
             self._read(pane, *of, anyway=False)
         self.show_selected()

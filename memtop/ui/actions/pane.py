@@ -5,6 +5,7 @@ from __future__ import annotations
 from textual import on
 
 from memtop.ui.actions.peek import PeekActions
+from memtop.ui.keymap import keyed
 from memtop.ui.widgets.hex import HexPane
 from memtop.ui.widgets.pane import Pane
 from memtop.ui.widgets.write_map import WriteMap
@@ -38,7 +39,7 @@ class PaneActions(PeekActions):
     def action_mark_range(self) -> None:
         """Begins to mark pages in the map, or ends it."""
         if not isinstance(self.pane, WriteMap):
-            self.say("a range is marked in the write map (t, or Esc, leads there)")
+            self.say(keyed("a range is marked in the write map ({timeline}, or {leave_pane}, leads there)"))
         elif not self.pane.mark_range():
             self.say("a range is marked within one mapping: ] goes into it")
         else:

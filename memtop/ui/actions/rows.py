@@ -9,6 +9,7 @@ from memtop.model.filter import FilterError
 from memtop.sampler.source import Key
 from memtop.ui.actions.processes import ProcessActions
 from memtop.ui.columns import ABOUT, EVERY, MARKED, NAME, Column
+from memtop.ui.keymap import keyed, shown_of
 from memtop.ui.row_filter import RowFilter
 from memtop.ui.widgets.checklist import Choice
 
@@ -63,16 +64,23 @@ class RowActions(ProcessActions):
     def _search(self, text: str) -> None:
         p = self.look.palette
         if not text:
-            again = f" · Enter alone: {self._sought!a} again" if self._sought else ""
-            self.typing.say([(f"a part of a name, an address or a kind{again} · Esc: back", p.dim)])
+            again = f" · {shown_of('type_keep')} alone: {self._sought!a} again" if self._sought else ""
+            self.typing.say([(f"a part of a name, an address or a kind{again}", p.dim)])
             return
         row, count = (self.processes if self.listing else self.table).find(text, self._from[1])
         if row < 0:
-            self.typing.say([("no row matches", p.warn), (" · Esc: back to where you were", p.dim)])
+            self.typing.say(
+                [("no row matches", p.warn), (keyed(" · {type_leave}: back to where you were"), p.dim)]
+            )
         else:
             self._go_to(row)
             rows = "1 row matches" if count == 1 else f"{count} rows match"
-            self.typing.say([(rows, p.text), (" · F3: the next · Enter: stay · Esc: back", p.dim)])
+            self.typing.say(
+                [
+                    (rows, p.text),
+                    (keyed(" · {find_next(1)}: the next · {type_keep}: stay · {type_leave}: back"), p.dim),
+                ]
+            )
 
     def _go_to(self, row: int) -> None:
         if not self.listing:
@@ -133,7 +141,7 @@ class RowActions(ProcessActions):
         text = self.typing.input.value if self.typing.what == SEARCH else ""
         self._sought = text or self._sought
         if not self._sought:
-            self.say("nothing was searched for yet (/)")
+            self.say(keyed("nothing was searched for yet ({search})"))
             return
         rows = self.processes if self.listing else self.table
         row, _ = rows.find(self._sought, rows.row + step, step)

@@ -12,7 +12,7 @@ from memtop.ui.actions.clock import ClockActions
 from memtop.ui.actions.dump import DumpActions
 from memtop.ui.actions.rows import RowActions
 from memtop.ui.actions.table import TableActions
-from memtop.ui.keymap import ACTIONS, bindings
+from memtop.ui.keymap import ACTIONS, bindings, keyed
 from memtop.ui.screens.help import HelpScreen
 from memtop.ui.settings import Settings, SettingsError, save
 from memtop.ui.state import ProcessView
@@ -60,7 +60,7 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         self.app.wear(palette)
         self.app.theme_chosen = palette.name
         self.show()
-        self.say(f"theme {palette.name}; to keep it for the next time: : and save")
+        self.say(keyed(f"theme {palette.name}; to keep it for the next time: {{palette}} and save"))
 
     def action_help(self) -> None:
         """Opens the help page."""

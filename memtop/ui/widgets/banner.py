@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
+
 from memtop.ui import keymap
-from memtop.ui.lines import Run, fitting, width_of, wrap
+from memtop.ui.glyphs import ELLIPSIS
+from memtop.ui.lines import Run, cut, fitting, width_of, wrap
 from memtop.ui.sayings import Saying
 from memtop.ui.widgets.overlay import Overlay
 
@@ -31,8 +34,10 @@ class Banner(Overlay):
         most = 1 if width >= NARROW and len(saying.forms) > 1 else 2
         for i, each in enumerate(wrap(text, width - 4, most)):
             lines.append([(f" {mark if not i else ' '} ", style), (each, style)])
-        if text != saying.whole or lines[-1][1][0].endswith("…"):
+        last, is_cut = lines[-1][1][0], lines[-1][1][0].endswith(ELLIPSIS)
+        if text != saying.whole or is_cut:
             more: list[Run] = [(" · ", p.dim), (keymap.shown_of("help"), p.accent), (" says all", p.dim)]
-            if width_of(lines[-1]) + width_of(more) < width:
-                lines[-1] += more
+            room = width - 4 - width_of(more)
+            if is_cut or cell_len(last) <= room:
+                lines[-1] = [lines[-1][0], (cut(last, room), style), *more]
         self.lay(lines, width)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from memtop.ui.glyphs import SELECTED
+from memtop.ui.keymap import keyed
 from memtop.ui.lines import Run
 from memtop.ui.widgets.overlay import Overlay
 
@@ -59,7 +60,9 @@ class Checklist(Overlay):
         p = self.look.palette
         room = max(min(len(self.choices), height - 4), 1)
         first = min(max(self.at - room // 2, 0), len(self.choices) - room)
-        lines: list[list[Run]] = [[(f" {self.title}", p.strong), ("   space: on, off · Enter: done", p.dim)]]
+        lines: list[list[Run]] = [
+            [(f" {self.title}", p.strong), (keyed("   {list_toggle}: on, off · {list_close}: done"), p.dim)]
+        ]
         longest = max(len(choice.name) for choice in self.choices)
         for i in range(first, first + room):
             choice, chosen = self.choices[i], i == self.at

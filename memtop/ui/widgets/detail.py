@@ -10,6 +10,7 @@ from memtop.model.units import seconds, size
 from memtop.sampler.source import Key
 from memtop.ui.detail_lines import detail_lines
 from memtop.ui.glyphs import RULE
+from memtop.ui.keymap import keyed
 from memtop.ui.lines import Run, cut_path, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.story import Storyteller
@@ -99,7 +100,9 @@ class DetailPane(ScrollingPane):
         story = self._story.tell(m.mapping.id, kept, view.sample.time)
         why = (answer.why if answer is not None and answer.smaps is None else self._why) if mine else ""
         if answer is not None and answer.dear:
-            why += " · r reads it" if self.has_keys else " · Enter, then r reads it"
+            why += keyed(
+                " · {read_again} reads it" if self.has_keys else " · {enter_pane}, then {read_again} reads it"
+            )
         body = detail_lines(self.look.palette, width, m, story, answer, why)
         self._lines = len(body)
         self.top = min(self.top, self.last_top)

@@ -7,6 +7,7 @@ from memtop.dump.job import Format
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import DASH, rate, seconds, size
+from memtop.ui.keymap import keyed
 from memtop.ui.lines import Field, Run, fill, fit, line, width_of, wrap
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.overlay import Overlay
@@ -43,7 +44,7 @@ class DumpBar(Drawn):
             Field(([(fill(rate(dump.speed), 6, right=True), p.text)],), 6),
             Field(([("dirty ", p.dim), (size(now.dirty * PAGE) if now.round > 1 else DASH, p.text)],), 4),
             Field(([("stop ", p.dim), (seconds(now.stop_s) if now.stop_s else DASH, p.text)],), 3),
-            Field(([("d cancels", p.dim)],), 2),
+            Field(([(keyed("{dump} cancels"), p.dim)],), 2),
         ]
         if now.stop_s:
             numbers[0] = Field(([("to the disk", p.text)],), 5)
@@ -81,7 +82,9 @@ class DumpReport(Overlay):
         p, result = self.look.palette, outcome.result
         statement = result.image.statement
         speed = f" ({rate(result.stored / result.took)})" if result.took and result.stored else ""
-        lines: list[list[Run]] = [[(f" Dump of {outcome.title} ", p.strong), (" Esc closes", p.dim)]]
+        lines: list[list[Run]] = [
+            [(f" Dump of {outcome.title} ", p.strong), (keyed(" {close} closes"), p.dim)]
+        ]
 
         def say(text: str, mark: str = " ") -> None:
             style = p.warn if mark == "!" else p.text

@@ -49,7 +49,11 @@ class KeyBar(Drawn):
         keys = [
             key
             for key in KEYMAP
-            if key.label and mode in key.modes and (many or not key.many) and not (recorded and key.acts)
+            if key.label
+            and key.shown
+            and mode in key.modes
+            and (many or not key.many)
+            and not (recorded and key.acts)
             if can_pick or key.action != "pick"
         ]
         # After help what works only here.

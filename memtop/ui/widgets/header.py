@@ -12,6 +12,7 @@ from memtop.model.units import DASH, count, duration, percent, seconds, size
 from memtop.sampler.source import Position
 from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
+from memtop.ui.keymap import keyed
 from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
@@ -227,7 +228,7 @@ def tracker_fields(sample: Sample, nominal: float | None, p: Palette) -> list[Fi
     tracker = sample.tracker
     if tracker.name == "off":
         name: tuple[Sequence[Run], ...] = (
-            (("writes are not tracked", p.warn), (" · w tracks them", p.dim)),
+            (("writes are not tracked", p.warn), (keyed(" · {arm} tracks them"), p.dim)),
             (("writes are not tracked", p.warn),),
         )
         if tracker.note:  # it was tried, or can't be: the note says why

@@ -123,7 +123,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
             if view.sample is not None:
                 if not self._chosen_sort and view.sample.totals.huge is None:
                     self.sort = SIZE  # what is resident can't be read here
-                self._rows.take(view.sample, view.recent(TREND_SAMPLES) if jumped else None)
+                self._rows.take(view.sample, view.recent(TREND_SAMPLES), anew=jumped)
             self._sort()
             self._keep_selection(before)
         if follow:
