@@ -318,4 +318,4 @@ async def test_the_trend_has_samples_that_were_not_drawn() -> None:
         await screen.pilot.pause()
         assert screen.live.table._rows.rates._ticks == 7
         trend = screen.table[0][40:60]
-        assert sum(trend.count(bar) for bar in "▁▂▃▄▅▆▇█") == 6, trend  # the first one is the baseline
+        assert sum(trend.count(bar) for bar in "▁▂▃▄▅▆▇█") == 7, trend
