@@ -13,7 +13,7 @@ from memtop.ui.state import ProcessView
 from memtop.ui.widgets.confirm import Ask, Menu
 from memtop.ui.widgets.write_map import selected
 
-READONLY = "memtop was started with --readonly: it changes nothing in a process"
+READONLY = "memtop was started with --readonly: to act on a process, start it without"
 RECORDED = "this is a recording: there is no process to act on"
 
 
