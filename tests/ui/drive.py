@@ -160,9 +160,11 @@ class Drive:
         self._check(before, question, by_user)
         self._check_dumps(before, form)
 
-    async def run(self, steps: int) -> None:
+    async def run(self, steps: int, said: Callable[[str], None] = lambda text: None) -> None:
         """So many steps; the last ones done are in the failure."""
         for n in range(steps):
+            if n and n % 1000 == 0:
+                said(f"{n} steps: {dict(self.counts)}")
             try:
                 await self.step()
             except BaseException as error:
@@ -333,7 +335,7 @@ async def drive(seed: int, steps: int, *, said: Callable[[str], None] = lambda t
     world = World(rng, rng.choice((1, 2, 3)))
     async with opened(world.source, arm=rng.random() < 0.5, listing=True, dumps=FakeDumps()) as screen:
         driven = Drive(screen, world, seed)
-        await driven.run(steps)
+        await driven.run(steps, said)
         said(f"seed {seed}: {dict(driven.counts)}")
         return driven.counts
 
