@@ -36,6 +36,8 @@ PLANS = (
     *(("w", number, "enter") for number in "123"),
     *(("c", number, "enter") for number in "123"),
     ("enter", "v", "right", "v", "w", "3", "enter"),
+    ("f", "ctrl+u", "enter"),
+    ("escape", "escape", "home"),
     ("d", "enter"),
     ("d", "right", "down", "down", "right", "enter"),
     ("enter", "v", "down", "v", "d", "down", "down", "right", "right", "enter"),
@@ -84,8 +86,9 @@ class World:
             ("appear", "vanish", "grow", "shrink", "split", "move", "all", "end", "message", "born")
         )
         there = target.mappings
+        live = sum(each.life is not Life.ENDED for each in self.targets)
         if what == "born":
-            if len(self.targets) < 6 and rng.random() < 0.1:
+            if live < 4 and len(self.targets) < 20 and rng.random() < 0.1:
                 pid = BORN + len(self.targets)
                 born = FakeTarget(process(pid, f"q{pid}"), [self.mapping()], pid)
                 self.targets.append(born)
@@ -95,7 +98,7 @@ class World:
         elif what == "all" and rng.random() < 0.1:
             there.clear()
         elif what == "end":
-            if rng.random() < 0.05:
+            if live > 1 and rng.random() < 0.05:  # somebody stays, to act on
                 target.life, target.message = Life.ENDED, "it ended"
         elif what == "message":
             target.message = rng.choice(("", "samples come every 3 s"))
