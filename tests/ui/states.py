@@ -14,6 +14,7 @@ from recorded import settled
 from screen import opened
 
 from memtop.model.actions import Notice
+from memtop.model.coverage import Coverage
 from memtop.model.sample import Life, Sample, TrackerInfo
 from memtop.sampler import telling
 from memtop.ui.app import MemtopApp
@@ -24,6 +25,15 @@ KERNEL, CANNOT = tracking(kernel(scan=False, soft_dirty=False))
 LESSER, DEGRADED = tracking(kernel(scan=True, soft_dirty=True))
 TITLE = "redis-server 4711"
 LATER = TIME + 45
+BY_BITS = bytes(
+    {
+        Coverage.FRESH: Coverage.SOFT_DIRTY_NEW,
+        Coverage.OTHER_WRITERS: Coverage.SOFT_DIRTY_SHARED,
+        **dict.fromkeys((Coverage.EXACT, Coverage.FILE_LEFT_OUT, Coverage.BUSY), Coverage.SOFT_DIRTY),
+    }.get(known, known)  # type: ignore[call-overload]
+    for known in range(256)
+)
+"""What soft-dirty says of mappings, for what write-protect does."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,8 @@ def _change(target: FakeTarget, changes: dict[str, Any]) -> None:
     taken = target.sample
 
     def sample(interval: float) -> Sample:
-        return replace(taken(interval), **changes)
+        now = replace(taken(interval), **changes)
+        by_bits = now.tracker.name == "soft-dirty"
+        return replace(now, coverage=now.coverage.translate(BY_BITS)) if by_bits else now
 
     target.sample = sample  # type: ignore[method-assign]
