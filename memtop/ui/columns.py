@@ -141,7 +141,7 @@ EXACT = Column("EXACT", 11, lambda sample: sample.coverage, False, _exact, gives
 COLUMNS = (ADDRESS, SIZE, RESIDENT, WRITTEN, HUGE, KIND, NAME)
 """What is shown unless other columns are chosen (F2)."""
 ROOMY = 160
-"""Cells of a page from which on more than those are shown, unless other columns are chosen."""
+"""Cells of the table from which on more than those are shown, unless other columns are chosen."""
 WIDE_COLUMNS = (ADDRESS, PERMS, SIZE, RESIDENT, WRITTEN, TREND, HUGE, KIND, NAME)
 EVERY = (ADDRESS, PERMS, SIZE, RESIDENT, SWAP, ZERO, WRITTEN, TREND, MARKED, EXACT, HUGE, KIND, NAME)
 """All, in the order of the screen; the map of the row follows."""

@@ -88,7 +88,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
     @property
     def columns_now(self) -> tuple[Column, ...]:
         """Those that were chosen, or else what suits the width."""
-        roomy = self.columns is COLUMNS and self.screen.size.width >= ROOMY
+        roomy = self.columns is COLUMNS and self.size.width >= ROOMY
         return WIDE_COLUMNS if roomy else self.columns
 
     @property
