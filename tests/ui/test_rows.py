@@ -13,8 +13,11 @@ from textual import events
 from memtop.model.filter import parse
 from memtop.model.filter_rows import matches
 from memtop.model.layout import Kind
+from memtop.ui.columns import COLUMNS
 from memtop.ui.row_filter import RowFilter
 from memtop.ui.rows import FADE_S
+from memtop.ui.theme import DARK, Look
+from memtop.ui.widgets.mapping_table import MappingTable
 
 
 async def typed(screen: Driver, text: str) -> None:
@@ -319,3 +322,7 @@ async def test_the_trend_has_samples_that_were_not_drawn() -> None:
         assert screen.live.table._rows.rates._ticks == 7
         trend = screen.table[0][40:60]
         assert sum(trend.count(bar) for bar in "▁▂▃▄▅▆▇█") == 7, trend
+
+
+def test_a_table_that_is_not_on_a_page_any_more_has_columns() -> None:
+    assert MappingTable(Look(DARK, False)).columns_now == COLUMNS  # a sample may come while it closes
