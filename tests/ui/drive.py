@@ -53,7 +53,8 @@ ACTS = ("arm", "disarm", "clear_refs")
 def keys() -> list[str]:
     """All keys of the table that may be pressed blindly."""
     table = [key for key in KEYMAP if key.action not in LEAVES and key.action != "palette"]
-    return [name for key in table for name in key.keys.split(",") if name]
+    leaving = {name for key in KEYMAP if key.action in LEAVES for name in key.keys.split(",")}
+    return [name for key in table for name in key.keys.split(",") if name and name not in leaving]
 
 
 class World:
@@ -243,6 +244,7 @@ class Drive:
 
     def _check(self, before: tuple[Any, ...], question: object, by_user: bool) -> None:
         assert self.screen.app._exception is None
+        assert not self.screen.app._exit, "it has ended: nothing is driven any more"
         view, selected, _, _ = before
         now = self.live.view
         if not by_user:
