@@ -426,7 +426,9 @@ class FakeSource:
 
     def details(self, key: Key, mapping_id: int) -> Detail:
         target = self.targets[key]
-        m = next(m for m in target.mappings if m.id == mapping_id)
+        m = next((m for m in target.mappings if m.id == mapping_id), None)
+        if m is None:
+            return Detail(0, target.time, 0.0, None, why="the mapping is gone")
         there = sum(m.resident(p) for p in range(0, m.pages, 64)) * 64 * PAGE
         sizes = {
             "Size": m.pages * PAGE,
