@@ -243,6 +243,9 @@ class Engine:
             self._doubts.append(
                 f"{self._unsettled} pages were written each time they were read, and may be torn"
             )
+        untold = runs_pages(runs_intersect(census.data, ranges_runs(written.blind)))
+        if untold:
+            self._doubts.append(f"{untold} pages that nothing follows were read once, and may be torn")
         return plan, census
 
     def _just_read(self) -> tuple[Plan, Census]:
