@@ -7,9 +7,10 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from memtop.dump.files import clear, write_at
+from memtop.dump.files import OpenFiles, clear, write_at
 from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement
-from memtop.dump.snapshot_reader import Snapshot, Stored
+from memtop.dump.snapshot_index import Stored
+from memtop.dump.snapshot_reader import Snapshot
 from memtop.linux.errors import Failed
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import boot_id
@@ -58,8 +59,9 @@ class Chain:
     def __init__(self, path: str) -> None:
         self.path = path
         self.snapshots: list[Snapshot] = []
+        self._files = OpenFiles()
         try:
-            self.snapshots.append(Snapshot(path))
+            self.snapshots.append(Snapshot(path, self._files))
             while any(self.snapshots[-1].parent_id):
                 self._add_parent(self.snapshots[-1])
         except BaseException:
@@ -77,7 +79,7 @@ class Chain:
         what = f"{clean_text(child.path)} builds on {clean_text(name or 'another snapshot')}"
         if name is None or not os.path.exists(where):
             raise Failed(what, "which is not there", "put all files of a chain into one directory")
-        parent = Snapshot(where)
+        parent = Snapshot(where, self._files)
         self.snapshots.append(parent)
         if parent.id != child.parent_id or parent.chain_id != child.chain_id:
             raise Failed(what, "but the file of that name is another snapshot")
@@ -88,8 +90,7 @@ class Chain:
 
     def close(self) -> None:
         """Closes all files. Idempotent."""
-        for snapshot in self.snapshots:
-            snapshot.close()
+        self._files.close()
 
     def __enter__(self) -> Chain:
         return self

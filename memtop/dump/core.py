@@ -29,7 +29,10 @@ ET_CORE, PT_LOAD, PT_NOTE, PN_XNUM = 4, 1, 4, 0xFFFF
 WINDOW = 2 << 20
 GAP = 16 << 20
 HOLE = 4 << 30
-"""Bytes: the longest stretch of empty address space that one program header describes."""
+"""Bytes: the longest stretch of empty address space that one program header describes, unless there is so
+much of it that this would take more than ``MOST_HOLES`` headers."""
+
+MOST_HOLES = 1 << 18
 
 PIPED_HOLE = 256 << 20
 """The same where holes have to be sent as zeros."""
@@ -69,6 +72,9 @@ class CoreSink:
 
     def finish(self, image: Image) -> None:
         """Writes the headers: what is where, the threads, and how the dump came about."""
+        space = sum(area.end - area.start for area in image.areas if area.runs)
+        while self._hole * MOST_HOLES < space:
+            self._hole *= 2
         segments = [s for area in image.areas for s in self._segments(area)]
         hole = max((s.size for s in segments if s.offset < 0 and s.in_file), default=0)
         notes_at = self._extents.at

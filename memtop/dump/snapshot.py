@@ -43,6 +43,9 @@ from memtop.linux.vmread import DATA, Copied, Pieces, hash_bytes, mark_same
 from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
 
+MOST_PAGES = (1 << 32) - 1
+"""Of a record."""
+
 STEP = 2048
 """Pages that pass through memory at once where they are compared or compressed."""
 
@@ -173,8 +176,8 @@ class SnapshotSink:
         fixed = HEADER.pack(
             MAGIC, VERSION, HEADER_SIZE, PAGE, COMPRESSED if self._frames is not None else 0,
             parent.newest.chain_id if parent else self.id, self.id, parent.newest.id if parent else bytes(16),
-            parent.newest.sequence + 1 if parent else 0, origin.pid, origin.start_time, int(origin.time *
-            1e9), len(text), boot_bytes(origin.boot_id),
+            parent.newest.sequence + 1 if parent else 0, origin.pid, origin.start_time,
+            min(int(origin.time * 1e9), (1 << 64) - 1), len(text), boot_bytes(origin.boot_id),
         )  # fmt: skip
         header = fixed.ljust(ABOUT_AT, b"\0") + text
         header = header.ljust(HEADER_SIZE - HASH.size, b"\0")
@@ -182,10 +185,10 @@ class SnapshotSink:
 
     def _stored_runs(self, area: Area) -> list[tuple[bytes, bytes]]:
         """Packed runs with their hashes; one with contents is cut where the file does not go on."""
-        out = []
+        out: list[tuple[bytes, bytes]] = []
         for run in area.runs:
             if run.kind is not PageKind.DATA:
-                out.append((RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""))
+                out += ((packed, b"") for packed in _without_contents(run))
             elif self._frames is not None:
                 out += self._frames.runs(run.start, run.end)
             else:
@@ -197,6 +200,15 @@ class SnapshotSink:
             pages, slot = (end - start) // PAGE, (offset - HEADER_SIZE) // PAGE
             hashes = self._hashes[slot : slot + pages].tobytes()
             yield RUN.pack(start, offset, pages * PAGE, 0, pages, 0, PageKind.DATA, 0), hashes
+
+
+def _without_contents(run: Run) -> Iterator[bytes]:
+    """Of what nothing is stored; there may be more pages of it than a record can count."""
+    start, left = run.start, run.pages
+    while left:
+        pages = min(left, MOST_PAGES)
+        yield RUN.pack(start, 0, 0, 0, pages, 0, run.kind, run.error)
+        start, left = start + pages * PAGE, left - pages
 
 
 def _mapping(area: Area, runs: list[tuple[bytes, bytes]]) -> Iterator[bytes]:

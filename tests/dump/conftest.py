@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from dumps import Dumpee
+from life import Life
 
 
 @pytest.fixture
@@ -21,3 +22,10 @@ def dumpee(build: Callable[[str], Path]) -> Iterator[Callable[..., Dumpee]]:
     yield start
     for process in started:
         process.__exit__()
+
+
+@pytest.fixture
+def life(build: Callable[[str], Path]) -> Iterator[Life]:
+    """A target that makes any system call."""
+    with Life(build("life")) as life:
+        yield life

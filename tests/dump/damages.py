@@ -102,14 +102,14 @@ def make_chain(writer: Writer, area: Area, directory: Path, compress: bool) -> N
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time(limit: float = SLOW) -> Iterator[None]:
     """Fails where something hangs."""
 
     def slow(*_: object) -> None:
-        raise AssertionError(f"a reader took more than {SLOW:.0f} s")
+        raise AssertionError(f"a reader took more than {limit:.0f} s")
 
     before = signal.signal(signal.SIGALRM, slow)
-    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         yield
     finally:
