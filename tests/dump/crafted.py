@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,3 +137,24 @@ def stored(start: int, position: int, pages: list[bytes]) -> Run:
     """A run of plain contents."""
     hashes = [xxh64(p) for p in pages]
     return Run(start, len(pages), DATA, position, len(pages) * PAGE, hashes=hashes)
+
+
+EHDR, PHDR = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
+
+
+def core(
+    path: Path, headers: list[tuple[int, ...]], *, count: int | None = None, size: int = 0, mib: int = 8
+) -> str:
+    """An ELF core with these program headers, and so much of contents at 1 MiB."""
+    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
+    many = count is not None
+    ehdr = EHDR.pack(
+        ident, 4, 62, 1, 0, 4096, 64 if many else 0, 0, 64, 56, 0xFFFF if many else len(headers), 64, 1, 0
+    )
+    section = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, count or 0, 0, 0)
+    with path.open("wb") as file:
+        file.write((ehdr + section).ljust(4096, b"\0") + b"".join(PHDR.pack(*h) for h in headers))
+        file.seek(1 << 20)
+        file.write(os.urandom(mib << 20))
+        file.truncate(max(size, file.tell()))
+    return str(path)

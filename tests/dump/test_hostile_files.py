@@ -22,17 +22,17 @@ from crafted import (
     Run,
     Snapshot,
     child_of,
+    core,
     page,
     stored,
     xxh64,
 )
 from damages import in_time
+from lies import Fuzz, readers
 
 from memtop.dump.chain import Chain
-from memtop.dump.convert import convert
 from memtop.dump.diff import compare, open_memory
 from memtop.dump.image import PageKind
-from memtop.dump.job import Format
 from memtop.dump.verify import verify
 from memtop.linux.errors import Failed, MemtopError
 
@@ -62,7 +62,8 @@ def read(tmp_path: Path) -> Callable[[str], list[str]]:
 
     def everything(path: str) -> list[str]:
         said = []
-        for reader in readers(tmp_path):
+        every = readers(tmp_path / "good", tmp_path)
+        for reader in (every[name] for name in ("verify", "core", "snapshot", "criu", "diff")):
             try:
                 with in_time(LIMIT):
                     reader(path)
@@ -72,32 +73,6 @@ def read(tmp_path: Path) -> Callable[[str], list[str]]:
         return said
 
     return everything
-
-
-def readers(scratch: Path) -> list[Callable[[str], object]]:
-    def to(format: Format) -> Callable[[str], object]:
-        def write(path: str) -> None:
-            out = scratch / "out"
-            try:
-                convert(path, str(out), format)
-            finally:
-                if out.is_dir():
-                    for file in out.iterdir():
-                        file.unlink()
-                    out.rmdir()
-                out.unlink(missing_ok=True)
-
-        return write
-
-    def differ(path: str) -> None:
-        a = open_memory(str(scratch / "good"))
-        b = open_memory(path)
-        for _ in compare(a, b):
-            pass
-        a.close()
-        b.close()
-
-    return [verify, *map(to, Format), differ]
 
 
 def refused(said: list[str], *words: str) -> None:
@@ -221,24 +196,6 @@ def test_pages_that_no_parent_has(read: Callable[[str], list[str]], tmp_path: Pa
 
 # ---- ELF cores, which have no hashes -----------------------------------------------------------------------
 
-EHDR, PHDR = struct.Struct("<16sHHIQQQIHHHHHH"), struct.Struct("<IIQQQQQQ")
-
-
-def core(path: Path, headers: list[tuple[int, ...]], *, count: int | None = None, size: int = 0) -> str:
-    """An ELF core with these program headers, and 8 MiB of contents at 1 MiB."""
-    ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-    many = count is not None
-    ehdr = EHDR.pack(
-        ident, 4, 62, 1, 0, 4096, 64 if many else 0, 0, 64, 56, 0xFFFF if many else len(headers), 64, 1, 0
-    )
-    section = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, count or 0, 0, 0)
-    with path.open("wb") as file:
-        file.write((ehdr + section).ljust(4096, b"\0") + b"".join(PHDR.pack(*h) for h in headers))
-        file.seek(1 << 20)
-        file.write(os.urandom(8 << 20))
-        file.truncate(max(size, file.tell()))
-    return str(path)
-
 
 def differs(path: str, good: str) -> str:
     with suppress(StopIteration), in_time(LIMIT):
@@ -266,3 +223,10 @@ def test_cores(read: Callable[[str], list[str]], tmp_path: Path) -> None:
     assert "hardly stored" in differs(core(bad, notes, size=2 << 30), good)
     huge = [(1, 6, 9 << 20, A, 0, 1 << 60, (1 << 60) - A // PAGE * PAGE, PAGE)]
     differs(core(bad, huge, size=1 << 40), good)
+
+
+def test_lies(tmp_path: Path) -> None:
+    """The short form of ``python tests/dump/lies.py``."""
+    fuzz = Fuzz(tmp_path, seed=3)
+    for _ in range(int(os.environ.get("MEMTOP_LIES", "60"))):
+        fuzz.one()
