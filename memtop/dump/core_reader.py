@@ -111,7 +111,7 @@ class CoreFile:
                 notes += self._stored(offset, in_file)
             if kind != PT_LOAD or not size:
                 continue
-            if start % PAGE or size % PAGE or start + size > 1 << 64 or in_file > size:
+            if start % PAGE or size % PAGE or start + size >= 1 << 64 or in_file > size:
                 raise self._bad("a segment is not of whole pages")
             there = min(in_file, max(self.size - offset, 0)) // PAGE * PAGE
             segments.append(Segment(start, start + size, flags, offset, there))
