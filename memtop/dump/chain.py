@@ -14,7 +14,7 @@ from memtop.dump.snapshot_reader import Snapshot
 from memtop.linux.errors import Failed
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import boot_id
-from memtop.linux.vmread import DATA, ZERO, Copied, Pieces, hash_pages
+from memtop.linux.vmread import DATA, ZERO, Copied, OutFile, Pieces, hash_pages
 from memtop.model.layout import PAGE, PIECE, RUN
 from memtop.model.names import clean_text
 from memtop.model.runs import PageRuns
@@ -189,7 +189,7 @@ class Chain:
         hashes = hash_pages(view) if hashed else array("Q")
         return view, Copied(states, hashes, len(states), states.count(ZERO))
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
         total = Copied()
         for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
@@ -198,7 +198,7 @@ class Chain:
                 stop = min(start + STEP, end)
                 part = PageRuns(RUN.pack(start, (stop - start) // PAGE, 0))
                 contents, copied = self.load(part, hashed=hashed)
-                self._write(contents, copied, out_fd, offset + start - address, overwrite)
+                self._write(contents, copied, out.fd, offset + start - address, overwrite)
                 total.states += copied.states
                 total.hashes += copied.hashes
                 total.pages += copied.pages

@@ -55,6 +55,11 @@ class CoreSink:
         self._hole = PIPED_HOLE if output.is_piped else HOLE
         self._extents = Extents(at=PAGE, granule=WINDOW, gap=GAP)
 
+    def prepare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._extents.cover(runs)
+        self._output.reserve(self._extents.pieces(runs))
+
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """Copies these pages into the file.
 
@@ -64,11 +69,15 @@ class CoreSink:
             again: some may be there already.
         """
         self._extents.cover(runs)
-        return source.copy(self._extents.pieces(runs), self._output.fd, hashed=False, overwrite=again)
+        return source.copy(self._extents.pieces(runs), self._output.out, hashed=False, overwrite=again)
 
     def drop(self, runs: PageRuns) -> None:
         """Clears pages that turned out not to belong into the dump."""
         clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+
+    def spare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._output.unreserve(self._extents.pieces(runs))
 
     def finish(self, image: Image) -> None:
         """Writes the headers: what is where, the threads, and how the dump came about."""

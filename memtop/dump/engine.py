@@ -143,6 +143,7 @@ class Engine:
                 else:
                     plan, census = self._settle(pending)
             self._sink.drop(self._ledger.forget_all_but(census.data))
+            self._sink.spare(self._ledger.empty)
             self._ledger.keep(runs_subtract(census.data, self._ledger.stored))
             image = self._image(plan, census)
             self._sink.finish(image)
@@ -167,6 +168,8 @@ class Engine:
         self._progress.round += 1
         self._progress.done, self._progress.total = 0, pages
         self._output.require(0 if again else pages * PAGE)
+        if not again:
+            self._sink.prepare(runs)
         for part in chop(runs, CHUNK):
             self._watch(self._progress)
             self._output.require(0)

@@ -17,7 +17,7 @@ from memtop.linux.look import Looker
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.linux.standstill import Thread
-from memtop.linux.vmread import Copied, Held, MemoryReader, Pieces, new_buffer
+from memtop.linux.vmread import Copied, Held, MemoryReader, OutFile, Pieces, new_buffer
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life
@@ -105,9 +105,9 @@ class LiveSource:
         """See ``Looker``."""
         return self._looker.changed(runs)
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
-        return self._memory.copy(pieces, out_fd, hashed=hashed, overwrite=overwrite, beat=self.beat)
+        return self._memory.copy(pieces, out, hashed=hashed, overwrite=overwrite, beat=self.beat)
 
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""

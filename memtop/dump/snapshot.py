@@ -72,6 +72,12 @@ class SnapshotSink:
         self._extents = Extents(at=HEADER_SIZE)
         self._hashes = array("Q")
 
+    def prepare(self, runs: PageRuns) -> None:
+        """See ``PageSink``; which pages are compared or compressed will be told later."""
+        if self._frames is None and not self._compare:
+            self._extents.cover(runs)
+            self._output.reserve(self._extents.pieces(runs))
+
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """See ``PageSink``; the state of a page that is as in the parent is ``ledger.PARENT``."""
         if self._frames is None and not self._compare:
@@ -91,7 +97,7 @@ class SnapshotSink:
     def _store_raw(self, runs: PageRuns, source: PageSource, again: bool) -> Copied:
         self._extents.cover(runs)
         pieces = self._extents.pieces(runs)
-        copied = source.copy(pieces, self._output.fd, hashed=True, overwrite=again)
+        copied = source.copy(pieces, self._output.out, hashed=True, overwrite=again)
         self._remember(pieces, copied.hashes)
         return copied
 
@@ -130,6 +136,10 @@ class SnapshotSink:
             self._frames.forget(runs)
         else:
             clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+
+    def spare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._output.unreserve(self._extents.pieces(runs))
 
     # ---- what is where -------------------------------------------------------------------------------------
 

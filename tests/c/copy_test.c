@@ -40,7 +40,7 @@ static void test_copy(void) {
     int fd = mkstemp(name);
     unlink(name);
     mt_copied copied;
-    mt_copy_request request = {.pid = getpid(), .mem_fd = -1, .out_fd = fd, .hashes = hashes, .states = states};
+    mt_copy_request request = {.pid = getpid(), .mem_fd = -1, .out_fd = fd, .direct_fd = -1, .hashes = hashes, .states = states};
     CHECK_EQ(mt_copy(&request, pieces, 3, &copied), 0);
     CHECK_EQ(copied.pages, 900);
     CHECK_EQ(copied.unreadable, 31);
@@ -64,16 +64,16 @@ static void test_copy(void) {
     CHECK_EQ(out[0] | memcmp(out, out + 1, 4095), 0);
     /* into memory, and from there into the file */
     memory[2 * 4096 + 9] = 77;
-    request = (mt_copy_request){.pid = getpid(), .mem_fd = -1, .out_fd = -1, .out = out, .states = states};
+    request = (mt_copy_request){.pid = getpid(), .mem_fd = -1, .out_fd = -1, .direct_fd = -1, .out = out, .states = states};
     CHECK_EQ(mt_copy(&request, pieces, 2, &copied), 0);
-    mt_copy_request later = {.held = out, .held_states = states, .out_fd = fd, .overwrite = 1};
+    mt_copy_request later = {.held = out, .held_states = states, .out_fd = fd, .direct_fd = -1, .overwrite = 1};
     CHECK_EQ(mt_copy(&later, pieces, 2, &copied), 0);
     CHECK_EQ(copied.unreadable, 1);
     CHECK_EQ(pread(fd, out, 4096, 2 * 4096), 4096);
     CHECK_EQ(out[9], 77);
     /* a file that takes no more */
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-    later = (mt_copy_request){.held = memory + 4096, .out_fd = full};
+    later = (mt_copy_request){.held = memory + 4096, .out_fd = full, .direct_fd = -1};
     memory[4096] = 1;
     mt_piece one = {0, 0, 1, 0};
     CHECK_EQ(mt_copy(&later, &one, 1, &copied), -ENOSPC);

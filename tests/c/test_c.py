@@ -18,7 +18,7 @@ SOURCES = {
     "maps_test": ["maps.c"],
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
-    "copy_test": ["copy.c", "hash.c", "listing.c"],
+    "copy_test": ["copy.c", "hash.c", "listing.c", "room.c"],
     "huge_test": ["huge.c", "runs.c"],
     "match_test": ["match.c", *SCAN],
     "scan_test": SCAN,
