@@ -21,8 +21,9 @@ def punch_hole(fd: int, at: int, length: int) -> bool:
 
 
 def reserve(fd: int, pieces: Pieces, least: int) -> None:
-    """Gives pieces of at least so many pages their room on the disk, in few parts of it. Not every file system
-    does so in advance; that is no error.
+    """Gives pieces of at least so many pages their room on the disk, in few parts of it.
+
+    Not every file system does so in advance; that is no error.
 
     Raises:
         OSError: there is no room.

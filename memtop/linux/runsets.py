@@ -48,17 +48,19 @@ def state_runs(pieces: Pieces, states: bytearray, state: int) -> PageRuns:
 
 def chop(runs: PageRuns, pages: int) -> Iterator[PageRuns]:
     """The same pages in parts of at most so many."""
-    part, room = bytearray(), pages
-    for start, left, flags in RUN.iter_unpack(runs.packed):
-        while left:
-            take = min(left, room)
-            part += RUN.pack(start, take, flags)
-            start, left, room = start + take * PAGE, left - take, room - take
-            if not room:
-                yield PageRuns(bytes(part))
-                part, room = bytearray(), pages
-    if part:
-        yield PageRuns(bytes(part))
+    packed, cut, left = runs.packed, b"", ffi.new("uint64_t *")
+    while packed or cut:
+        rest = cut + packed
+        whole = (
+            lib.mt_runs_head(ffi.from_buffer("mt_run[]", rest), len(rest) // RUN.size, pages, left) * RUN.size
+        )
+        part, packed, cut = rest[:whole], rest[whole:], b""
+        if packed and left[0]:
+            start, length, flags = RUN.unpack_from(packed)
+            part += RUN.pack(start, left[0], flags)
+            cut = RUN.pack(start + left[0] * PAGE, length - left[0], flags)
+            packed = packed[RUN.size :]
+        yield PageRuns(part)
 
 
 def _cut(function: Any, a: PageRuns, b: PageRuns) -> PageRuns:

@@ -16,7 +16,7 @@ from typing import Any
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.procfs import directory
 from memtop.linux.ptrace import refused_attach
-from memtop.model.layout import PAGE, PIECE, RUN
+from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 
@@ -47,7 +47,7 @@ class Pieces:
 
     def __init__(self, packed: bytes = b"", pages: int | None = None) -> None:
         self.packed = packed
-        self.pages = sum(n for _, _, n, _ in PIECE.iter_unpack(packed)) if pages is None else pages
+        self.pages = int(lib.mt_pieces_pages(native_pieces(self), len(self))) if pages is None else pages
 
     def __len__(self) -> int:
         return len(self.packed) // PIECE.size
@@ -55,11 +55,16 @@ class Pieces:
     @classmethod
     def of_runs(cls, runs: PageRuns) -> Pieces:
         """These pages, one after another from offset 0 on."""
-        parts, at = [], 0
-        for start, pages, _ in RUN.iter_unpack(runs.packed):
-            parts.append(PIECE.pack(start, at, pages, 0))
-            at += pages * PAGE
-        return cls(b"".join(parts), at // PAGE)
+        out = bytearray(len(runs) * PIECE.size)
+        lib.mt_pieces_of(
+            ffi.from_buffer("mt_run[]", runs.packed), len(runs), ffi.from_buffer("mt_piece[]", out)
+        )
+        return cls(bytes(out))
+
+
+def native_pieces(pieces: Pieces) -> Any:
+    """The records as the C core takes them."""
+    return ffi.from_buffer("mt_piece[]", pieces.packed)
 
 
 @dataclass(slots=True)

@@ -103,6 +103,9 @@ size_t mt_runs_widen(const mt_run *runs, size_t count, uint64_t granule, uint64_
 size_t mt_extents_cover(const mt_piece *have, size_t count, const mt_run *runs, size_t run_count, uint64_t *room,
                         mt_piece *out);
 
+/* Index of the first piece that ends behind address. */
+size_t mt_extents_find(const mt_piece *have, size_t count, uint64_t address);
+
 /* Where the pages of runs are, as far as they are anywhere.  out has room for count + run_count. */
 size_t mt_extents_pieces(const mt_piece *have, size_t count, const mt_run *runs, size_t run_count, mt_piece *out);
 
@@ -141,9 +144,9 @@ size_t mt_runs_tagged(const mt_run *runs, size_t count, uint32_t mask, uint32_t 
  * 2 * count + 5 * part_count, and one more for each 16 TiB. */
 void mt_fates(const mt_run *known, size_t count, mt_part *parts, size_t part_count, mt_run *out);
 
-/* The records of runs with flags kind | error << 8; those of kind data are cut where the file does not go on.  out has
- * room for count + extent_count. */
-size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piece *extents, size_t extent_count,
+/* The records of runs with flags kind | error << 8; in place of those of kind data stand their pieces
+ * (mt_extents_pieces).  out has room for count + piece_count. */
+size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piece *pieces, size_t piece_count,
                   mt_record *out);
 
 /* The hashes of records of kind data, from the slots of mt_keep_hashes.  out NULL: only counts.  Returns how many. */

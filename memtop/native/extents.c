@@ -79,8 +79,7 @@ size_t mt_extents_cover(const mt_piece *have, size_t count, const mt_run *runs, 
     return (size_t)(at - out);
 }
 
-/* Index of the first piece that ends behind address. */
-static size_t first_behind(const mt_piece *have, size_t count, uint64_t address) {
+size_t mt_extents_find(const mt_piece *have, size_t count, uint64_t address) {
     size_t low = 0;
     while (low < count) {
         size_t middle = low + (count - low) / 2;
@@ -94,7 +93,7 @@ static size_t first_behind(const mt_piece *have, size_t count, uint64_t address)
 
 size_t mt_extents_pieces(const mt_piece *have, size_t count, const mt_run *runs, size_t run_count, mt_piece *out) {
     mt_piece *at = out;
-    size_t i = run_count ? first_behind(have, count, runs->start) : count;
+    size_t i = run_count ? mt_extents_find(have, count, runs->start) : count;
     for (const mt_run *run = runs; run < runs + run_count; run++) {
         while (i < count && end_of(&have[i]) <= run->start)
             i++;

@@ -62,26 +62,18 @@ void mt_fates(const mt_run *known, size_t count, mt_part *parts, size_t part_cou
     }
 }
 
-size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piece *extents, size_t extent_count,
+size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piece *pieces, size_t piece_count,
                   mt_record *out) {
+    const mt_piece *end = pieces + piece_count;
     mt_record *at = out;
-    mt_piece piece;
-    for (const mt_run *run = runs; run < runs + count; run++) {
-        if (run->flags != data) {
+    for (const mt_run *run = runs; run < runs + count; run++)
+        if (run->flags != data)
             *at++ = (mt_record){.start = run->start, .pages = run->pages, .kind = (uint8_t)run->flags,
                                 .error = (uint8_t)(run->flags >> 8)};
-            continue;
-        }
-        while (extent_count && extents->address + extents->pages * MT_PAGE <= run->start) {
-            extents++;
-            extent_count--;
-        }
-        for (size_t i = 0; i < extent_count && extents[i].address < end_of(run); i++) {
-            mt_extents_pieces(&extents[i], 1, run, 1, &piece);
-            *at++ = (mt_record){.start = piece.address, .position = piece.offset, .length = piece.pages * MT_PAGE,
-                                .pages = piece.pages, .kind = (uint8_t)data};
-        }
-    }
+        else
+            for (; pieces < end && pieces->address < end_of(run); pieces++)
+                *at++ = (mt_record){.start = pieces->address, .position = pieces->offset,
+                                    .length = pieces->pages * MT_PAGE, .pages = pieces->pages, .kind = (uint8_t)data};
     return (size_t)(at - out);
 }
 
