@@ -15,8 +15,9 @@ SPLITS = 16
 
 
 class Extents:
-    """Address ranges and the file offset of each; neighbours that go on in the file are one. The loops are in C
-    (``native/extents.c``): there may be a hundred thousand of them.
+    """Address ranges and the file offset of each; neighbours that go on in the file are one.
+
+    There may be a hundred thousand of them: the loops are in C (``native/extents.c``).
 
     Args:
         at: offset of the first byte that may be given out.
