@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from memtop.dump.files import OpenFiles, clear, write_at
-from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement
+from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement, pack
 from memtop.dump.snapshot_index import Stored
 from memtop.dump.snapshot_reader import Snapshot
 from memtop.linux.errors import Failed
+from memtop.linux.fates import of_kind
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import boot_id
 from memtop.linux.vmread import DATA, ZERO, Copied, OutFile, Pieces, hash_pages
@@ -164,8 +165,8 @@ class Chain:
 
     def known(self) -> PageRuns:
         """All pages whose contents the chain has: stored, zero or hole."""
-        runs = (run for run in self.newest.stored if run.kind.known)
-        return PageRuns(b"".join(RUN.pack(run.start, run.pages, 0) for run in runs))
+        runs = PageRuns(b"".join(pack(area.runs).packed for area in self.newest.areas))
+        return of_kind(runs, PageKind.DATA, PageKind.PARENT)
 
     # ---- as a page source
     # -----------------------------------------------------------------------------------

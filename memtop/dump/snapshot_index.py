@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, overload
 
-from memtop.dump.image import Area, PageKind, Run
+from memtop.dump.image import Area, Fates, PageKind
 from memtop.dump.snapshot_format import (
     CHUNK,
     CHUNK_RUNS,
@@ -19,9 +19,10 @@ from memtop.dump.snapshot_format import (
     Damaged,
     padded,
 )  # fmt: skip
+from memtop.linux.fates import columns, count_kinds, record_runs
 from memtop.model.layout import PAGE, Kind, Perm
+from memtop.native import ffi, lib
 
-TOP = 1 << 64
 USER_TOP = 1 << 56
 """Bytes: no machine of today maps memory of a process any higher."""
 
@@ -56,6 +57,39 @@ class Stored:
         return (self.end - self.start) // PAGE
 
 
+class StoredRuns(Sequence[Stored]):
+    """Runs as packed records of the index; one becomes an object where somebody looks at it.
+
+    Attributes:
+        starts: the address of each.
+    """
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+        self.starts, self._hashes = columns(packed, PageKind.DATA)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, index: int) -> Stored: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Stored]: ...
+    def __getitem__(self, index: int | slice) -> Stored | list[Stored]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        at = range(len(self))[index]
+        fields = RUN.unpack_from(self._packed, at * RUN.size)
+        start, position, length, check, pages, skip, kind, error = fields
+        end = start + pages * PAGE
+        return Stored(start, end, PageKind(kind), error, position, length, check, skip, self._hashes[at])
+
+    @property
+    def kinds(self) -> list[int]:
+        """Pages of each kind, from 1 on."""
+        return count_kinds(self._packed)[1 : KINDS + 1]
+
+
 class Holder(Protocol):
     """The file that an index is of."""
 
@@ -68,18 +102,25 @@ class Holder(Protocol):
 
 
 class IndexParser:
-    """Takes the index apart.
-
-    Attributes:
-        stored: all runs, by rising address.
-        hashes: all hashes, in the order of the pages.
-    """
+    """Takes the index apart: ``areas`` first."""
 
     def __init__(self, snapshot: Holder, index: bytes) -> None:
         self._snapshot, self._index, self._at = snapshot, index, 0
-        self._top = self._contents = 0
-        self.stored: list[Stored] = []
-        self.hashes = array("Q")
+        self._top = 0
+        self._records: list[bytes] = []
+        self._hashes: list[bytes] = []
+        packed = snapshot.compressed
+        self._check = ffi.new(
+            "mt_index *",
+            {
+                "low": HEADER_SIZE,
+                "high": snapshot.index_at,
+                "kinds": KINDS,
+                "data": PageKind.DATA,
+                "frame_pages": FRAME_PAGES if packed else 0,
+                "frame_bytes": MOST_FRAME if packed else 0,
+            },
+        )
 
     def _bad(self, why: str) -> Damaged:
         return self._snapshot.bad(self._snapshot.index_at + self._at, why)
@@ -108,7 +149,7 @@ class IndexParser:
             words = self._take(padded(name_length + why_length))
             name = self._index[words : words + name_length]
             why = self._index[words + name_length : words + name_length + why_length]
-            runs = tuple(self._runs(start, end))
+            runs = self._runs(start, end)
             if runs and (runs[0].start != start or runs[-1].end != end):
                 raise self._bad("the runs are not all of the mapping")
             if bool(runs) != bool(wanted):
@@ -121,44 +162,42 @@ class IndexParser:
         if self._at != len(self._index):
             raise self._bad("the index goes on behind its end")
 
-    def _runs(self, start: int, end: int) -> Iterator[Run]:
-        position = start
+    def _runs(self, start: int, end: int) -> Fates:
+        self._check.at, self._check.end = start, end
+        parts = []
         while True:
             count, hashes = CHUNK.unpack_from(self._index, self._take(CHUNK.size))
             if count == 0 and hashes == 0:
-                return
+                break
             if not 0 < count <= CHUNK_RUNS:
                 raise self._bad("a chunk of so many runs there is not")
-            at, data = self._take(count * RUN.size), 0
-            for fields in RUN.iter_unpack(self._index[at : at + count * RUN.size]):
-                stored = self._run(fields, len(self.hashes) + data)
-                if stored.start != position or stored.end > end:
-                    raise self._bad("a run does not begin where the last one ended")
-                position = stored.end
-                data += stored.pages if stored.kind is PageKind.DATA else 0
-                self.stored.append(stored)
-                yield Run(stored.start, stored.pages, stored.kind, stored.error)
-            if data != hashes:
+            at, before = self._take(count * RUN.size), self._check.pages
+            parts.append(self._index[at : at + count * RUN.size])
+            found = lib.mt_index_check(ffi.from_buffer("mt_record[]", parts[-1]), count, self._check)
+            if found:
+                raise self._bad(_WRONG[found])
+            if self._check.pages - before != hashes:
                 raise self._bad("not as many hashes as pages")
             at = self._take(8 * hashes)
-            self.hashes.frombytes(self._index[at : at + 8 * hashes])
+            self._hashes.append(self._index[at : at + 8 * hashes])
+        packed = b"".join(parts)
+        self._records.append(packed)
+        return Fates(record_runs(packed))
 
-    def _run(self, fields: tuple[int, ...], hashes: int) -> Stored:
-        start, position, length, check, pages, skip, kind, error = fields
-        if not 1 <= kind <= KINDS or pages == 0 or start % PAGE or start + pages * PAGE > TOP:
-            raise self._bad("this is no run")
-        if kind == PageKind.DATA:
-            snapshot = self._snapshot
-            if position < HEADER_SIZE or position + length > snapshot.index_at:
-                raise self._bad("contents lie where none can be")
-            if snapshot.compressed:
-                fits = 0 < length <= MOST_FRAME and skip + pages <= FRAME_PAGES
-            else:
-                self._contents += length  # none is stored twice
-                inside = self._contents <= snapshot.index_at - HEADER_SIZE
-                fits = length == pages * PAGE and not skip and not check and inside
-            if not fits:
-                raise self._bad("contents and pages do not fit")
-        return Stored(
-            start, start + pages * PAGE, PageKind(kind), error, position, length, check, skip, hashes
-        )
+    @property
+    def stored(self) -> StoredRuns:
+        """All runs, by rising address."""
+        return StoredRuns(b"".join(self._records))
+
+    @property
+    def hashes(self) -> array[int]:
+        """All hashes, in the order of the pages."""
+        return array("Q", b"".join(self._hashes))
+
+
+_WRONG = {
+    lib.MT_INDEX_NO_RUN: "this is no run",
+    lib.MT_INDEX_OUTSIDE: "contents lie where none can be",
+    lib.MT_INDEX_MISFIT: "contents and pages do not fit",
+    lib.MT_INDEX_GAP: "a run does not begin where the last one ended",
+}

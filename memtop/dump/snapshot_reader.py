@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +19,6 @@ from memtop.dump.snapshot_format import (
     HASH,
     HEADER,
     HEADER_SIZE,
-    KINDS,
     MAGIC,
     TRAILER,
     VERSION,
@@ -175,22 +174,22 @@ class Snapshot:
         parser = IndexParser(self, index)
         self.areas = tuple(parser.areas())
         self.stored, self.hashes = parser.stored, parser.hashes
-        self._starts = [run.start for run in self.stored]
-        totals = [0] * KINDS
-        for run in self.stored:
-            totals[run.kind - 1] += run.pages
-        if totals != self.totals or len(self.stored) != self.runs or len(self.areas) != self.mappings:
+        if (
+            self.stored.kinds != self.totals
+            or len(self.stored) != self.runs
+            or len(self.areas) != self.mappings
+        ):
             raise self.bad(self.size - TRAILER.size, "the totals are not those of the index")
 
     # ---- pages ---------------------------------------------------------------------------------------------
 
     def within(self, start: int, end: int) -> Iterator[Stored]:
         """The runs of the index that a range touches, uncut."""
-        i = max(bisect_right(self._starts, start) - 1, 0)
-        while i < len(self.stored) and self.stored[i].start < end:
-            if self.stored[i].end > start:
-                yield self.stored[i]
-            i += 1
+        first = max(bisect_right(self.stored.starts, start) - 1, 0)
+        for i in range(first, bisect_left(self.stored.starts, end, first)):
+            run = self.stored[i]
+            if run.end > start:
+                yield run
 
     def contents(self, run: Stored, start: int, end: int) -> bytes:
         """Bytes of a part of a run with contents, checked against their hashes.

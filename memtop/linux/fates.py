@@ -95,3 +95,22 @@ def count_kinds(packed: bytes) -> list[int]:
     pages = ffi.new("uint64_t[256]")
     lib.mt_record_kinds(ffi.from_buffer("mt_record[]", packed), len(packed) // RECORD, pages)
     return list(pages)
+
+
+def columns(packed: bytes, data: int) -> tuple[array[int], array[int]]:
+    """Of records: the address of each, and how many pages with contents there are before it."""
+    count = len(packed) // RECORD
+    starts, hashes = array("Q", bytes(8 * count)), array("Q", bytes(8 * count))
+    native = ffi.from_buffer("mt_record[]", packed)
+    lib.mt_index_columns(
+        native, count, data, ffi.from_buffer("uint64_t[]", starts), ffi.from_buffer("uint64_t[]", hashes)
+    )
+    return starts, hashes
+
+
+def record_runs(packed: bytes) -> PageRuns:
+    """Records as runs with flags."""
+    count = len(packed) // RECORD
+    out = ffi.new("mt_run[]", count)
+    lib.mt_index_runs(ffi.from_buffer("mt_record[]", packed), count, out)
+    return PageRuns(packed_runs(out, count))

@@ -156,6 +156,33 @@ uint64_t mt_record_hashes(const mt_record *records, size_t count, uint8_t data, 
 /* Adds up pages[kind]; kinds are below 256. */
 void mt_record_kinds(const mt_record *records, size_t count, uint64_t *pages);
 
+/* ---- index.c: the index of a snapshot as it is read --------------------------------------------- */
+
+#define MT_INDEX_OK 0
+#define MT_INDEX_NO_RUN 1  /* no such kind, no pages, or no address of a page */
+#define MT_INDEX_OUTSIDE 2 /* contents are not in the file's part for contents */
+#define MT_INDEX_MISFIT 3  /* contents and pages do not fit, or the same contents are there twice */
+#define MT_INDEX_GAP 4     /* it does not begin where the last one ended, or ends behind the mapping */
+
+typedef struct {
+    uint64_t at, end;       /* where the next run begins, and where the mapping ends, byte addresses */
+    uint64_t low, high;     /* between which contents are in the file */
+    uint64_t contents;      /* bytes of contents so far */
+    uint64_t pages;         /* pages with contents so far */
+    uint32_t kinds, data;   /* the highest kind; that of contents */
+    uint32_t frame_pages;   /* at most, in a frame, and bytes; 0: they are not compressed */
+    uint32_t frame_bytes;
+} mt_index;
+
+/* Checks runs that follow each other; goes on from what index says, up to the first bad one.  Returns MT_INDEX_*. */
+int mt_index_check(const mt_record *records, size_t count, mt_index *index);
+
+/* Per record: its address, and how many pages with contents there are before it. */
+void mt_index_columns(const mt_record *records, size_t count, uint8_t data, uint64_t *starts, uint64_t *hashes);
+
+/* As runs with flags kind | error << 8. */
+void mt_index_runs(const mt_record *records, size_t count, mt_run *out);
+
 /* ---- standstill.c: all threads stand still ---------------------------------------------------------- */
 
 #define MT_STANDSTILL_OK 0
