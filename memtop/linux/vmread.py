@@ -6,11 +6,12 @@ ask ``look`` first, and read only what is present.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from array import array
 from dataclasses import dataclass, field
-from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
+from mmap import MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
@@ -23,8 +24,8 @@ from memtop.native import ffi, lib
 DATA, ZERO = 0, 255
 """What became of a page (``MT_PAGE_*``); any other value is the errno with which it could not be read."""
 
-_MAP_POPULATE = 0x8000
-"""mmap(2); the same number on all architectures that memtop knows."""
+_MADV_POPULATE_WRITE = 23
+"""madvise(2)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,10 @@ class ReadError(Exception):
 
 def new_buffer(pages: int) -> Any:
     """Memory for so many pages, at a page boundary, and touched, so that filling it costs no page faults."""
-    memory = mmap(-1, max(pages, 1) * PAGE, flags=MAP_PRIVATE | MAP_ANONYMOUS | _MAP_POPULATE)
+    memory = mmap(-1, max(pages, 1) * PAGE, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    for advice in (MADV_HUGEPAGE, _MADV_POPULATE_WRITE):
+        with contextlib.suppress(OSError):  # before Linux 5.14, filling it does cost them
+            memory.madvise(advice)
     return ffi.from_buffer("uint8_t[]", memory)  # which keeps it
 
 
