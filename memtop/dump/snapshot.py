@@ -45,6 +45,8 @@ from memtop.linux.vmread import DATA, Copied, Pieces, hash_bytes, mark_same
 from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
 
+Buffer = bytes | bytearray
+
 STEP = 2048
 """Pages that pass through memory at once where they are compared or compressed."""
 
@@ -142,7 +144,7 @@ class SnapshotSink:
         """Writes index, notes, trailer and header."""
         fd = self._output.fd
         index_at = padded(self._frames.at if self._frames is not None else self._extents.at)
-        parts: list[bytes] = []
+        parts: list[Buffer] = []
         totals, runs = [0] * (KINDS + 1), 0
         for area in image.areas:
             chunks = list(self._chunks(area))
@@ -150,7 +152,7 @@ class SnapshotSink:
             for packed, _ in chunks:
                 runs += len(packed) // RUN.size
                 totals = [a + b for a, b in zip(totals, count_kinds(packed), strict=False)]
-        index = b"".join(parts) + MAPPING.pack(*(0,) * 12)
+        index = b"".join((*parts, MAPPING.pack(*(0,) * 12)))
         notes_at = index_at + len(index)
         trailer_at = padded(notes_at + len(image.notes))
         trailer = TRAILER.pack(
@@ -189,7 +191,7 @@ class SnapshotSink:
         header = header.ljust(HEADER_SIZE - HASH.size, b"\0")
         return header + HASH.pack(hash_bytes(header))
 
-    def _chunks(self, area: Area) -> Iterator[tuple[bytes, bytes]]:
+    def _chunks(self, area: Area) -> Iterator[tuple[bytes, Buffer]]:
         """Records of runs, so many as a chunk may have, with their hashes."""
         if self._frames is not None:
             yield from _batched(self._framed(Fates(pack(area.runs)), self._frames))
@@ -200,7 +202,7 @@ class SnapshotSink:
             part = packed[at : at + CHUNK_RUNS * RUN.size]
             yield part, record_hashes(part, PageKind.DATA, HEADER_SIZE, self._hashes)
 
-    def _framed(self, runs: Fates, frames: Frames) -> Iterator[tuple[bytes, bytes]]:
+    def _framed(self, runs: Fates, frames: Frames) -> Iterator[tuple[bytes, Buffer]]:
         """Single records with their hashes; a run with contents is one for each frame that it is in."""
         for run in runs:
             if run.kind is PageKind.DATA:
@@ -209,12 +211,12 @@ class SnapshotSink:
                 yield RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""
 
 
-def _batched(parts: Iterator[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
+def _batched(parts: Iterator[tuple[bytes, Buffer]]) -> Iterator[tuple[bytes, Buffer]]:
     while batch := list(islice(parts, CHUNK_RUNS)):
         yield b"".join(record for record, _ in batch), b"".join(hashes for _, hashes in batch)
 
 
-def _mapping(area: Area, chunks: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+def _mapping(area: Area, chunks: list[tuple[bytes, Buffer]]) -> Iterator[Buffer]:
     """A mapping of the index, with its runs and their hashes."""
     why = area.why.encode()
     words = area.name + why

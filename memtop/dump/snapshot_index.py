@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, overload
 
 from memtop.dump.image import Area, Fates, PageKind
@@ -105,10 +106,10 @@ class IndexParser:
     """Takes the index apart: ``areas`` first."""
 
     def __init__(self, snapshot: Holder, index: bytes) -> None:
-        self._snapshot, self._index, self._at = snapshot, index, 0
+        self._snapshot, self._index, self._at = snapshot, memoryview(index), 0
         self._top = 0
         self._records: list[bytes] = []
-        self._hashes: list[bytes] = []
+        self._hashes: list[memoryview] = []
         packed = snapshot.compressed
         self._check = ffi.new(
             "mt_index *",
@@ -147,7 +148,7 @@ class IndexParser:
             if start % PAGE or end % PAGE or not self._top <= start < end or (wanted and end > USER_TOP):
                 raise self._bad("a mapping lies where none can be")
             words = self._take(padded(name_length + why_length))
-            name = self._index[words : words + name_length]
+            name = bytes(self._index[words : words + name_length])
             why = self._index[words + name_length : words + name_length + why_length]
             runs = self._runs(start, end)
             if runs and (runs[0].start != start or runs[-1].end != end):
@@ -157,7 +158,7 @@ class IndexParser:
             self._top = end
             yield Area(
                 start, end, Perm(perms), Kind(kind), offset, major, minor, inode, name, bool(wanted),
-                why.decode("utf-8", "replace"), runs,
+                str(why, "utf-8", "replace"), runs,
             )  # fmt: skip
         if self._at != len(self._index):
             raise self._bad("the index goes on behind its end")
@@ -189,10 +190,11 @@ class IndexParser:
         """All runs, by rising address."""
         return StoredRuns(b"".join(self._records))
 
-    @property
+    @cached_property
     def hashes(self) -> array[int]:
-        """All hashes, in the order of the pages."""
-        return array("Q", b"".join(self._hashes))
+        """All hashes, in the order of the pages; put together when somebody asks, as not everybody does."""
+        parts, self._hashes = self._hashes, []
+        return array("Q", b"".join(parts))
 
 
 _WRONG = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import uuid
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from typing import Any
@@ -173,13 +174,18 @@ class Snapshot:
             raise self.bad(self.index_at, "the index does not match its hash")
         parser = IndexParser(self, index)
         self.areas = tuple(parser.areas())
-        self.stored, self.hashes = parser.stored, parser.hashes
+        self.stored, self._parser = parser.stored, parser
         if (
             self.stored.kinds != self.totals
             or len(self.stored) != self.runs
             or len(self.areas) != self.mappings
         ):
             raise self.bad(self.size - TRAILER.size, "the totals are not those of the index")
+
+    @property
+    def hashes(self) -> array[int]:
+        """All hashes, in the order of the pages."""
+        return self._parser.hashes
 
     # ---- pages ---------------------------------------------------------------------------------------------
 

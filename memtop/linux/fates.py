@@ -80,14 +80,14 @@ def keep_hashes(pieces: Pieces, hashes: array[int], base: int, slots: array[int]
     )
 
 
-def record_hashes(packed: bytes, data: int, base: int, slots: array[int]) -> bytes:
+def record_hashes(packed: bytes, data: int, base: int, slots: array[int]) -> bytearray:
     """The hashes of all pages with contents of these records, from their slots."""
     native, count = ffi.from_buffer("mt_record[]", packed), len(packed) // RECORD
     pages = lib.mt_record_hashes(native, count, data, ffi.NULL, base, ffi.NULL)
     out = bytearray(8 * pages)
     kept, hashes = ffi.from_buffer("uint64_t[]", slots), ffi.from_buffer("uint64_t[]", out)
     lib.mt_record_hashes(native, count, data, kept, base, hashes)
-    return bytes(out)
+    return out
 
 
 def count_kinds(packed: bytes) -> list[int]:
