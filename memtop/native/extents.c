@@ -22,8 +22,8 @@ static uint64_t smaller(uint64_t a, uint64_t b) {
 static mt_piece *put(const mt_piece *first, mt_piece *at, uint64_t start, uint64_t end, uint64_t offset) {
     while (start < end) {
         uint64_t pages = smaller((end - start) / MT_PAGE, UINT32_MAX);
-        mt_piece *last = at - 1;
-        if (at > first && end_of(last) == start && last->offset + (start - last->address) == offset &&
+        mt_piece *last = at > first ? at - 1 : 0;
+        if (last && end_of(last) == start && last->offset + (start - last->address) == offset &&
             pages <= UINT32_MAX - last->pages)
             last->pages += (uint32_t)pages;
         else

@@ -11,8 +11,8 @@ static uint64_t end_of(const mt_run *run) {
 /* Writes [start, end) behind the runs from first to at; see runs.c. */
 static mt_run *put(const mt_run *first, mt_run *at, uint64_t start, uint64_t end, uint32_t flags) {
     while (start < end) {
-        mt_run *last = at - 1;
-        bool on = at > first && end_of(last) == start && last->flags == flags && last->pages < UINT32_MAX;
+        mt_run *last = at > first ? at - 1 : 0;
+        bool on = last && end_of(last) == start && last->flags == flags && last->pages < UINT32_MAX;
         uint64_t pages = (end - start) / MT_PAGE, room = UINT32_MAX - (on ? last->pages : 0);
         if (pages > room)
             pages = room;
