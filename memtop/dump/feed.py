@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memtop.dump.plan import Range
 from memtop.linux.errors import KernelCannot, ProcessGone
@@ -27,9 +27,11 @@ from memtop.model.layout import Kind
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Sample
-from memtop.sampler.target import Target
 from memtop.tracking.base import Tracker
 from memtop.tracking.choose import arm
+
+if TYPE_CHECKING:  # what the screen needs, and a dump of its own does not
+    from memtop.sampler.target import Target
 
 Spans = tuple[tuple[int, int], ...]
 

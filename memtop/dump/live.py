@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 from memtop.dump.image import Origin
 from memtop.dump.plan import Census, Plan, Planner, Range, count
@@ -25,35 +24,6 @@ from memtop.model.sample import Life
 from memtop.native import ffi
 
 NO_BEAT: Any = ffi.NULL
-T = TypeVar("T")
-
-
-class Beside(Generic[T]):
-    """Works something out on a thread of its own, which is started at once."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._done: list[T] = []
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._done.append(self._work())
-        except BaseException as error:
-            self._error = error
-
-    def answer(self) -> T:
-        """What came of it, when it is there; raises what it raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._done[0]
-
-    def close(self) -> None:
-        """Waits for it."""
-        self._thread.join()
 
 
 class LiveSource:
@@ -102,10 +72,10 @@ class LiveSource:
             self._memory = MemoryReader(pid, tid)
             stack.callback(self._memory.close)
             self.facts = coreinfo.read_facts(pid, tid)
-            flags = Beside(lambda: {} if take_all else coreinfo.vm_flags(pid, tid))
-            stack.callback(flags.close)
+            # Before the tracker starts: that would have to wait for this walk, and the process for that.
+            flags = {} if take_all else coreinfo.vm_flags(pid, tid)
             wanted = coreinfo.coredump_filter(pid)
-            self._planner = Planner(self._looker, wanted, flags.answer, take_all=take_all, only=only)
+            self._planner = Planner(self._looker, wanted, flags, take_all=take_all, only=only)
             self._close = stack.pop_all().close
         self._buffer = new_buffer(1)
         self._room = 1

@@ -101,7 +101,7 @@ class Planner:
     Args:
         looker: of the process.
         core_filter: what the process wants in a core.
-        flags: tells VmFlags by start address, where they are known; asked with the first plan.
+        flags: VmFlags by start address, where they are known.
         take_all: dump everything that can be read.
         only: nothing but these ranges.
     """
@@ -110,13 +110,12 @@ class Planner:
         self,
         looker: Looker,
         core_filter: int,
-        flags: Callable[[], dict[int, frozenset[bytes]]],
+        flags: dict[int, frozenset[bytes]],
         *,
         take_all: bool = False,
         only: Sequence[Range] = (),
     ) -> None:
-        self._looker, self._filter, self._ask = looker, CoreFilter(core_filter), flags
-        self._flags: dict[int, frozenset[bytes]] | None = None
+        self._looker, self._filter, self._flags = looker, CoreFilter(core_filter), flags
         self._take_all, self._only = take_all, tuple(only)
         self._last = Plan(MappingTable(), ())
 
@@ -156,8 +155,6 @@ class Planner:
         return Part(area, take, rest)
 
     def _why_not(self, area: Area) -> str:
-        if self._flags is None:
-            self._flags = self._ask()
         flags = self._flags.get(area.start, frozenset())
         if area.start >> 63 or (area.kind is Kind.SPECIAL and area.name != VDSO):
             return "kernel or device memory"
