@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 
+from memtop.dump.leftovers import create
 from memtop.linux.directio import open_direct
 from memtop.linux.vmread import OutFile
 
@@ -45,10 +45,7 @@ class Nameless:
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-        hidden = hidden_name(name)
-        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        self.fd = os.open(hidden, flags, 0o600, dir_fd=self._directory)
-        self._hidden = hidden
+        self.fd, self._hidden = create(self._directory, name)
 
     @property
     def out(self) -> OutFile:
@@ -86,8 +83,3 @@ class Nameless:
             if fd >= 0:
                 os.close(fd)
         self.fd = self.direct = -1
-
-
-def hidden_name(name: str) -> str:
-    """Beside the final one, and like no other."""
-    return f".{name}.{secrets.token_hex(4)}.partial"

@@ -8,6 +8,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,8 +28,7 @@ LIMIT = 4 << 20
 @pytest.fixture
 def small_quota(tmp_path: Path, needs_guest: None) -> Iterator[Path]:
     """A directory where ``identity.USER`` may write 4 MiB, on a file system that has far more room."""
-    disk, place = tmp_path / "disk", tmp_path / "quota"
-    place.mkdir()
+    disk, place = tmp_path / "disk", Path(tempfile.mkdtemp())  # pytest's own are closed to other users
     with disk.open("wb") as file:
         file.truncate(256 << 20)
     make = ["mkfs.ext4", "-q", "-F", "-O", "quota", "-E", "quotatype=usrquota", disk]
@@ -46,6 +46,7 @@ def small_quota(tmp_path: Path, needs_guest: None) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)
+        place.rmdir()
 
 
 @pytest.fixture
