@@ -103,19 +103,19 @@ class CoreFile:
             raise self._bad("it is no core of a 64-bit little-endian machine")
         if phnum == PN_XNUM and shnum and shentsize > PAGES_AT:  # more than fit: elf(5)
             phnum = unpack_from("<I", self._read(shoff, PAGES_AT + 4), PAGES_AT)[0]
-        notes, segments = bytearray(), []
+        self._notes = b""
+        segments = []
         for kind, flags, offset, start, _, in_file, size, _ in _PHDR.iter_unpack(
             self._stored(phoff, phnum * _PHDR.size)
         ):
-            if kind == PT_NOTE and len(notes) + in_file <= MOST_NOTES:
-                notes += self._stored(offset, in_file)
+            if kind == PT_NOTE and not self._notes and in_file <= MOST_NOTES:  # a core has one of these
+                self._notes = self._stored(offset, in_file)
             if kind != PT_LOAD or not size:
                 continue
             if start % PAGE or size % PAGE or start + size >= 1 << 64 or in_file > size:
                 raise self._bad("a segment is not of whole pages")
             there = min(in_file, max(self.size - offset, 0)) // PAGE * PAGE
             segments.append(Segment(start, start + size, flags, offset, there))
-        self._notes = bytes(notes)
         segments.sort(key=lambda segment: segment.start)
         if any(before.end > after.start for before, after in pairwise(segments)):
             raise self._bad("two segments overlap")

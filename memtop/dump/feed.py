@@ -231,19 +231,25 @@ class SharedFeed:
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
         with self._target.lock:
+            self._require_unbroken()
             sample = self._tick()
             if sample.life is Life.ENDED or self._target.execs != self._execs:
                 raise ProcessGone("the address space that was to be dumped is no more")
-            if not self.unbroken:
-                what = "the dump lost track of what the process writes"
-                raise KernelCannot(what, "tracking was started anew")
+            self._require_unbroken()
             runs = self._consumer.take()
             hidden = self._merges.ranges() if not self.protects else ()
         return Written(runs, *self._cover.ranges(sample.table, sample.coverage, hidden))
 
     def overheard(self) -> PageRuns:
         """See ``Feed``."""
-        return self._consumer.take()
+        with self._target.lock:
+            self._require_unbroken()
+            return self._consumer.take()
+
+    def _require_unbroken(self) -> None:
+        if self._target.execs == self._execs and not self.unbroken:
+            why = "tracking ended, or was started anew"
+            raise KernelCannot("the dump lost track of what the process writes", why)
 
     def _tick(self) -> Sample:
         """One more sample, which the screen finds between its own."""
@@ -255,7 +261,7 @@ class SharedFeed:
     @property
     def unbroken(self) -> bool:
         """It has told, or will tell, all that was written since it was made."""
-        return self._target.tracker is self._tracker
+        return self._target.tracker is self._tracker and not self._target.closed
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from desk import Desk
 from dumps import Dumpee
 from life import Life
 
@@ -29,3 +31,16 @@ def life(build: Callable[[str], Path]) -> Iterator[Life]:
     """A target that makes any system call."""
     with Life(build("life")) as life:
         yield life
+
+
+@pytest.fixture
+def desk() -> Iterator[Callable[..., Desk]]:
+    made: list[Desk] = []
+
+    def open_(*args: Any, **options: Any) -> Desk:
+        made.append(Desk(*args, **options))
+        return made[-1]
+
+    yield open_
+    for each in made:
+        each.close()

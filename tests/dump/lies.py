@@ -51,6 +51,9 @@ from memtop.linux.runsets import chop
 SLOW = 10.0
 """Seconds that no reader may take."""
 
+ROOM = 256 << 20
+"""Bytes that a reader may take."""
+
 A = 0x10000
 NUMBERS = [
     0, 1, 2, 7, 8, 55, 56, 63, 64, 65, 255, 256, 1023, 1024, 1025, *(4096 + i for i in (-1, 0, 1)),
@@ -300,12 +303,13 @@ class Fuzz:
 
     Attributes:
         longest: seconds of one reader, at most.
+        number: of the file; with the seed it says which.
     """
 
     def __init__(self, scratch: Path, seed: int) -> None:
         self.liar, self.rng, self.scratch = Liar(seed), random.Random(seed + 1), scratch
         self.counts: Counter[str] = Counter()
-        self.longest = 0.0
+        self.longest, self.number = 0.0, 0
         self._bases = [base(False), base(True)]
         good = scratch / "good"
         self._bases[0][0].write(good)
@@ -313,6 +317,7 @@ class Fuzz:
 
     def one(self) -> None:
         """Makes a file, alone, as a child or as a parent, and has everything read it."""
+        self.number += 1
         full, child = self.rng.choice(self._bases)
         what = self.rng.choice(["full", "full", "child", "parent", "core"])
         only = None
@@ -333,10 +338,15 @@ class Fuzz:
             except MemtopError:
                 self.counts[f"{what}, {name}: said so"] += 1
             except BaseException:
-                print(f"{what}, {name}: {path}", file=sys.stderr)
-                shutil.copytree(self.scratch, tempfile.mkdtemp(prefix="lie-"), dirs_exist_ok=True)
+                print(f"file {self.number}: {what}, {name}", file=sys.stderr)
                 raise
             self.longest = max(self.longest, time.monotonic() - began)
+
+
+def limit_memory(more: int) -> None:
+    """What takes so many bytes more than now fails."""
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
+    resource.setrlimit(resource.RLIMIT_AS, (used + more, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 def main() -> None:
@@ -346,6 +356,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/dev/shm") as place:
         fuzz = Fuzz(Path(place), options.seed)
+        limit_memory(ROOM)
         began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for _ in range(options.count):
             fuzz.one()

@@ -28,7 +28,7 @@ from crafted import (
     xxh64,
 )
 from damages import in_time
-from lies import Fuzz, readers
+from lies import ROOM, Fuzz, limit_memory, readers
 
 from memtop.dump.chain import Chain
 from memtop.dump.diff import compare, open_memory
@@ -39,9 +39,6 @@ from memtop.linux.errors import Failed, MemtopError
 LIMIT = 10.0
 """Seconds that no reader may take for one of these files."""
 
-ROOM = 256 << 20
-"""Bytes that a reader may take."""
-
 A = 0x10000
 
 
@@ -49,8 +46,7 @@ A = 0x10000
 def small() -> Iterator[None]:
     """Memory is limited: what takes a multiple of the file's size fails."""
     before = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
-    resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, before[1]))
+    limit_memory(ROOM)
     yield
     resource.setrlimit(resource.RLIMIT_AS, before)
 
