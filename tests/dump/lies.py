@@ -36,11 +36,10 @@ from crafted import (
     stored,
     xxh64,
 )
-from damages import in_time
+from damages import differences, in_time
 
 from memtop.dump.chain import Chain
 from memtop.dump.convert import convert
-from memtop.dump.diff import Change, Reader, compare, open_memory
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, make_sink, open_output
 from memtop.dump.notes import NT_FILE, note
@@ -261,18 +260,8 @@ def readers(good: Path, scratch: Path) -> dict[str, Callable[[str], object]]:
         return write
 
     def differ(path: str) -> None:
-        a = open_memory(str(good))
-        try:
-            b = open_memory(path)
-            try:
-                for found in compare(a, b):
-                    for start, end in found.runs[Change.CHANGED]:
-                        for _ in Reader(a, b, found).pages(start, min(end, start + (64 << 20))):
-                            pass
-            finally:
-                b.close()
-        finally:
-            a.close()
+        for _ in differences(str(good), path):
+            pass
 
     def parent(path: str) -> None:
         """An increment of the good one on top of it."""

@@ -8,15 +8,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from desk import PATIENCE, Desk
 from dumps import PAGE, Core, Dumpee
-from harness import Writer, memtop, wait_for
+from harness import Writer, memtop, snapshot_memory, wait_for
 
 from memtop.dump.background import default_path, open_command
-from memtop.dump.chain import Chain
 from memtop.dump.feed import SharedFeed
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format, Job
@@ -26,7 +26,6 @@ from memtop.linux.errors import Failed
 from memtop.linux.features import probe_kernel
 from memtop.linux.runs import runs_union
 from memtop.model.actions import Method
-from memtop.model.layout import RUN
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life
 from memtop.sampler.target import open_target
@@ -34,12 +33,7 @@ from memtop.sampler.target import open_target
 
 def reader(path: Path) -> Callable[[int, int], bytes]:
     """Reads a snapshot."""
-
-    def read(start: int, size: int) -> bytes:
-        with Chain(str(path)) as chain:
-            return bytes(chain.load(PageRuns(RUN.pack(start, size // PAGE, 0)), hashed=False)[0])
-
-    return read
+    return partial(snapshot_memory, path)
 
 
 @pytest.mark.usefixtures("needs_write_protect")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import xxhash
-from dumps import PAGE, Core, Dumpee, memory_of, take
-from harness import Area, Writer, run
+from dumps import PAGE, Core, Dumpee, take
+from harness import Area, Writer, memory_of, run
 
 from memtop.dump import files
 from memtop.dump.chain import Chain

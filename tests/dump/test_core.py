@@ -14,8 +14,8 @@ from pathlib import Path
 from struct import unpack, unpack_from
 
 import pytest
-from dumps import PAGE, Core, memory_of, take
-from harness import spawned, status, wait_for
+from dumps import PAGE, Core, take
+from harness import memory_of, spawned, status, wait_for
 from life import ANON, MMAP, NORESERVE, PRIVATE, RW, Life
 
 from memtop.dump.chain import Chain
