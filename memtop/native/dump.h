@@ -159,7 +159,7 @@ void mt_record_kinds(const mt_record *records, size_t count, uint64_t *pages);
 /* ---- index.c: the index of a snapshot as it is read --------------------------------------------- */
 
 #define MT_INDEX_OK 0
-#define MT_INDEX_NO_RUN 1  /* no such kind, no pages, or no address of a page */
+#define MT_INDEX_NO_RUN 1  /* no such kind, no pages, no address of a page, or contents with an errno */
 #define MT_INDEX_OUTSIDE 2 /* contents are not in the file's part for contents */
 #define MT_INDEX_MISFIT 3  /* contents and pages do not fit, or the same contents are there twice */
 #define MT_INDEX_GAP 4     /* it does not begin where the last one ended, or ends behind the mapping */

@@ -67,7 +67,7 @@ size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piec
     const mt_piece *end = pieces + piece_count;
     mt_record *at = out;
     for (const mt_run *run = runs; run < runs + count; run++)
-        if (run->flags != data)
+        if ((uint8_t)run->flags != data)
             *at++ = (mt_record){.start = run->start, .pages = run->pages, .kind = (uint8_t)run->flags,
                                 .error = (uint8_t)(run->flags >> 8)};
         else

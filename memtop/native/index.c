@@ -4,7 +4,7 @@
 static int check(const mt_record *record, mt_index *index) {
     uint64_t bytes = record->pages * MT_PAGE;
     if (record->kind < 1 || record->kind > index->kinds || bytes == 0 || record->start % MT_PAGE ||
-        record->start > UINT64_MAX - bytes)
+        record->start > UINT64_MAX - bytes || (record->error && record->kind == index->data))
         return MT_INDEX_NO_RUN;
     if (record->kind == index->data) {
         if (record->position < index->low || record->position > index->high ||

@@ -173,6 +173,13 @@ def test_numbers_that_do_not_fit_into_another_file(read: Callable[[str], list[st
     assert read(path) == [""] * 5
 
 
+def test_contents_with_an_errno(read: Callable[[str], list[str]], tmp_path: Path) -> None:
+    """They went into another snapshot as data that is at no place: memory beside the hashes was read."""
+    run = stored(A, HEADER, [page(1)])
+    run.error = 5
+    refused(read(Snapshot([Mapping(A, A + PAGE, [run])], page(1)).write(tmp_path / "a")), "this is no run")
+
+
 def test_an_increment_on_the_last_number(tmp_path: Path) -> None:
     full = Snapshot([Mapping(A, A + PAGE, [Run(A, 1, ZERO)])], sequence=(1 << 32) - 1)
     with pytest.raises(Failed, match="damaged at byte 8"):
