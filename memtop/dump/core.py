@@ -48,7 +48,7 @@ class CoreSink:
         output: where to.
     """
 
-    hashed = False
+    whole_files = True
 
     def __init__(self, output: Output) -> None:
         self._output = output

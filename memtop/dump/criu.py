@@ -38,6 +38,8 @@ class CriuSink:
         output: the directory; its main file is ``PAGES``.
     """
 
+    whole_files = False
+
     def __init__(self, output: OutputDirectory) -> None:
         self._output = output
         self._extents = Extents(at=0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 from memtop.dump.feed import Feed, Written
+from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -137,6 +139,9 @@ class Engine:
         """
         began = time.monotonic()
         try:
+            if self._sink.whole_files:
+                objects = object_files(self._source.plan())
+                self._sink.prepare(ranges_runs([taken for _, taken in objects]))
             if self._freeze is Freeze.FULL:
                 plan, census = self._all_at_once()
             elif self._feed is None:
@@ -147,6 +152,8 @@ class Engine:
                     plan, census = self._finish_stopped(pending, expected)
                 else:
                     plan, census = self._settle(pending)
+            if self._sink.whole_files:
+                census = self._fill(plan, census)
             self._sink.drop(self._ledger.forget_all_but(census.data))
             self._sink.spare(self._ledger.empty)
             self._ledger.keep(runs_subtract(census.data, self._ledger.stored))
@@ -182,6 +189,17 @@ class Engine:
             if not self._progress.frozen:
                 self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
+
+    def _fill(self, plan: Plan, census: Census) -> Census:
+        """Adds what program and libraries have in their files and not in memory."""
+        with closing(FileSource(self._source.handle.pid, object_files(plan))) as files:
+            absent = files.runs
+            for runs in census.sets:
+                absent = runs_subtract(absent, runs)
+            self._output.require(0)
+            for part in chop(absent, CHUNK):
+                self._store(part, files, again=True)
+        return Census(runs_union(census.data, absent), *census.others)
 
     def _missing(self, census: Census) -> PageRuns:
         """What is there and was not copied yet. "Clean but absent in the parent" is such, too."""

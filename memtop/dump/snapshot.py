@@ -63,6 +63,8 @@ class SnapshotSink:
         compress: contents as zstd frames.
     """
 
+    whole_files = False
+
     def __init__(
         self, output: Output, parent: Chain | None = None, *, compare: bool = True, compress: bool = False
     ) -> None:

@@ -39,7 +39,13 @@ class PageSource(Protocol):
 
 
 class PageSink(Protocol):
-    """Makes a file of pages: an ELF core, a snapshot, CRIU images."""
+    """Makes a file of pages: an ELF core, a snapshot, CRIU images.
+
+    Attributes:
+        whole_files: program and libraries are wanted in one piece, with pages that are in their files alone.
+    """
+
+    whole_files: bool
 
     def prepare(self, runs: PageRuns) -> None:
         """Makes room for pages that are all about to come.
