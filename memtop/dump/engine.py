@@ -21,7 +21,7 @@ from memtop.dump.recount import Expectation
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
+from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union, split
 from memtop.linux.standstill import Stop, frozen, urgent
 from memtop.linux.vmread import Held, new_buffer
 from memtop.model.coverage import Exactness
@@ -30,7 +30,11 @@ from memtop.model.runs import PageRuns
 from memtop.model.units import seconds
 
 CHUNK = 16384
-"""Pages between two looks at progress, cancellation and free space: 64 MiB."""
+"""Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each look the disk comes
+to rest; so it is doubled, up to 512 MiB, while they come faster than need be."""
+
+LOOK_S = 0.1
+"""Seconds between two looks; faster is of no use to anybody."""
 
 HOLD = 1 << 18
 """Pages that are held in memory at most (1 GiB); the rest is written while the process stands still."""
@@ -129,6 +133,7 @@ class Engine:
         self._doubts: list[str] = []
         self._buffer: Any = None
         self._room = 0
+        self._chunk = CHUNK
 
     def run(self) -> Result:
         """Makes the dump, up to its final name.
@@ -182,10 +187,14 @@ class Engine:
         self._output.require(0 if again else pages * PAGE)
         if not again:
             self._sink.prepare(runs)
-        for part in chop(runs, CHUNK):
+        while len(runs):
+            part, runs = split(runs, self._chunk)
             self._watch(self._progress)
             self._output.require(0)
+            looked = time.monotonic()
             self._store(part, self._source, again=again)
+            if time.monotonic() - looked < LOOK_S:
+                self._chunk = min(2 * self._chunk, 8 * CHUNK)
             if not self._progress.frozen:
                 self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
