@@ -1,7 +1,7 @@
 """The ELF core sink: a file that gdb opens; see core(5), elf(5).
 
 Pages go straight to their final place, so a later round writes over what an earlier one wrote. The file is
-sparse: room is given out by address in windows, and a page of zeros costs nothing on the disk. Address space
+sparse: room is given out by address in windows, and pages of zeros cost nothing on the disk. Address space
 without any page is not in the file at all: program headers can point at one and the same hole of it, however
 much they describe. So 16 TiB of empty mapping take no room, on file systems that end at 16 TiB, too.
 """

@@ -30,7 +30,7 @@ from memtop.model.runs import PageRuns
 from memtop.model.units import seconds
 
 CHUNK = 16384
-"""Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each look the disk comes
+"""Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each the disk comes
 to rest; so it is doubled, up to 512 MiB, while they come faster than need be."""
 
 LOOK_S = 0.1
