@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
+from memtop.dump.hold import MOST, READY, Hold
 from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -23,7 +23,6 @@ from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union, split
 from memtop.linux.standstill import Stop, frozen, urgent
-from memtop.linux.vmread import Held, new_buffer
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
@@ -35,12 +34,6 @@ to rest; so it is doubled, up to 512 MiB, while they come faster than need be.""
 
 LOOK_S = 0.1
 """Seconds between two looks; faster is of no use to anybody."""
-
-HOLD = 1 << 18
-"""Pages that are held in memory at most (1 GiB); the rest is written while the process stands still."""
-
-READY = 1 << 13
-"""Pages for which there is room (32 MiB) well before the stop, in memory that is there for sure."""
 
 SETTLE = 4
 """How often pages that were written while they were read are read again, when nothing stands still."""
@@ -131,8 +124,7 @@ class Engine:
         self._unsettled = self._final_pages = 0
         self._because = ""
         self._doubts: list[str] = []
-        self._buffer: Any = None
-        self._room = 0
+        self._hold = Hold()
         self._chunk = CHUNK
 
     def run(self) -> Result:
@@ -241,15 +233,16 @@ class Engine:
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
-            if verdict is Verdict.STUCK and self._freeze is Freeze.FINAL and self._make_room(2 * dirty):
+            stops = self._freeze is Freeze.FINAL
+            if stops and verdict is Verdict.STUCK and 2 * dirty <= MOST and self._hold.make_room(2 * dirty):
                 verdict = Verdict.GO_ON  # while that took its time, more was written
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
                 if written.shared:
                     self._doubts.append(_SHARED)
                 return pending, expected
-            if self._freeze is Freeze.FINAL:
-                self._make_room(READY)
+            if stops:
+                self._hold.make_room(READY)
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -300,7 +293,7 @@ class Engine:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
         feed, source = self._feed, self._source
         assert feed is not None
-        self._make_room(2 * runs_pages(pending) + READY // 8)
+        self._hold.make_room(2 * runs_pages(pending) + READY // 8)
         self._progress.frozen = True
         self._watch(self._progress)
         gc.disable()
@@ -308,7 +301,7 @@ class Engine:
             with feed.alone(), urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 plan, census, again = self._last_look(expected)
-                held, rest = self._hold(self._to_read(census, runs_union(pending, again)))
+                held, rest = self._hold.read(source, self._to_read(census, runs_union(pending, again)))
                 for part in chop(rest, CHUNK):
                     self._store(part, source, again=True)
                 self._stop = still.release()
@@ -337,25 +330,6 @@ class Engine:
         self._progress.frozen = False
         self._progress.stop_s = self._stop.whole_s if self._stop is not None else 0.0
         self._watch(self._progress)
-
-    def _make_room(self, pages: int) -> bool:
-        """For what will be held. New memory may take 10 µs a page: best before there is hurry.
-
-        True: it took time.
-        """
-        pages = min(pages, HOLD)
-        if pages <= self._room:
-            return False
-        self._buffer = None
-        self._buffer, self._room = new_buffer(pages), pages
-        return True
-
-    def _hold(self, runs: PageRuns) -> tuple[Held, PageRuns]:
-        """Reads as much as may be held; returns that, and what is left."""
-        self._make_room(runs_pages(runs))
-        parts = list(chop(runs, self._room)) or [PageRuns()]
-        rest = PageRuns(b"".join(part.packed for part in parts[1:]))
-        return self._source.hold(parts[0], self._buffer), rest
 
     def _all_at_once(self) -> tuple[Plan, Census]:
         """``--freeze full``: it stands still for the whole copy, as with gcore."""
