@@ -1,4 +1,4 @@
-"""``memtop scan --protect``: found and protected in one call, round after round; what it says, how it ends."""
+"""``memtop scan --protect``: found and protected in one call, round after round; what it says , its end."""
 
 from __future__ import annotations
 
