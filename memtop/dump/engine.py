@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.hold import MOST, READY, Hold
@@ -117,7 +118,7 @@ class Engine:
         self._source, self._feed, self._sink, self._output = source, feed, sink, output
         self._freeze, self._limits, self._watch = freeze, limits or Limits(), watch
         self._known = known
-        self._ledger = Ledger()
+        self._ledger, self._aliases = Ledger(), Aliases()
         self._progress = Progress()
         self._rounds: list[Round] = []
         self._stop: Stop | None = None
@@ -229,7 +230,7 @@ class Engine:
                 expected.advance(self._source, plan, written)
             else:
                 expected = Expectation(plan, self._source.census(plan), written)
-            pending = self._to_read(expected.census, written.runs)
+            pending = self._to_read(expected.census, self._aliases.told(plan, written.runs))
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
@@ -265,7 +266,7 @@ class Engine:
             written = feed.take()
             plan = self._source.plan()
             census = self._source.census(plan)
-            pending = self._to_read(census, written.runs)
+            pending = self._to_read(census, self._aliases.told(plan, written.runs))
             if not len(pending):
                 break
         # Once more, torn or not: an increment on top of this has to find what was written up to here.
@@ -320,11 +321,11 @@ class Engine:
         if feed.protects:
             plan = source.plan()
             changed = expected.recount(source, plan, feed.overheard())
-            return plan, expected.census, changed
+            return plan, expected.census, self._aliases.told_at_last(plan, changed)
         written = feed.take(stopped=True)
         plan = source.plan()
         again = runs_union(written.runs, ranges_runs(written.blind))
-        return plan, source.census(plan), again
+        return plan, source.census(plan), self._aliases.told_at_last(plan, again)
 
     def _stopped(self) -> None:
         self._progress.frozen = False
