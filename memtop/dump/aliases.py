@@ -36,7 +36,7 @@ class Aliases:
         return found
 
     def told_at_last(self, plan: Plan, written: PageRuns) -> PageRuns:
-        """The same, and what may have been written through mappings that are not dumped, where nobody looks."""
+        """The same, and what may have been written through mappings that are not dumped: nobody looks."""
         return runs_union(self.told(plan, written), self._unseen)
 
     def _adopt(self, plan: Plan) -> None:
