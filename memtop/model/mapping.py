@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import overload
 
 from memtop.model.layout import MAPPING, PAGE, Kind, Perm
@@ -52,6 +53,7 @@ class Mapping:
         return self.name or f"[{self.kind.label}]"
 
 
+@lru_cache(maxsize=256)
 def perms_text(perms: int) -> str:
     """``rw-p`` from ``Perm`` bits."""
     return (

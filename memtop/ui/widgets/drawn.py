@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -51,3 +53,15 @@ class Drawn(Widget):
             return self.lines[y]
         # Never a style of None: Textual's NO_COLOR filter fails on it.
         return Strip.blank(self.size.width, self.look.palette.text)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines as they are: Textual would look for borders, padding, opacity; none of these has any."""
+        filters, background = self.get_line_filters(), self.background_colors[1]
+        beyond = Style(bgcolor=background.rich_color)  # where a scroll bar would be
+        strips = []
+        for y in crop.line_range:
+            strip = self.render_line(y).crop_extend(*crop.column_span, beyond)
+            for each in filters:
+                strip = strip.apply_filter(each, background)
+            strips.append(strip)
+        return strips
