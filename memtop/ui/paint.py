@@ -61,7 +61,8 @@ def _cropped(strip: Strip, first: int, end: int) -> Iterator[tuple[str, Style | 
     """As ``Strip.crop``, but without a new Strip, which takes longer to make than what is in it."""
     at = 0
     for segment in strip:
-        start, at = at, at + segment.cell_length
+        text = segment.text
+        start, at = at, at + (len(text) if text.isascii() else cell_len(text))
         if at <= first:
             continue
         if at > end:

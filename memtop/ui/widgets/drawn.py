@@ -55,13 +55,13 @@ class Drawn(Widget):
         return Strip.blank(self.size.width, self.look.palette.text)
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """The lines as they are: Textual would look for borders, padding, opacity; none of these has any."""
-        filters, background = self.get_line_filters(), self.background_colors[1]
+        """The lines as they are: Textual would look for borders, padding, opacity; none of these has any.
+
+        Its filters change only the terminal's own colours.
+        """
+        background = self.background_colors[1]
         beyond = Style(bgcolor=background.rich_color)  # where a scroll bar would be
-        strips = []
-        for y in crop.line_range:
-            strip = self.render_line(y).crop_extend(*crop.column_span, beyond)
-            for each in filters:
-                strip = strip.apply_filter(each, background)
-            strips.append(strip)
+        strips = [self.render_line(y).crop_extend(*crop.column_span, beyond) for y in crop.line_range]
+        for each in self.get_line_filters() if self.look.palette.ansi else ():
+            strips = [strip.apply_filter(each, background) for strip in strips]
         return strips
