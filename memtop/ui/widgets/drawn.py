@@ -59,9 +59,10 @@ class Drawn(Widget):
 
         Its filters change only the terminal's own colours.
         """
-        background = self.background_colors[1]
-        beyond = Style(bgcolor=background.rich_color)  # where a scroll bar would be
-        strips = [self.render_line(y).crop_extend(*crop.column_span, beyond) for y in crop.line_range]
+        strips = [self.render_line(y) for y in crop.line_range]
+        if any(strip.cell_length < crop.right for strip in strips):  # where a scroll bar would be
+            beyond = Style(bgcolor=self.background_colors[1].rich_color)
+            strips = [strip.extend_cell_length(crop.right, beyond) for strip in strips]
         for each in self.get_line_filters() if self.look.palette.ansi else ():
-            strips = [strip.apply_filter(each, background) for strip in strips]
-        return strips
+            strips = [strip.apply_filter(each, self.background_colors[1]) for strip in strips]
+        return [strip.crop(*crop.column_span) for strip in strips]

@@ -109,6 +109,8 @@ def _join(parts: Sequence[Sequence[Run]], p: Palette, gap: str = "   ") -> list[
 
 def _line(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
     wide = fit(fields, width - 2, 3)
+    if wide == [field.forms[0] for field in fields]:  # nothing gives way
+        return _join(wide, p)
     tight = fit(fields, width - 2, 2)
     # A narrower gap, where it saves words.
     more = sum(map(width_of, tight)) > sum(map(width_of, wide))
