@@ -124,7 +124,7 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
 
 def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> int:
     processes = find(pids)
-    opening = Opening(processes, options)
+    opening = Opening(pids, processes, options)
     from memtop.ui import run as run_screen
 
     return run_screen(

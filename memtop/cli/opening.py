@@ -50,12 +50,15 @@ class Opening:
     """Opens, when the screen asks for it.
 
     Args:
-        processes: what ``find`` has found.
+        pids: what was asked for; their children are looked at, too, if the options say so.
+        processes: what ``find`` has found of them.
         options: of the verb.
     """
 
-    def __init__(self, processes: Sequence[Process], options: argparse.Namespace) -> None:
-        self._processes, self._options = processes, options
+    def __init__(
+        self, pids: Sequence[int], processes: Sequence[Process], options: argparse.Namespace
+    ) -> None:
+        self._pids, self._processes, self._options = pids, processes, options
         self._sampler: Sampler | None = None
 
     def source(self) -> Sampler:
@@ -68,11 +71,11 @@ class Opening:
         from memtop.sampler.loop import Sampler
 
         options = self._options
-        care, pids = care_of(options), [process.pid for process in self._processes]
+        care, found = care_of(options), [process.pid for process in self._processes]
         refused: list[MemtopError] = []
-        targets = open_targets(pids, swap=options.swap, care=care, refused=refused.append)
-        descendants = getattr(options, "children", False)
-        children = Children(pids, swap=options.swap, care=care) if descendants else None
+        targets = open_targets(found, swap=options.swap, care=care, refused=refused.append)
+        with_children = getattr(options, "children", False)
+        children = Children(self._pids, swap=options.swap, care=care) if with_children else None
 
         def arrivals() -> Sequence[Target]:
             if refused:  # the screen says it: the terminal is taken

@@ -138,6 +138,27 @@ def test_fields_become_shorter_before_they_are_left_out() -> None:
     assert fit([fields[0], Field((other,), 1, needed=True)], 8, 1) == [other]
 
 
+FORMS = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(lambda widths: sorted(widths)[::-1])
+
+
+@given(st.lists(st.tuples(FORMS, st.integers(0, 9), st.booleans()), max_size=6), st.integers(1, 60))
+def test_fields_fit_and_waste_no_room(forms: list[tuple[list[int], int, bool]], width: int) -> None:
+    letters = iter("abcdef")
+    fields = [
+        Field(tuple([(letter * cells, A)] for cells in widths), keep, needed)
+        for (widths, keep, needed), letter in zip(forms, letters, strict=False)
+    ]
+    chosen = [text for [(text, _)] in fit(fields, width, 2)]
+    used = sum(len(text) + 2 for text in chosen) - 2
+    if used > width:  # then only what has to stay does, as short as it can be
+        assert chosen == [field.forms[-1][0][0] for field in fields if field.needed]
+    for field in fields:
+        texts = [text for [(text, _)] in field.forms]
+        now = next((text for text in texts if text in chosen), None)
+        longer = [text for text in texts if now is not None and len(text) > len(now)]
+        assert all(used - len(now or "") + len(text) > width for text in longer)
+
+
 async def test_packed_columns_agree_with_the_views() -> None:
     async with opened(ticks=3) as screen:
         sample = screen.live.view.sample
