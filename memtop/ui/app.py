@@ -182,8 +182,8 @@ class MemtopApp(Dressed[int]):
         self.live = LiveScreen(self.look, source, list(self.views.values()))
         self.opened = True
         await self.push_screen(self.live)
-        for early in self._early:
-            self.post_message(early)
+        for early in self._early:  # before those that have been queued meanwhile
+            await self.on_event(early)
         gc.freeze()  # what has been imported is never looked through
         gc.enable()
         self.source.start(self._on_sample, self._on_notice)
