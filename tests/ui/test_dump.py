@@ -81,16 +81,16 @@ async def live(
     sampler = Sampler(targets, interval)
     dumps = GatedDumps(sampler)
     app = MemtopApp(
-        sampler,
+        lambda: sampler,
         [target.process for target in targets],
         arm_at_start=Method.WRITE_PROTECT if arm else None,
         palette=DARK,
-        dumps=dumps,
+        open_dumps=lambda: dumps,
     )
     try:
         async with app.run_test(size=size) as pilot:
             screen = Live(app, dumps, pilot)
-            await screen.until(lambda: app.live.view.sample is not None, "no sample")
+            await screen.until(lambda: app.opened and app.live.view.sample is not None, "no sample")
             if arm:
                 await screen.shows("exact")
             yield screen

@@ -14,6 +14,8 @@ from memtop.ui.widgets.drawn import Drawn
 class KeyBar(Drawn):
     """Keys and what they do; what can't be used now is faint."""
 
+    _drawn: tuple[object, ...] = ()
+
     def show(
         self,
         mode: Mode,
@@ -26,9 +28,13 @@ class KeyBar(Drawn):
         position: Position | None = None,
     ) -> None:
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest."""
-        p = self.look.palette
-        fields = []
+        p, width = self.look.palette, self.size.width
         recorded = position is not None and position.recorded
+        says = (mode, can_act, many, can_pick, frozen, tracking, recorded, p, width)
+        if says == self._drawn:  # it seldom changes, and is asked at each sample
+            return
+        self._drawn = says
+        fields = []
         keys = [
             key
             for key in KEYMAP
@@ -49,7 +55,6 @@ class KeyBar(Drawn):
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
-        width = self.size.width
         gap = 3 if width >= 100 else 2
         parts = fit(fields, width - 2, gap)
         line: list[Run] = [(" ", p.text)]
