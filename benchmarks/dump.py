@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import mmap
 import os
 import shutil
 import subprocess
@@ -17,17 +18,22 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import IO
+from unittest.mock import patch
 
 from _common import HERE, Helper, Report, busy_note, milliseconds, options, times
 
+from memtop.dump import nameless
 from memtop.dump.feed import OwnFeed
 from memtop.dump.job import Format, Job, dump
+from memtop.linux.coreinfo import vm_flags
+from memtop.linux.directio import open_direct
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 
@@ -162,12 +168,15 @@ def increments(chosen: Namespace, directory: Path) -> Report:
         "dump-increment",
         f"An increment of a process of {chosen.pages * 4096 / (1 << 30):.2g} GiB, tracker kept",
         ["pages written since", "time (ms)", "of the full one", "file (MiB)", "of the full one"],
-        f"In each of them, a scan takes about {{:.1f}} ms.{busy_note()}",
+        "In each of them the pages are walked four times: twice to see what was written ({:.1f} ms each), "
+        "once for what is there, and once by the kernel for VmFlags, which alone tell what is not to be "
+        f"dumped ({{:.1f}} ms).{busy_note()}",
     )
     took: dict[str, list[float]] = {}
     sizes: dict[str, int] = {}
     scans: list[float] = []
-    shares = {"all (a full snapshot)": 0.0, "0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1}
+    flags: list[float] = []
+    shares = {"all (a full snapshot)": 0.0, "nothing": 0.0, "0.1 %": 0.001, "1 %": 0.01, "10 %": 0.1}
     with dumpee(chosen.pages, 1) as target, ProcessHandle.open(target.pid) as handle:
         kernel = probe_kernel()
         for _ in range(chosen.rounds):
@@ -184,10 +193,13 @@ def increments(chosen: Namespace, directory: Path) -> Report:
             began = time.monotonic()
             feed.take()
             scans.append(time.monotonic() - began)
+            began = time.monotonic()
+            vm_flags(target.pid)
+            flags.append(time.monotonic() - began)
             feed.close()
             for file in directory.glob("part*"):
                 file.unlink()
-    report.note = report.note.format(median(scans) * 1000)
+    report.note = report.note.format(median(scans) * 1000, median(flags) * 1000)
     full = next(iter(shares))
     for name in shares:
         report.add(
@@ -262,9 +274,10 @@ def parts(chosen: Namespace, directory: Path) -> Report:
         "dump-copy",
         f"Where the time of a copy of {chosen.pages * 4096 / (1 << 30):.2g} GiB goes",
         ["", "ms", "GiB/s"],
-        "The copy: the first round, by two threads, while the disk is written to already. Its parts: one "
-        "thread each, a megabyte at a time. What is left of a dump's total is the start of Python, the "
-        f"tracker, and what the disk still has to take.{busy_note()}",
+        "The copy: the first round. Its parts: one thread each where no other number is said, a megabyte "
+        "at a time. Through the page cache it is written by two threads, while the disk is written to "
+        "already. What is left of a dump's total is the start of Python, the tracker, and what the disk "
+        f"still has to take.{busy_note()}",
     )
     total = chosen.pages * 4096
     took: dict[str, list[float]] = {}
@@ -291,9 +304,18 @@ def parts(chosen: Namespace, directory: Path) -> Report:
         for at in range(0, total, MIB):
             os.pwrite(file.fileno(), a, at)
 
-    def copy() -> None:
-        for at in range(0, total, MIB):
-            ctypes.memmove(a, ctypes.byref(b, at), MIB)
+    def write_direct(file: IO[bytes], threads: int) -> None:
+        """The disk alone: into room that is there, from memory that is there."""
+        fd, chunk = open_direct(file.fileno()), mmap.mmap(-1, MIB)
+        os.posix_fallocate(file.fileno(), 0, total)
+
+        def share(first: int) -> None:
+            for at in range(first * MIB, total, threads * MIB):
+                os.pwrite(fd, chunk, at)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(share, range(threads)))
+        os.close(fd)
 
     with dumpee(chosen.pages, 1) as target, ProcessHandle.open(target.pid) as handle:
         kernel = probe_kernel()
@@ -306,10 +328,18 @@ def parts(chosen: Namespace, directory: Path) -> Report:
             with tempfile.TemporaryFile(dir=directory) as file:
                 timed("pwrite into the page cache", partial(write, file))
                 timed("fsync after that", partial(os.fsync, file.fileno()))
-            for name, format in (("core", Format.CORE), ("snapshot, hashed", Format.SNAPSHOT)):
-                began = time.monotonic()
-                result = dump(Job(str(directory / "dump"), format), handle, kernel)
-                whole = time.monotonic() - began
+            for threads in (1, 6):
+                with tempfile.TemporaryFile(dir=directory) as file:
+                    name = f"pwrite past the page cache, {threads} thread{'s' if threads > 1 else ''}"
+                    timed(name, partial(write_direct, file, threads))
+            ways = [("core", Format.CORE, True), ("snapshot, hashed", Format.SNAPSHOT, True)]
+            ways.append(("core, through the page cache", Format.CORE, False))
+            ways.append(("snapshot, hashed, through the page cache", Format.SNAPSHOT, False))
+            for name, format, past in ways:
+                with patch.object(nameless, "open_direct", open_direct if past else lambda _: -1):
+                    began = time.monotonic()
+                    result = dump(Job(str(directory / "dump"), format), handle, kernel)
+                    whole = time.monotonic() - began
                 (directory / "dump").unlink()
                 copied = result.image.statement.rounds[0].took
                 took.setdefault(f"memtop's copy ({name})", []).append(copied)

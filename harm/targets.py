@@ -317,7 +317,7 @@ def _witness(mode: str, compiler: str, *options: str) -> Callable[[Path, Path], 
     def make(built: Path, _: Path) -> list[str]:
         _need(compiler)
         program = built / "-".join(["witness", compiler, *(o.strip("-") for o in options)])
-        if not _built(program, "witness.c", "hold.h"):
+        if not _built(program, "witness.c", "witness_own.h", "hold.h"):
             flags = ["-std=gnu11", "-O2", "-pthread", *options]
             done = subprocess.run(
                 [compiler, *flags, PROGRAMS / "witness.c", "-o", program], capture_output=True, check=False

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from memtop.linux.errors import KernelCannot
 from memtop.linux.features import probe_kernel
-from memtop.linux.match import HIGHEST
 from memtop.linux.process import ProcessHandle
 from memtop.model.actions import Arm, ArmCost, Care
-from memtop.model.layout import PAGE
+from memtop.model.layout import HIGHEST, PAGE
 from memtop.tracking.rounds import WRITTEN, Rounds
 
 

@@ -16,8 +16,11 @@ from pathlib import Path
 from struct import Struct
 from typing import Any
 
+from memtop.dump.chain import Chain
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Method
+from memtop.model.layout import RUN as LAYOUT_RUN
+from memtop.model.runs import PageRuns
 from memtop.model.sample import MappingSample, Sample
 from memtop.sampler.target import open_target
 
@@ -71,6 +74,18 @@ def vm_flags(pid: int) -> list[str]:
     """The VmFlags of every mapping, as smaps shows them."""
     text = Path(f"/proc/{pid}/smaps").read_text(encoding="utf-8", errors="replace")
     return [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("VmFlags:")]
+
+
+def memory_of(pid: int, start: int, size: int) -> bytes:
+    """Bytes of a process, read without memtop."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
+        return os.pread(file.fileno(), size, start)
+
+
+def snapshot_memory(path: Path, start: int, size: int) -> bytes:
+    """The same of a snapshot with its parents."""
+    with Chain(str(path)) as chain:
+        return bytes(chain.load(PageRuns(LAYOUT_RUN.pack(start, size // PAGE, 0)), hashed=False)[0])
 
 
 def armed_mappings(pid: int) -> int:

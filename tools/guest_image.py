@@ -57,6 +57,7 @@ def make_image(image: Path, staging: Path, tests: Sequence[str]) -> None:
     applets = subprocess.run([busybox, "--list"], capture_output=True, text=True, check=True).stdout.split()
     for applet in {*applets} - {"busybox"}:
         (staging / "bin" / applet).symlink_to("busybox")
+    shutil.copy2(_mke2fs(), staging / "bin" / "mkfs.ext4")  # a test makes a disk with quotas
     _copy_python(staging)
     project = _inside(staging, PROJECT)
     for name in ("memtop", "tests"):
@@ -159,15 +160,18 @@ def _batches(paths: Iterable[Path], size: int = 100) -> Iterator[list[Path]]:
         yield every[at : at + size]
 
 
+def _mke2fs() -> str:
+    return shutil.which("mke2fs") or "/sbin/mke2fs"  # not on every user's path
+
+
 def _format(image: Path, staging: Path) -> None:
     """An ext4 of what is in staging, with some room."""
     used = int(
         subprocess.run(["du", "-sm", staging], capture_output=True, text=True, check=True).stdout.split()[0]
     )
     image.unlink(missing_ok=True)
-    mke2fs = shutil.which("mke2fs") or "/sbin/mke2fs"  # not on every user's path
     subprocess.run(
-        [mke2fs, "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "60000", "-d", staging, image,
+        [_mke2fs(), "-q", "-t", "ext4", "-O", "^has_journal", "-m", "0", "-N", "60000", "-d", staging, image,
          f"{used + used // 8 + SPARE_MIB}M"],
         check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip

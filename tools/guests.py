@@ -45,7 +45,7 @@ TESTS = (
 )
 """What fits the time under emulation."""
 
-MODULES = ("virtio_blk", "ext4", "zram")
+MODULES = ("virtio_blk", "ext4", "zram", "loop", "quota_v2")
 
 BOOT = """\
 stop() {{ echo "guest: $*"; exit 1; }}
@@ -72,11 +72,19 @@ BOOTED = "guest: up"
 running: set[int] = set()
 """Process groups of guests: each has a session of its own, and must not outlive this run."""
 
+scratch_places: set[str] = set()
+"""Directories of this run, gone when it ends, by a signal as well."""
+
 
 def _end(number: int, _frame: object) -> None:
+    """Ends all at once: threads wait for guests, and what they have started last may still be writing."""
     for group in running:
         with contextlib.suppress(OSError):
             os.killpg(group, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while any(map(os.path.exists, scratch_places)) and time.monotonic() < until:
+        for place in scratch_places:
+            shutil.rmtree(place, ignore_errors=True)
     os._exit(128 + number)
 
 
@@ -266,6 +274,7 @@ def main(argv: Sequence[str]) -> int:
         signal.signal(number, _end)
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="memtop-guests-") as scratch:
+        scratch_places.add(scratch)
         base = options.keep.absolute() if options.keep else Path(scratch) / "results"
         base.mkdir(parents=True)
         try:

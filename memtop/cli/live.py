@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from memtop.cli.command import Command, divided
 from memtop.cli.log import logged
-from memtop.cli.options import Parser, add_pids, add_sampling, care_of, pattern
-from memtop.cli.targets import Children, open_targets
+from memtop.cli.opening import Opening, find
+from memtop.cli.options import Parser, add_pids, add_sampling, pattern
 from memtop.linux import access
 from memtop.linux.errors import ProcessGone
 from memtop.model.actions import Method
-from memtop.sampler.target import Target
 from memtop.ui import THEMES
 
 
@@ -87,9 +86,11 @@ def run(argv: Sequence[str]) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[int]:
     """The processes that the command line names; empty: none."""
-    from memtop.linux.processes import named, with_children
-
     pids: list[int] = options.pid or []
+    if options.name is None and not options.children:
+        return pids
+    from memtop.linux.processes import named, with_children  # psutil takes time to import
+
     if options.name is not None:
         pids = [each.pid for each in named(options.name)]
         if not pids:
@@ -122,27 +123,18 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
 
 
 def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> int:
-    targets = open_targets(pids, swap=options.swap, care=care_of(options))
-    # Only now: importing Textual costs ten times what all before it does.
-    from memtop.dump.background import Dumps
-    from memtop.sampler.loop import Sampler
+    processes = find(pids)
+    opening = Opening(pids, processes, options)
     from memtop.ui import run as run_screen
 
-    arrivals: Callable[[], Sequence[Target]] = tuple
-    if getattr(options, "children", False):
-        arrivals = Children(pids, swap=options.swap, care=care_of(options))
-    sampler = Sampler(targets, options.delay, arrivals)
-    try:
-        return run_screen(
-            sampler,
-            [target.process for target in targets],
-            readonly=options.readonly,
-            ascii=options.ascii,
-            arm_at_start=None if options.track is Method.OFF else options.track,
-            mouse=wants_mouse(options),
-            can_pick=can_pick,
-            theme=options.theme,
-            dumps=Dumps(sampler),
-        )
-    finally:
-        sampler.stop()
+    return run_screen(
+        opening.source,
+        processes,
+        readonly=options.readonly,
+        ascii=options.ascii,
+        arm_at_start=None if options.track is Method.OFF else options.track,
+        mouse=wants_mouse(options),
+        can_pick=can_pick,
+        theme=options.theme,
+        open_dumps=opening.dumps,
+    )

@@ -6,9 +6,8 @@ import argparse
 import re
 from typing import NoReturn
 
-from memtop.linux.match import HIGHEST
 from memtop.model.actions import Arm, Care, KeepHuge, Method
-from memtop.model.layout import PAGE
+from memtop.model.layout import HIGHEST, PAGE
 from memtop.model.names import clean_text
 from memtop.sampler.source import LONGEST, SHORTEST
 

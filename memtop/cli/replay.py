@@ -36,7 +36,7 @@ def run(argv: Sequence[str]) -> int:
     from memtop.ui import run as run_screen
 
     return run_screen(
-        ReplaySource(recording, options.at),
+        lambda: ReplaySource(recording, options.at),
         processes,
         ascii=options.ascii,
         mouse=wants_mouse(options),

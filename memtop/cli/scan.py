@@ -17,13 +17,12 @@ from memtop.cli.options import Parser, add_log, address_range, interval, percent
 from memtop.linux import access
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel
-from memtop.linux.match import HIGHEST
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import read_stat
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model.actions import Arm, Care
 from memtop.model.filter import CATEGORIES, FilterError, Tree, parse
-from memtop.model.layout import Category
+from memtop.model.layout import HIGHEST, Category
 from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
 from memtop.sampler.budget import FAULT_S, Budget

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from memtop.cli.exits import complain
@@ -16,8 +16,17 @@ from memtop.sampler.target import Target, open_target
 from memtop.tracking.choose import DEFAULT_CARE
 
 
-def open_targets(pids: Sequence[int], *, swap: bool = False, care: Care = DEFAULT_CARE) -> list[Target]:
-    """Opens all; those that can't be opened are complained of as long as one can.
+def open_targets(
+    pids: Sequence[int],
+    *,
+    swap: bool = False,
+    care: Care = DEFAULT_CARE,
+    refused: Callable[[MemtopError], None] = lambda error: complain(error.sentence),
+) -> list[Target]:
+    """Opens all, as long as one can be opened.
+
+    Args:
+        refused: is told of those that can't be.
 
     Raises:
         MemtopError: of the first, when none can be opened.
@@ -33,7 +42,7 @@ def open_targets(pids: Sequence[int], *, swap: bool = False, care: Care = DEFAUL
     if not targets:
         raise errors[0]
     for refusal in errors:
-        complain(refusal.sentence)
+        refused(refusal)
     for target in targets:
         target.share_processor(len(targets))
     return targets

@@ -7,13 +7,15 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from memtop.dump.files import clear, write_at
-from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement
-from memtop.dump.snapshot_reader import Snapshot, Stored
+from memtop.dump.files import OpenFiles, clear, write_at
+from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement, pack
+from memtop.dump.snapshot_index import Stored
+from memtop.dump.snapshot_reader import Snapshot
 from memtop.linux.errors import Failed
+from memtop.linux.fates import of_kind
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import boot_id
-from memtop.linux.vmread import DATA, ZERO, Copied, Pieces, hash_pages
+from memtop.linux.vmread import DATA, ZERO, Copied, OutFile, Pieces, hash_pages
 from memtop.model.layout import PAGE, PIECE, RUN
 from memtop.model.names import clean_text
 from memtop.model.runs import PageRuns
@@ -58,8 +60,9 @@ class Chain:
     def __init__(self, path: str) -> None:
         self.path = path
         self.snapshots: list[Snapshot] = []
+        self._files = OpenFiles()
         try:
-            self.snapshots.append(Snapshot(path))
+            self.snapshots.append(Snapshot(path, self._files))
             while any(self.snapshots[-1].parent_id):
                 self._add_parent(self.snapshots[-1])
         except BaseException:
@@ -77,7 +80,7 @@ class Chain:
         what = f"{clean_text(child.path)} builds on {clean_text(name or 'another snapshot')}"
         if name is None or not os.path.exists(where):
             raise Failed(what, "which is not there", "put all files of a chain into one directory")
-        parent = Snapshot(where)
+        parent = Snapshot(where, self._files)
         self.snapshots.append(parent)
         if parent.id != child.parent_id or parent.chain_id != child.chain_id:
             raise Failed(what, "but the file of that name is another snapshot")
@@ -88,8 +91,7 @@ class Chain:
 
     def close(self) -> None:
         """Closes all files. Idempotent."""
-        for snapshot in self.snapshots:
-            snapshot.close()
+        self._files.close()
 
     def __enter__(self) -> Chain:
         return self
@@ -163,8 +165,8 @@ class Chain:
 
     def known(self) -> PageRuns:
         """All pages whose contents the chain has: stored, zero or hole."""
-        runs = (run for run in self.newest.stored if run.kind.known)
-        return PageRuns(b"".join(RUN.pack(run.start, run.pages, 0) for run in runs))
+        runs = PageRuns(b"".join(pack(area.runs).packed for area in self.newest.areas))
+        return of_kind(runs, PageKind.DATA, PageKind.PARENT)
 
     # ---- as a page source
     # -----------------------------------------------------------------------------------
@@ -188,7 +190,7 @@ class Chain:
         hashes = hash_pages(view) if hashed else array("Q")
         return view, Copied(states, hashes, len(states), states.count(ZERO))
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
         total = Copied()
         for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
@@ -197,7 +199,7 @@ class Chain:
                 stop = min(start + STEP, end)
                 part = PageRuns(RUN.pack(start, (stop - start) // PAGE, 0))
                 contents, copied = self.load(part, hashed=hashed)
-                self._write(contents, copied, out_fd, offset + start - address, overwrite)
+                self._write(contents, copied, out.fd, offset + start - address, overwrite)
                 total.states += copied.states
                 total.hashes += copied.hashes
                 total.pages += copied.pages

@@ -1,7 +1,7 @@
 """The ELF core sink: a file that gdb opens; see core(5), elf(5).
 
 Pages go straight to their final place, so a later round writes over what an earlier one wrote. The file is
-sparse: room is given out by address in windows, and a page of zeros costs nothing on the disk. Address space
+sparse: room is given out by address in windows, and pages of zeros cost nothing on the disk. Address space
 without any page is not in the file at all: program headers can point at one and the same hole of it, however
 much they describe. So 16 TiB of empty mapping take no room, on file systems that end at 16 TiB, too.
 """
@@ -29,7 +29,10 @@ ET_CORE, PT_LOAD, PT_NOTE, PN_XNUM = 4, 1, 4, 0xFFFF
 WINDOW = 2 << 20
 GAP = 16 << 20
 HOLE = 4 << 30
-"""Bytes: the longest stretch of empty address space that one program header describes."""
+"""Bytes: the longest stretch of empty address space that one program header describes, unless there is so
+much of it that this would take more than ``MOST_HOLES`` headers."""
+
+MOST_HOLES = 1 << 18
 
 PIPED_HOLE = 256 << 20
 """The same where holes have to be sent as zeros."""
@@ -45,12 +48,17 @@ class CoreSink:
         output: where to.
     """
 
-    hashed = False
+    whole_files = True
 
     def __init__(self, output: Output) -> None:
         self._output = output
         self._hole = PIPED_HOLE if output.is_piped else HOLE
         self._extents = Extents(at=PAGE, granule=WINDOW, gap=GAP)
+
+    def prepare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._extents.cover(runs)
+        self._output.reserve(self._extents.pieces(runs))
 
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """Copies these pages into the file.
@@ -61,14 +69,21 @@ class CoreSink:
             again: some may be there already.
         """
         self._extents.cover(runs)
-        return source.copy(self._extents.pieces(runs), self._output.fd, hashed=False, overwrite=again)
+        return source.copy(self._extents.pieces(runs), self._output.out, hashed=False, overwrite=again)
 
     def drop(self, runs: PageRuns) -> None:
         """Clears pages that turned out not to belong into the dump."""
         clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
 
+    def spare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._output.unreserve(self._extents.pieces(runs))
+
     def finish(self, image: Image) -> None:
         """Writes the headers: what is where, the threads, and how the dump came about."""
+        space = sum(area.end - area.start for area in image.areas if area.runs)
+        while self._hole * MOST_HOLES < space:
+            self._hole *= 2
         segments = [s for area in image.areas for s in self._segments(area)]
         hole = max((s.size for s in segments if s.offset < 0 and s.in_file), default=0)
         notes_at = self._extents.at

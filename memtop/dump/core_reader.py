@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct, unpack_from
 
-from memtop.dump.files import data_ranges, open_dump, read_at
+from memtop.dump.files import data_ranges, is_sparse, open_dump, read_at
 from memtop.dump.image import Area, PageKind, Run
 from memtop.dump.notes import NT_FILE, NT_PRPSINFO, notes_of
 from memtop.linux.errors import Failed
@@ -67,6 +67,7 @@ class CoreFile:
             self.size = os.fstat(self._fd).st_size
             self._segments = self._read_headers()
             self._starts = [segment.start for segment in self._segments]
+            self._contents = 0
             self.areas = tuple(self._mappings())
         except BaseException:
             self.close()
@@ -87,6 +88,12 @@ class CoreFile:
             raise self._bad("it was cut short")
         return data
 
+    def _stored(self, at: int, size: int) -> bytes:
+        """The same of what is no hole, so that a small file takes little memory."""
+        if at + size <= self.size and is_sparse(self._fd, at, size):
+            raise self._bad("what tells where things are is hardly stored at all")
+        return self._read(at, size)
+
     # ---- headers and notes ---------------------------------------------------------------------------------
 
     def _read_headers(self) -> list[Segment]:
@@ -99,13 +106,13 @@ class CoreFile:
         self._notes = b""
         segments = []
         for kind, flags, offset, start, _, in_file, size, _ in _PHDR.iter_unpack(
-            self._read(phoff, phnum * _PHDR.size)
+            self._stored(phoff, phnum * _PHDR.size)
         ):
-            if kind == PT_NOTE and in_file <= MOST_NOTES:
-                self._notes += self._read(offset, in_file)
+            if kind == PT_NOTE and not self._notes and in_file <= MOST_NOTES:  # a core has one of these
+                self._notes = self._stored(offset, in_file)
             if kind != PT_LOAD or not size:
                 continue
-            if start % PAGE or size % PAGE or start + size > 1 << 64 or in_file > size:
+            if start % PAGE or size % PAGE or start + size >= 1 << 64 or in_file > size:
                 raise self._bad("a segment is not of whole pages")
             there = min(in_file, max(self.size - offset, 0)) // PAGE * PAGE
             segments.append(Segment(start, start + size, flags, offset, there))
@@ -174,6 +181,9 @@ class CoreFile:
             first = segment.start + max(low - segment.offset, 0) // PAGE * PAGE
             last = min(segment.start + -(-(high - segment.offset) // PAGE) * PAGE, there)
             first = max(first, at)
+            self._contents += max(last - first - 2 * PAGE, 0)  # the first and the last may be shared
+            if self._contents > self.size:
+                raise self._bad("its segments have the same contents")
             if at < first:
                 yield Run(at, (first - at) // PAGE, PageKind.ZERO)
             if first < last:

@@ -38,18 +38,29 @@ class CriuSink:
         output: the directory; its main file is ``PAGES``.
     """
 
+    whole_files = False
+
     def __init__(self, output: OutputDirectory) -> None:
         self._output = output
         self._extents = Extents(at=0)
 
+    def prepare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._extents.cover(runs)
+        self._output.reserve(self._extents.pieces(runs))
+
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """See ``PageSink``."""
         self._extents.cover(runs)
-        return source.copy(self._extents.pieces(runs), self._output.fd, hashed=False, overwrite=again)
+        return source.copy(self._extents.pieces(runs), self._output.out, hashed=False, overwrite=again)
 
     def drop(self, runs: PageRuns) -> None:
         """See ``PageSink``."""
         clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
+
+    def spare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._output.unreserve(self._extents.pieces(runs))
 
     def finish(self, image: Image) -> None:
         """Puts the pages into order and writes all other files."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
 
+from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
+from memtop.dump.file_source import FileSource, object_files
+from memtop.dump.hold import MOST, READY, Hold
 from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -19,19 +22,19 @@ from memtop.dump.recount import Expectation
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union
+from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union, split
 from memtop.linux.standstill import Stop, frozen, urgent
-from memtop.linux.vmread import Held, new_buffer
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
 from memtop.model.units import seconds
 
 CHUNK = 16384
-"""Pages between two looks at progress, cancellation and free space: 64 MiB."""
+"""Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each the disk comes
+to rest; so it is doubled, up to 512 MiB, while they come faster than need be."""
 
-HOLD = 1 << 18
-"""Pages that are held in memory at most (1 GiB); the rest is written while the process stands still."""
+LOOK_S = 0.1
+"""Seconds between two looks; faster is of no use to anybody."""
 
 SETTLE = 4
 """How often pages that were written while they were read are read again, when nothing stands still."""
@@ -115,13 +118,15 @@ class Engine:
         self._source, self._feed, self._sink, self._output = source, feed, sink, output
         self._freeze, self._limits, self._watch = freeze, limits or Limits(), watch
         self._known = known
-        self._ledger = Ledger()
+        self._ledger, self._aliases = Ledger(), Aliases()
         self._progress = Progress()
         self._rounds: list[Round] = []
         self._stop: Stop | None = None
         self._unsettled = self._final_pages = 0
         self._because = ""
         self._doubts: list[str] = []
+        self._hold = Hold()
+        self._chunk = CHUNK
 
     def run(self) -> Result:
         """Makes the dump, up to its final name.
@@ -132,6 +137,9 @@ class Engine:
         """
         began = time.monotonic()
         try:
+            if self._sink.whole_files:
+                objects = object_files(self._source.plan())
+                self._sink.prepare(ranges_runs([taken for _, taken in objects]))
             if self._freeze is Freeze.FULL:
                 plan, census = self._all_at_once()
             elif self._feed is None:
@@ -142,7 +150,10 @@ class Engine:
                     plan, census = self._finish_stopped(pending, expected)
                 else:
                     plan, census = self._settle(pending)
+            if self._sink.whole_files:
+                census = self._fill(plan, census)
             self._sink.drop(self._ledger.forget_all_but(census.data))
+            self._sink.spare(self._ledger.empty)
             self._ledger.keep(runs_subtract(census.data, self._ledger.stored))
             image = self._image(plan, census)
             self._sink.finish(image)
@@ -167,13 +178,30 @@ class Engine:
         self._progress.round += 1
         self._progress.done, self._progress.total = 0, pages
         self._output.require(0 if again else pages * PAGE)
-        for part in chop(runs, CHUNK):
+        if not again:
+            self._sink.prepare(runs)
+        while len(runs):
+            part, runs = split(runs, self._chunk)
             self._watch(self._progress)
             self._output.require(0)
+            looked = time.monotonic()
             self._store(part, self._source, again=again)
+            if time.monotonic() - looked < LOOK_S:
+                self._chunk = min(2 * self._chunk, 8 * CHUNK)
             if not self._progress.frozen:
                 self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
+
+    def _fill(self, plan: Plan, census: Census) -> Census:
+        """Adds what program and libraries have in their files and not in memory."""
+        with closing(FileSource(self._source.handle.pid, object_files(plan))) as files:
+            absent = files.runs
+            for runs in census.sets:
+                absent = runs_subtract(absent, runs)
+            self._output.require(0)
+            for part in chop(absent, CHUNK):
+                self._store(part, files, again=True)
+        return Census(runs_union(census.data, absent), *census.others)
 
     def _missing(self, census: Census) -> PageRuns:
         """What is there and was not copied yet. "Clean but absent in the parent" is such, too."""
@@ -202,15 +230,20 @@ class Engine:
                 expected.advance(self._source, plan, written)
             else:
                 expected = Expectation(plan, self._source.census(plan), written)
-            pending = self._to_read(expected.census, written.runs)
+            pending = self._to_read(expected.census, self._aliases.told(plan, written.runs))
             dirty = runs_pages(pending)
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
+            stops = self._freeze is Freeze.FINAL
+            if stops and verdict is Verdict.STUCK and 2 * dirty <= MOST and self._hold.make_room(2 * dirty):
+                verdict = Verdict.GO_ON  # while that took its time, more was written
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
                 if written.shared:
                     self._doubts.append(_SHARED)
                 return pending, expected
+            if stops:
+                self._hold.make_room(READY)
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -233,7 +266,7 @@ class Engine:
             written = feed.take()
             plan = self._source.plan()
             census = self._source.census(plan)
-            pending = self._to_read(census, written.runs)
+            pending = self._to_read(census, self._aliases.told(plan, written.runs))
             if not len(pending):
                 break
         # Once more, torn or not: an increment on top of this has to find what was written up to here.
@@ -243,6 +276,9 @@ class Engine:
             self._doubts.append(
                 f"{self._unsettled} pages were written each time they were read, and may be torn"
             )
+        untold = runs_pages(runs_intersect(census.data, ranges_runs(written.blind)))
+        if untold:
+            self._doubts.append(f"{untold} pages that nothing follows were read once, and may be torn")
         return plan, census
 
     def _just_read(self) -> tuple[Plan, Census]:
@@ -258,8 +294,7 @@ class Engine:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
         feed, source = self._feed, self._source
         assert feed is not None
-        room = min(2 * runs_pages(pending) + 4096, HOLD)
-        buffer = new_buffer(room)
+        self._hold.make_room(2 * runs_pages(pending) + READY // 8)
         self._progress.frozen = True
         self._watch(self._progress)
         gc.disable()
@@ -267,7 +302,7 @@ class Engine:
             with feed.alone(), urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 plan, census, again = self._last_look(expected)
-                held, rest = self._hold(self._to_read(census, runs_union(pending, again)), buffer, room)
+                held, rest = self._hold.read(source, self._to_read(census, runs_union(pending, again)))
                 for part in chop(rest, CHUNK):
                     self._store(part, source, again=True)
                 self._stop = still.release()
@@ -286,24 +321,16 @@ class Engine:
         if feed.protects:
             plan = source.plan()
             changed = expected.recount(source, plan, feed.overheard())
-            return plan, expected.census, changed
+            return plan, expected.census, self._aliases.told_at_last(plan, changed)
         written = feed.take(stopped=True)
         plan = source.plan()
         again = runs_union(written.runs, ranges_runs(written.blind))
-        return plan, source.census(plan), again
+        return plan, source.census(plan), self._aliases.told_at_last(plan, again)
 
     def _stopped(self) -> None:
         self._progress.frozen = False
         self._progress.stop_s = self._stop.whole_s if self._stop is not None else 0.0
         self._watch(self._progress)
-
-    def _hold(self, runs: PageRuns, buffer: Any, room: int) -> tuple[Held, PageRuns]:
-        """Reads as much as may be held; returns that, and what is left."""
-        pages = runs_pages(runs)
-        if pages > room:
-            buffer, room = new_buffer(min(pages, HOLD)), min(pages, HOLD)
-        parts = list(chop(runs, room)) or [PageRuns()]
-        return self._source.hold(parts[0], buffer), PageRuns(b"".join(part.packed for part in parts[1:]))
 
     def _all_at_once(self) -> tuple[Plan, Census]:
         """``--freeze full``: it stands still for the whole copy, as with gcore."""

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterator
+from typing import Any
 
-from memtop.linux.vmread import Pieces
-from memtop.model.layout import PAGE, PIECE, RUN
+from memtop.linux.vmread import Pieces, native_pieces
+from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
+from memtop.native import ffi, lib
+
+SPLITS = 16
+"""Records that have to be two, as a page count has 32 bits: more than there can be."""
 
 
 class Extents:
     """Address ranges and the file offset of each; neighbours that go on in the file are one.
+
+    There may be a hundred thousand of them: the loops are in C (``native/extents.c``).
 
     Args:
         at: offset of the first byte that may be given out.
@@ -22,69 +28,46 @@ class Extents:
     def __init__(self, at: int, granule: int = PAGE, gap: int = 0) -> None:
         self.at = at
         self._granule, self._gap = granule, gap
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self._offsets: list[int] = []
+        self._have = Pieces()
 
     def __len__(self) -> int:
-        return len(self._starts)
+        return len(self._have)
 
     def __iter__(self) -> Iterator[tuple[int, int, int]]:
         """start, end, offset by rising address."""
-        return iter(zip(self._starts, self._ends, self._offsets, strict=True))
+        for address, offset, pages, _ in PIECE.iter_unpack(self._have.packed):
+            yield address, address + pages * PAGE, offset
 
     def cover(self, runs: PageRuns) -> None:
         """Makes room for all of these pages that have none yet."""
-        for start, end in self._widened(runs):
-            at = start
-            for low, high, _ in list(self.within(start, end)):
-                self._add(at, low)
-                at = high
-            self._add(at, end)
-
-    def _widened(self, runs: PageRuns) -> Iterator[tuple[int, int]]:
-        mask, first, last = self._granule - 1, 0, 0
-        for start, pages, _ in RUN.iter_unpack(runs.packed):
-            low, high = start & ~mask, (start + pages * PAGE + mask) & ~mask
-            if last and low - last <= self._gap:
-                last = max(last, high)
-                continue
-            if last:
-                yield first, last
-            first, last = low, high
-        if last:
-            yield first, last
-
-    def _add(self, start: int, end: int) -> None:
-        if start >= end:
-            return
-        offset, self.at = self.at, self.at + end - start
-        i = bisect_right(self._starts, start)
-        if i and self._ends[i - 1] == start and self._offsets[i - 1] + start - self._starts[i - 1] == offset:
-            self._ends[i - 1] = end
-            return
-        self._starts.insert(i, start)
-        self._ends.insert(i, end)
-        self._offsets.insert(i, offset)
+        wide = ffi.new("mt_run[]", len(runs))
+        native = ffi.from_buffer("mt_run[]", runs.packed)
+        count = lib.mt_runs_widen(native, len(runs), self._granule, self._gap, wide)
+        have, at = len(self._have), ffi.new("uint64_t *", self.at)
+        out = ffi.new("mt_piece[]", 2 * have + count + SPLITS)
+        made = lib.mt_extents_cover(native_pieces(self._have), have, wide, count, at, out)
+        self._have, self.at = _packed(out, made), at[0]
 
     def within(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
         """The parts of a range that have room: start, end, offset."""
-        i = max(bisect_right(self._starts, start) - 1, 0)
-        while i < len(self._starts) and self._starts[i] < end:
-            low, high = max(self._starts[i], start), min(self._ends[i], end)
-            if low < high:
-                yield low, high, self._offsets[i] + low - self._starts[i]
-            i += 1
+        have, count = self._have, len(self._have)
+        for i in range(lib.mt_extents_find(native_pieces(have), count, start), count):
+            address, offset, pages, _ = PIECE.unpack_from(have.packed, i * PIECE.size)
+            low, high = max(address, start), min(address + pages * PAGE, end)
+            if low >= high:
+                break
+            yield low, high, offset + low - address
 
     def pieces(self, runs: PageRuns) -> Pieces:
         """Where these pages belong; ones without room are left out."""
-        parts, pages = [], 0
-        for start, n, _ in RUN.iter_unpack(runs.packed):
-            for low, high, offset in self.within(start, start + n * PAGE):
-                count = (high - low) // PAGE
-                parts.append(PIECE.pack(low, offset, count, 0))
-                pages += count
-        return Pieces(b"".join(parts), pages)
+        out = ffi.new("mt_piece[]", len(self._have) + len(runs))
+        native = ffi.from_buffer("mt_run[]", runs.packed)
+        made = lib.mt_extents_pieces(native_pieces(self._have), len(self._have), native, len(runs), out)
+        return _packed(out, made)
+
+
+def _packed(out: Any, count: int) -> Pieces:
+    return Pieces(bytes(ffi.buffer(out, count * PIECE.size)) if count else b"")
 
 
 def page_index(index: Pieces, address: int) -> int:

@@ -7,14 +7,16 @@ dump from the live screen takes its share of the tracker that is there.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from memtop.dump.plan import Range
 from memtop.linux.errors import KernelCannot, ProcessGone
 from memtop.linux.features import KernelFeatures
+from memtop.linux.ksm import mergeable, merging
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
@@ -25,9 +27,13 @@ from memtop.model.layout import Kind
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Sample
-from memtop.sampler.target import Target
 from memtop.tracking.base import Tracker
 from memtop.tracking.choose import arm
+
+if TYPE_CHECKING:  # what the screen needs, and a dump of its own does not
+    from memtop.sampler.target import Target
+
+Spans = tuple[tuple[int, int], ...]
 
 SWITCH_S = 0.0002
 """Seconds after which other threads give up the interpreter, while a process stands still for this one."""
@@ -129,6 +135,7 @@ class OwnFeed:
             tid=tid,
         )
         self._cover = Cover()
+        self._merges = Merges(pid, tid)
         care = Care(Arm.ALL if files else Arm.ANON)
         try:
             armed = arm(method, handle, self._scanner, kernel, care)
@@ -175,7 +182,8 @@ class OwnFeed:
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
-        return Written(tick.runs, *self._cover.ranges(table, tick.coverage))
+        hidden = self._merges.ranges() if not self.protects else ()
+        return Written(tick.runs, *self._cover.ranges(table, tick.coverage, hidden))
 
     def alone(self) -> AbstractContextManager[None]:
         """See ``Feed``: nobody else is there."""
@@ -200,6 +208,7 @@ class SharedFeed:
             if self._name == "off":
                 what = "following what the process writes is not possible"
                 raise KernelCannot(what, "writes are not tracked")
+            self._merges = Merges(target.process.pid)
             self._consumer = target.fan_out.subscribe()
             self._tick()
             self._consumer.take()
@@ -222,18 +231,25 @@ class SharedFeed:
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
         with self._target.lock:
+            self._require_unbroken()
             sample = self._tick()
             if sample.life is Life.ENDED or self._target.execs != self._execs:
                 raise ProcessGone("the address space that was to be dumped is no more")
-            if not self.unbroken:
-                what = "the dump lost track of what the process writes"
-                raise KernelCannot(what, "tracking was started anew")
+            self._require_unbroken()
             runs = self._consumer.take()
-        return Written(runs, *self._cover.ranges(sample.table, sample.coverage))
+            hidden = self._merges.ranges() if not self.protects else ()
+        return Written(runs, *self._cover.ranges(sample.table, sample.coverage, hidden))
 
     def overheard(self) -> PageRuns:
         """See ``Feed``."""
-        return self._consumer.take()
+        with self._target.lock:
+            self._require_unbroken()
+            return self._consumer.take()
+
+    def _require_unbroken(self) -> None:
+        if self._target.execs == self._execs and not self.unbroken:
+            why = "tracking ended, or was started anew"
+            raise KernelCannot("the dump lost track of what the process writes", why)
 
     def _tick(self) -> Sample:
         """One more sample, which the screen finds between its own."""
@@ -245,7 +261,7 @@ class SharedFeed:
     @property
     def unbroken(self) -> bool:
         """It has told, or will tell, all that was written since it was made."""
-        return self._target.tracker is self._tracker
+        return self._target.tracker is self._tracker and not self._target.closed
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -264,29 +280,79 @@ class SharedFeed:
             self._target.fan_out.unsubscribe(self._consumer)
 
 
+class Merges:
+    """Where same-page merging (KSM) may hide writes from soft-dirty.
+
+    A page that was written and then merged has lost its bit, and taking the merge apart does not set it: so
+    what was mergeable at one look counts from then on.
+
+    Args:
+        pid, tid: of the process, and the thread that its files are read of.
+    """
+
+    def __init__(self, pid: int, tid: int | None = None) -> None:
+        self._pid, self._tid = pid, tid
+        self._active = False
+        self._seen: set[tuple[int, int]] = set()
+
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """First byte and byte behind, by rising address; none touch. Where the host merges at all, asking
+        costs a walk of the whole process."""
+        self._active = self._active or merging()
+        if self._active:
+            self._seen.update(mergeable(self._pid, self._tid))
+        return tuple(joined(sorted(self._seen)))
+
+
+def joined(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Sorted spans, those that touch or overlap as one."""
+    first, last = 0, 0
+    for start, end in spans:
+        if start <= last and last:
+            last = max(last, end)
+            continue
+        if last:
+            yield first, last
+        first, last = start, end
+    if last:
+        yield first, last
+
+
 class Cover:
     """``cover_ranges``, worked out only when something has changed."""
 
     def __init__(self) -> None:
-        self._of: tuple[MappingTable, bytes] | None = None
+        self._of: tuple[MappingTable, bytes, Spans] | None = None
         self._answer: tuple[tuple[Range, ...], ...] = ()
 
-    def ranges(self, table: MappingTable, coverage: bytes) -> tuple[tuple[Range, ...], ...]:
+    def ranges(
+        self, table: MappingTable, coverage: bytes, hidden: Spans = ()
+    ) -> tuple[tuple[Range, ...], ...]:
         """See ``cover_ranges``."""
-        if self._of is None or self._of[0] is not table or self._of[1] != coverage:
-            self._of, self._answer = (table, coverage), cover_ranges(table, coverage)
+        if self._of is None or self._of[0] is not table or self._of[1:] != (coverage, hidden):
+            self._of = (table, coverage, hidden)
+            self._answer = cover_ranges(table, coverage, hidden)
         return self._answer
 
 
-def cover_ranges(table: MappingTable, coverage: Sequence[int]) -> tuple[tuple[Range, ...], ...]:
+def cover_ranges(
+    table: MappingTable, coverage: Sequence[int], hidden: Spans = ()
+) -> tuple[tuple[Range, ...], ...]:
     """Mappings that may be written and are not tracked; those that others may write, too; those that are
-    tracked."""
+    tracked.
+
+    Args:
+        hidden: where the tracker may have missed writes, whatever its coverage says; see ``Merges``.
+    """
     blind, shared, tracked = [], [], []
+    ends = [end for _, end in hidden]
     for index, cover in enumerate(coverage):
         span = Range(*table.range_of(index))
         if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE, Coverage.SOFT_DIRTY_SHARED):
             shared.append(span)
-        if _TRACKED[cover]:
+        next_one = bisect_right(ends, span.start)
+        may_miss = next_one < len(hidden) and hidden[next_one][0] < span.end
+        if _TRACKED[cover] and not may_miss:
             tracked.append(span)
             continue
         mapping = table[index]

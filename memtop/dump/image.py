@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
+from typing import overload
 
+from memtop.linux.fates import of_kind
+from memtop.linux.runs import runs_pages
 from memtop.model.layout import MAPPING, PAGE, RUN, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.names import clean
@@ -46,6 +49,75 @@ class Run:
         return self.start + self.pages * PAGE
 
 
+class Fates(Sequence[Run]):
+    """Runs as packed ``layout.RUN`` records whose flags say what their pages are (``linux/fates.py``).
+
+    There may be hundreds of thousands of them.
+    """
+
+    __slots__ = ("packed",)
+
+    def __init__(self, packed: PageRuns) -> None:
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Run: ...
+    @overload
+    def __getitem__(self, index: slice) -> Fates: ...
+    def __getitem__(self, index: int | slice) -> Run | Fates:
+        if isinstance(index, slice):
+            return Fates(self.packed[index])
+        at = range(len(self))[index]
+        return _fate(*RUN.unpack_from(self.packed.packed, at * RUN.size))
+
+    def __iter__(self) -> Iterator[Run]:
+        return (_fate(*fields) for fields in RUN.iter_unpack(self.packed.packed))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            tuple(self) == other
+            if isinstance(other, tuple)
+            else self.packed == getattr(other, "packed", None)
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.packed)
+
+
+def _fate(start: int, pages: int, flags: int) -> Run:
+    return Run(start, pages, PageKind(flags & 0xFF), flags >> 8)
+
+
+def pack(runs: Sequence[Run]) -> PageRuns:
+    """As ``Fates`` hold them. A record counts 32 bits of pages: where there are more, it takes several."""
+    if isinstance(runs, Fates):
+        return runs.packed
+    parts = []
+    for run in runs:
+        start, left = run.start, run.pages
+        while left:
+            pages = min(left, 0xFFFFFFFF)
+            parts.append(RUN.pack(start, pages, run.kind | run.error << 8))
+            start, left = start + pages * PAGE, left - pages
+    return PageRuns(b"".join(parts))
+
+
+def runs_of(runs: Sequence[Run], kind: PageKind) -> PageRuns:
+    """The pages of one kind."""
+    return of_kind(pack(runs), kind, kind)
+
+
+def pages_of(runs: Sequence[Run], kind: PageKind) -> int:
+    """How many base pages are of this kind."""
+    return runs_pages(runs_of(runs, kind))
+
+
 @dataclass(frozen=True, slots=True)
 class Area:
     """A mapping as it is dumped.
@@ -69,7 +141,7 @@ class Area:
     name: bytes
     wanted: bool
     why: str = ""
-    runs: tuple[Run, ...] = ()
+    runs: Sequence[Run] = ()
 
     @property
     def title(self) -> str:
@@ -195,9 +267,8 @@ class Image:
 
     def pages_of(self, kind: PageKind) -> int:
         """How many base pages are of this kind."""
-        return sum(run.pages for area in self.areas for run in area.runs if run.kind == kind)
+        return sum(pages_of(area.runs, kind) for area in self.areas)
 
     def runs_of(self, kind: PageKind) -> PageRuns:
         """All pages of this kind."""
-        runs = (run for area in self.areas for run in area.runs if run.kind == kind)
-        return PageRuns(b"".join(RUN.pack(run.start, run.pages, 0) for run in runs))
+        return PageRuns(b"".join(runs_of(area.runs, kind).packed for area in self.areas))

@@ -6,25 +6,24 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
-from memtop.dump.chain import Chain
-from memtop.dump.core import CoreSink
-from memtop.dump.criu import PAGES, CriuSink
 from memtop.dump.engine import Engine, Progress, Result
 from memtop.dump.feed import Feed, OwnFeed
 from memtop.dump.image import Freeze
 from memtop.dump.live import LiveSource
 from memtop.dump.output import Output
-from memtop.dump.output_directory import OutputDirectory
 from memtop.dump.plan import Range
 from memtop.dump.rounds import Limits
-from memtop.dump.snapshot import SnapshotSink
 from memtop.dump.source import PageSink
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted
 from memtop.linux.features import KernelFeatures
 from memtop.linux.process import ProcessHandle
 from memtop.model.actions import Method
+
+if TYPE_CHECKING:
+    from memtop.dump.chain import Chain
 
 DEFAULT = Limits()
 
@@ -90,7 +89,7 @@ def dump(
         if job.only:
             _require_some(source, job)
         output = stack.enter_context(open_output(job.path, job.format))
-        parent = stack.enter_context(Chain(job.parent)) if job.parent is not None else None
+        parent = stack.enter_context(_open_chain(job.parent)) if job.parent is not None else None
         if parent is not None:
             parent.require_process(handle)
         known = parent.known() if parent is not None and since_parent else None
@@ -111,7 +110,12 @@ def open_output(path: str, format: Format) -> Output:
     Raises:
         MemtopError: it can't be made.
     """
-    return OutputDirectory(path, PAGES) if format is Format.CRIU else Output(path)
+    if format is not Format.CRIU:
+        return Output(path)
+    from memtop.dump.criu import PAGES
+    from memtop.dump.output_directory import OutputDirectory
+
+    return OutputDirectory(path, PAGES)
 
 
 def make_sink(
@@ -122,12 +126,29 @@ def make_sink(
     compare: bool = False,
     compress: bool = False,
 ) -> PageSink:
-    """What makes a dump of this format; see ``SnapshotSink`` for the options."""
-    if isinstance(output, OutputDirectory):
+    """What makes a dump of this format; see ``SnapshotSink`` for the options.
+
+    Only this one is imported: all of them would take a tenth of the start.
+    """
+    if format is Format.CRIU:
+        from memtop.dump.criu import CriuSink
+        from memtop.dump.output_directory import OutputDirectory
+
+        assert isinstance(output, OutputDirectory)
         return CriuSink(output)
     if format is Format.SNAPSHOT:
+        from memtop.dump.snapshot import SnapshotSink
+
         return SnapshotSink(output, parent, compare=compare, compress=compress)
+    from memtop.dump.core import CoreSink
+
     return CoreSink(output)
+
+
+def _open_chain(path: str) -> Chain:
+    from memtop.dump.chain import Chain
+
+    return Chain(path)
 
 
 def _require_some(source: LiveSource, job: Job) -> None:

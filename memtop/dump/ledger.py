@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from memtop.dump.plan import Found
 from memtop.linux.runsets import runs_intersect, runs_subtract, runs_union, state_runs
 from memtop.linux.vmread import DATA, ZERO, Pieces
@@ -40,6 +42,11 @@ class Ledger:
         self.stored = runs_intersect(self.stored, runs)
         self._by_state = {state: runs_intersect(known, runs) for state, known in self._by_state.items()}
         return gone
+
+    @property
+    def empty(self) -> PageRuns:
+        """Those of them that have no contents."""
+        return reduce(runs_union, self._by_state.values(), PageRuns())
 
     def found(self) -> Found:
         """All but contents."""

@@ -17,7 +17,7 @@ from memtop.linux.look import Looker
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.linux.standstill import Thread
-from memtop.linux.vmread import Copied, Held, MemoryReader, Pieces, new_buffer
+from memtop.linux.vmread import Copied, Held, MemoryReader, OutFile, Pieces, new_buffer
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Life
@@ -72,6 +72,7 @@ class LiveSource:
             self._memory = MemoryReader(pid, tid)
             stack.callback(self._memory.close)
             self.facts = coreinfo.read_facts(pid, tid)
+            # Before the tracker starts: that would have to wait for this walk, and the process for that.
             flags = {} if take_all else coreinfo.vm_flags(pid, tid)
             wanted = coreinfo.coredump_filter(pid)
             self._planner = Planner(self._looker, wanted, flags, take_all=take_all, only=only)
@@ -105,9 +106,9 @@ class LiveSource:
         """See ``Looker``."""
         return self._looker.changed(runs)
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
-        return self._memory.copy(pieces, out_fd, hashed=hashed, overwrite=overwrite, beat=self.beat)
+        return self._memory.copy(pieces, out, hashed=hashed, overwrite=overwrite, beat=self.beat)
 
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
+
+from memtop.dump.leftovers import create
+from memtop.linux.directio import open_direct
+from memtop.linux.vmread import OutFile
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
 
@@ -15,29 +18,39 @@ class Nameless:
 
     Attributes:
         fd: written at any offset.
+        direct: the same past the page cache; -1: not possible.
 
     Args:
         directory_fd: where it is to live; stays the caller's.
         name: what it will be called, for the hidden name.
+        cached: it will be read again at once: not past the page cache.
 
     Raises:
         OSError: it can't be made.
     """
 
-    def __init__(self, directory_fd: int, name: str) -> None:
+    def __init__(self, directory_fd: int, name: str, *, cached: bool = False) -> None:
+        self.fd = self.direct = -1
         self._directory = directory_fd
         self._hidden: str | None = None
+        self._open(name)
+        if not cached:
+            self.direct = open_direct(self.fd)
+
+    def _open(self, name: str) -> None:
         flags = os.O_RDWR | os.O_CLOEXEC
         try:
-            self.fd = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=directory_fd)
+            self.fd = os.open(".", flags | os.O_TMPFILE, 0o600, dir_fd=self._directory)
             return
         except OSError as error:
             if error.errno not in _NO_TMPFILE:
                 raise
-        hidden = hidden_name(name)
-        flags |= os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-        self.fd = os.open(hidden, flags, 0o600, dir_fd=directory_fd)
-        self._hidden = hidden
+        self.fd, self._hidden = create(self._directory, name)
+
+    @property
+    def out(self) -> OutFile:
+        """For whoever writes pages."""
+        return OutFile(self.fd, self.direct)
 
     def link(self, name: str, directory_fd: int | None = None) -> None:
         """Gives the file this name, when all of it is on the disk; link(2) never replaces what is there.
@@ -66,11 +79,7 @@ class Nameless:
         """Lets go; without a name, it is gone. Idempotent."""
         with contextlib.suppress(OSError):
             self._forget()
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-
-
-def hidden_name(name: str) -> str:
-    """Beside the final one, and like no other."""
-    return f".{name}.{secrets.token_hex(4)}.partial"
+        for fd in (self.fd, self.direct):
+            if fd >= 0:
+                os.close(fd)
+        self.fd = self.direct = -1

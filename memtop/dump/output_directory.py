@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 
-from memtop.dump.nameless import Nameless, hidden_name
+from memtop.dump.leftovers import create_directory
+from memtop.dump.nameless import Nameless
 from memtop.dump.output import Output, explain_output
 from memtop.linux.errors import Failed
 from memtop.linux.rename import rename_new
@@ -65,32 +66,25 @@ class OutputDirectory(Output):
         """
         assert self._file is not None
         files = {self._main: self._file, **self._others}
-        hidden = hidden_name(self._name)
         try:
             self._written_back()
             for file in files.values():  # first, so that the hidden directory is there for a moment only
                 os.fsync(file.fd)
-            os.mkdir(hidden, 0o700, dir_fd=self._directory)
+            inside, hidden = create_directory(self._directory, self._name)
             try:
-                self._fill(hidden, files)
+                for name, file in files.items():
+                    file.link(name, inside)
+                os.fsync(inside)
                 rename_new(self._directory, hidden, self._name)
             except BaseException:
                 self._discard(hidden, files)
                 raise
+            finally:
+                os.close(inside)
             os.fsync(self._directory)
             return sum(os.fstat(file.fd).st_size for file in files.values())
         except OSError as error:
             raise explain_output(error, self.path) from error
-
-    def _fill(self, hidden: str, files: dict[str, Nameless]) -> None:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        inside = os.open(hidden, flags, dir_fd=self._directory)
-        try:
-            for name, file in files.items():
-                file.link(name, inside)
-            os.fsync(inside)
-        finally:
-            os.close(inside)
 
     def _discard(self, hidden: str, files: dict[str, Nameless]) -> None:
         with contextlib.suppress(OSError):

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntFlag
 
-from memtop.dump.image import Area, PageKind, Run, raw_mappings
+from memtop.dump.image import Area, Fates, PageKind, raw_mappings
+from memtop.linux.fates import fill, tag
 from memtop.linux.look import Looker
 from memtop.linux.pagemap import Category
 from memtop.linux.runsets import regions_runs, runs_intersect, runs_subtract, runs_union
@@ -291,70 +292,29 @@ class Found:
 
 def compose(plan: Plan, census: Census, found: Found) -> tuple[Area, ...]:
     """Puts together what every page of every mapping is."""
-    without = [found.zero, found.parent, *found.unreadable.values()]
-    data = census.data
-    for runs in without:
-        data = runs_subtract(data, runs)
-    known: list[tuple[int, int, PageKind, int]] = []
+    known = PageRuns()
 
     def add(runs: PageRuns, kind: PageKind, error: int = 0) -> None:
-        known.extend(
-            (start, start + pages * PAGE, kind, error) for start, pages, _ in RUN.iter_unpack(runs.packed)
-        )
+        nonlocal known
+        known = runs_union(known, tag(runs_subtract(runs, known), kind | error << 8))
 
-    add(data, PageKind.DATA)
     add(runs_union(census.zero, found.zero), PageKind.ZERO)
     add(found.parent, PageKind.PARENT)
-    add(census.swapped, PageKind.SWAPPED)
-    add(census.guard, PageKind.UNREADABLE, GUARD_ERROR)
     for error, runs in found.unreadable.items():
         add(runs, PageKind.UNREADABLE, error)
-    known.sort()
-    return tuple(_areas(plan, known))
+    add(census.data, PageKind.DATA)
+    add(census.swapped, PageKind.SWAPPED)
+    add(census.guard, PageKind.UNREADABLE, GUARD_ERROR)
+    wanted = [part for part in plan.parts if part.area.wanted]
+    filled = iter(fill(known, [_spans(part) for part in wanted]))
+    return tuple(
+        replace(part.area, runs=Fates(next(filled))) if part.area.wanted else part.area for part in plan.parts
+    )
 
 
-def _areas(plan: Plan, known: list[tuple[int, int, PageKind, int]]) -> list[Area]:
-    areas, at = [], 0
-    for part in plan.parts:
-        area = part.area
-        if not area.wanted:
-            areas.append(area)
-            continue
-        runs: list[Run] = []
-        put = _putter(runs)
-        put(area.start, part.take.start, PageKind.LEFT_OUT)
-        position = part.take.start
-        while at < len(known) and known[at][1] <= position:
-            at += 1
-        while at < len(known) and known[at][0] < part.take.end:
-            start, end, kind, error = known[at]
-            if kind is PageKind.SWAPPED and part.area.perms & Perm.SHARED:
-                kind = part.rest  # shared memory has no swap entries of its own: a marker of write protection
-            put(position, start, part.rest)
-            position = min(end, part.take.end)
-            put(max(start, part.take.start), position, kind, error)
-            if end > part.take.end:
-                break
-            at += 1
-        put(position, part.take.end, part.rest)
-        put(part.take.end, area.end, PageKind.LEFT_OUT)
-        areas.append(
-            Area(
-                area.start, area.end, area.perms, area.kind, area.offset, area.major, area.minor, area.inode,
-                area.name, wanted=True, runs=tuple(runs),
-            )
-        )  # fmt: skip
-    return areas
-
-
-def _putter(runs: list[Run]) -> Callable[..., None]:
-    def put(start: int, end: int, kind: PageKind, error: int = 0) -> None:
-        if start >= end:
-            return
-        last = runs[-1] if runs else None
-        if last and last.end == start and last.kind == kind and last.error == error:
-            runs[-1] = Run(last.start, last.pages + (end - start) // PAGE, kind, error)
-        else:
-            runs.append(Run(start, (end - start) // PAGE, kind, error))
-
-    return put
+def _spans(part: Part) -> tuple[int, int, int, int, int, int, int]:
+    """For ``fill``. Shared memory has no swap entries of its own: what looks like one marks a page that was
+    write-protected."""
+    area, take = part.area, part.take
+    doubted = PageKind.SWAPPED if area.perms & Perm.SHARED else 0
+    return area.start, take.start, take.end, area.end, part.rest, PageKind.LEFT_OUT, doubted

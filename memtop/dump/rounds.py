@@ -16,7 +16,8 @@ TINY = 32
 """Pages: one more round would leave no fewer."""
 
 SHRINKS = 0.75
-"""A round that leaves more than this share of what it had to copy does not get any further."""
+"""A round that leaves more than this share of what it had to copy did not get any further. With many pages
+left it takes two in a row to give up: one may have been kept waiting by others on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,11 @@ def judge(rounds: list[Round], dirty: int, elapsed: float, limits: Limits) -> Ve
         done = Verdict.ROUNDS
     elif elapsed >= limits.max_time:
         done = Verdict.TIME
-    elif len(rounds) > 1 and dirty > SHRINKS * rounds[-1].pages:  # the first also makes the room in the file
+    elif (
+        len(rounds) > 1
+        and dirty > SHRINKS * rounds[-1].pages
+        and (dirty <= SMALL or rounds[-1].pages > SHRINKS * rounds[-2].pages)
+    ):
         done = Verdict.STUCK
     return Verdict.SMALL if dirty <= SMALL and done is not Verdict.GO_ON else done
 

@@ -12,12 +12,13 @@ import uuid
 from array import array
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 
 from memtop.dump.chain import Chain
 from memtop.dump.extents import Extents, page_index
 from memtop.dump.files import clear_pieces, write_at
 from memtop.dump.frames import Frames
-from memtop.dump.image import Area, Image, PageKind, Run
+from memtop.dump.image import Area, Fates, Image, PageKind, pack, runs_of
 from memtop.dump.ledger import PARENT
 from memtop.dump.output import Output
 from memtop.dump.snapshot_format import (
@@ -38,10 +39,13 @@ from memtop.dump.snapshot_format import (
     padded,
 )  # fmt: skip
 from memtop.dump.source import PageSource
+from memtop.linux.fates import count_kinds, keep_hashes, record_hashes, records
 from memtop.linux.runsets import chop, state_runs
 from memtop.linux.vmread import DATA, Copied, Pieces, hash_bytes, mark_same
 from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
+
+Buffer = bytes | bytearray
 
 STEP = 2048
 """Pages that pass through memory at once where they are compared or compressed."""
@@ -59,6 +63,8 @@ class SnapshotSink:
         compress: contents as zstd frames.
     """
 
+    whole_files = False
+
     def __init__(
         self, output: Output, parent: Chain | None = None, *, compare: bool = True, compress: bool = False
     ) -> None:
@@ -68,6 +74,12 @@ class SnapshotSink:
         self._frames = Frames(output.fd, HEADER_SIZE) if compress else None
         self._extents = Extents(at=HEADER_SIZE)
         self._hashes = array("Q")
+
+    def prepare(self, runs: PageRuns) -> None:
+        """See ``PageSink``; which pages are compared or compressed will be told later."""
+        if self._frames is None and not self._compare:
+            self._extents.cover(runs)
+            self._output.reserve(self._extents.pieces(runs))
 
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """See ``PageSink``; the state of a page that is as in the parent is ``ledger.PARENT``."""
@@ -88,7 +100,7 @@ class SnapshotSink:
     def _store_raw(self, runs: PageRuns, source: PageSource, again: bool) -> Copied:
         self._extents.cover(runs)
         pieces = self._extents.pieces(runs)
-        copied = source.copy(pieces, self._output.fd, hashed=True, overwrite=again)
+        copied = source.copy(pieces, self._output.out, hashed=True, overwrite=again)
         self._remember(pieces, copied.hashes)
         return copied
 
@@ -96,11 +108,7 @@ class SnapshotSink:
         slots = (self._extents.at - HEADER_SIZE) // PAGE
         if slots > len(self._hashes):
             self._hashes.frombytes(bytes(8 * (slots - len(self._hashes))))
-        at = 0
-        for _, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
-            slot = (offset - HEADER_SIZE) // PAGE
-            self._hashes[slot : slot + pages] = hashes[at : at + pages]
-            at += pages
+        keep_hashes(pieces, hashes, HEADER_SIZE, self._hashes)
 
     def _put(self, runs: PageRuns, contents: memoryview, copied: Copied) -> int:
         """Writes those of these pages that have contents of their own; returns the bytes."""
@@ -128,26 +136,31 @@ class SnapshotSink:
         else:
             clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
 
+    def spare(self, runs: PageRuns) -> None:
+        """See ``PageSink``."""
+        self._output.unreserve(self._extents.pieces(runs))
+
     # ---- what is where -------------------------------------------------------------------------------------
 
     def finish(self, image: Image) -> None:
         """Writes index, notes, trailer and header."""
         fd = self._output.fd
         index_at = padded(self._frames.at if self._frames is not None else self._extents.at)
-        stored = [self._stored_runs(area) for area in image.areas]
-        parts = [
-            part for area, runs in zip(image.areas, stored, strict=True) for part in _mapping(area, runs)
-        ]
-        index = b"".join(parts) + MAPPING.pack(*(0,) * 12)
+        parts: list[Buffer] = []
+        totals, runs = [0] * (KINDS + 1), 0
+        for area in image.areas:
+            chunks = list(self._chunks(area))
+            parts += _mapping(area, chunks)
+            for packed, _ in chunks:
+                runs += len(packed) // RUN.size
+                totals = [a + b for a, b in zip(totals, count_kinds(packed), strict=False)]
+        index = b"".join((*parts, MAPPING.pack(*(0,) * 12)))
         notes_at = index_at + len(index)
         trailer_at = padded(notes_at + len(image.notes))
-        counts = [0] * KINDS
-        for run in (run for area in image.areas for run in area.runs):
-            counts[run.kind - 1] += run.pages
         trailer = TRAILER.pack(
             END_MAGIC, VERSION, 0, trailer_at + TRAILER.size, index_at, len(index), hash_bytes(index),
-            notes_at, len(image.notes), hash_bytes(image.notes), len(image.areas), sum(map(len, stored)),
-            *counts, 0,
+            notes_at, len(image.notes), hash_bytes(image.notes), len(image.areas), runs,
+            *totals[1:], 0,
         )[: -HASH.size]  # fmt: skip
         write_at(fd, index_at, index)
         write_at(fd, notes_at, image.notes)
@@ -173,33 +186,39 @@ class SnapshotSink:
         fixed = HEADER.pack(
             MAGIC, VERSION, HEADER_SIZE, PAGE, COMPRESSED if self._frames is not None else 0,
             parent.newest.chain_id if parent else self.id, self.id, parent.newest.id if parent else bytes(16),
-            parent.newest.sequence + 1 if parent else 0, origin.pid, origin.start_time, int(origin.time *
-            1e9), len(text), boot_bytes(origin.boot_id),
+            parent.newest.sequence + 1 if parent else 0, origin.pid, origin.start_time,
+            min(int(origin.time * 1e9), (1 << 64) - 1), len(text), boot_bytes(origin.boot_id),
         )  # fmt: skip
         header = fixed.ljust(ABOUT_AT, b"\0") + text
         header = header.ljust(HEADER_SIZE - HASH.size, b"\0")
         return header + HASH.pack(hash_bytes(header))
 
-    def _stored_runs(self, area: Area) -> list[tuple[bytes, bytes]]:
-        """Packed runs with their hashes; one with contents is cut where the file does not go on."""
-        out = []
-        for run in area.runs:
-            if run.kind is not PageKind.DATA:
-                out.append((RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""))
-            elif self._frames is not None:
-                out += self._frames.runs(run.start, run.end)
+    def _chunks(self, area: Area) -> Iterator[tuple[bytes, Buffer]]:
+        """Records of runs, so many as a chunk may have, with their hashes."""
+        if self._frames is not None:
+            yield from _batched(self._framed(Fates(pack(area.runs)), self._frames))
+            return
+        runs = pack(area.runs)
+        packed = records(runs, PageKind.DATA, self._extents.pieces(runs_of(area.runs, PageKind.DATA)))
+        for at in range(0, len(packed), CHUNK_RUNS * RUN.size):
+            part = packed[at : at + CHUNK_RUNS * RUN.size]
+            yield part, record_hashes(part, PageKind.DATA, HEADER_SIZE, self._hashes)
+
+    def _framed(self, runs: Fates, frames: Frames) -> Iterator[tuple[bytes, Buffer]]:
+        """Single records with their hashes; a run with contents is one for each frame that it is in."""
+        for run in runs:
+            if run.kind is PageKind.DATA:
+                yield from frames.runs(run.start, run.end)
             else:
-                out += self._raw_runs(run)
-        return out
-
-    def _raw_runs(self, run: Run) -> Iterator[tuple[bytes, bytes]]:
-        for start, end, offset in self._extents.within(run.start, run.end):
-            pages, slot = (end - start) // PAGE, (offset - HEADER_SIZE) // PAGE
-            hashes = self._hashes[slot : slot + pages].tobytes()
-            yield RUN.pack(start, offset, pages * PAGE, 0, pages, 0, PageKind.DATA, 0), hashes
+                yield RUN.pack(run.start, 0, 0, 0, run.pages, 0, run.kind, run.error), b""
 
 
-def _mapping(area: Area, runs: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
+def _batched(parts: Iterator[tuple[bytes, Buffer]]) -> Iterator[tuple[bytes, Buffer]]:
+    while batch := list(islice(parts, CHUNK_RUNS)):
+        yield b"".join(record for record, _ in batch), b"".join(hashes for _, hashes in batch)
+
+
+def _mapping(area: Area, chunks: list[tuple[bytes, Buffer]]) -> Iterator[Buffer]:
     """A mapping of the index, with its runs and their hashes."""
     why = area.why.encode()
     words = area.name + why
@@ -208,11 +227,9 @@ def _mapping(area: Area, runs: list[tuple[bytes, bytes]]) -> Iterator[bytes]:
         area.minor, len(area.name), len(why),
     )  # fmt: skip
     yield words.ljust(padded(len(words)), b"\0")
-    for first in range(0, len(runs), CHUNK_RUNS):
-        part = runs[first : first + CHUNK_RUNS]
-        hashes = b"".join(run_hashes for _, run_hashes in part)
-        yield CHUNK.pack(len(part), len(hashes) // 8)
-        yield b"".join(packed for packed, _ in part)
+    for packed, hashes in chunks:
+        yield CHUNK.pack(len(packed) // RUN.size, len(hashes) // 8)
+        yield packed
         yield hashes
     yield CHUNK.pack(0, 0)
 

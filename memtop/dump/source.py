@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from memtop.dump.image import Image
-from memtop.linux.vmread import Copied, Held, Pieces, hash_held, write_held
+from memtop.linux.vmread import Copied, Held, OutFile, Pieces, hash_held, write_held
 from memtop.model.runs import PageRuns
 
 
@@ -18,12 +18,12 @@ class PageSource(Protocol):
 
     whole: bool
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """Copies pages into a file.
 
         Args:
             pieces: which, and where in the file each belongs.
-            out_fd: the file.
+            out: the file.
             hashed: tell the hash of each page.
             overwrite: something may stand there already.
 
@@ -39,7 +39,21 @@ class PageSource(Protocol):
 
 
 class PageSink(Protocol):
-    """Makes a file of pages: an ELF core, a snapshot, CRIU images."""
+    """Makes a file of pages: an ELF core, a snapshot, CRIU images.
+
+    Attributes:
+        whole_files: program and libraries are wanted in one piece, with pages that are in their files alone.
+    """
+
+    whole_files: bool
+
+    def prepare(self, runs: PageRuns) -> None:
+        """Makes room for pages that are all about to come.
+
+        Raises:
+            OSError: disk full.
+        """
+        ...
 
     def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
         """Takes these pages.
@@ -58,6 +72,10 @@ class PageSink(Protocol):
         """Forgets pages that were taken and turned out not to belong into the dump."""
         ...
 
+    def spare(self, runs: PageRuns) -> None:
+        """Gives back the room of pages that turned out to have no contents, as far as it is worth it."""
+        ...
+
     def finish(self, image: Image) -> None:
         """Writes all the rest; the file is whole then."""
         ...
@@ -71,9 +89,9 @@ class HeldSource:
     def __init__(self, held: Held) -> None:
         self._held = held
 
-    def copy(self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
-        return write_held(self._held, pieces, out_fd, hashed=hashed, overwrite=overwrite)
+        return write_held(self._held, pieces, out, hashed=hashed, overwrite=overwrite)
 
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""

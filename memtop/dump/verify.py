@@ -51,7 +51,7 @@ def check(snapshot: Snapshot) -> int:
             snapshot.contents(run, start, min(start + STEP, run.end))
         pages += run.pages
     _check_zero(snapshot, at, snapshot.index_at)
-    _check_zero(snapshot, snapshot.notes_at + len(snapshot.notes), snapshot.size - TRAILER.size)
+    _check_zero(snapshot, snapshot.notes_at + snapshot.notes_length, snapshot.size - TRAILER.size)
     return pages
 
 

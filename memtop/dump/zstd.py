@@ -9,6 +9,9 @@ from memtop.linux.errors import Failed
 LEVEL = 1
 """Fast: a dump must not take much longer for being smaller."""
 
+MOST_WINDOW = 1 << 20
+"""Bytes of memory that a frame may ask for to be unpacked; memtop's own hold 256 KiB."""
+
 
 def _library() -> Any:
     try:
@@ -47,7 +50,7 @@ class Unpacker:
 
     def __init__(self) -> None:
         self._library = _library()
-        self._decompressor = self._library.ZstdDecompressor(max_window_size=1 << 27)
+        self._decompressor = self._library.ZstdDecompressor(max_window_size=MOST_WINDOW)
 
     def size(self, frame: bytes) -> int:
         """Bytes that a frame says it holds; 0 where it does not say, or is none."""

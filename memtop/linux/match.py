@@ -15,15 +15,12 @@ from memtop.linux.pagemap import SPARSE_LIMIT
 from memtop.linux.procfs import directory, explain_memory
 from memtop.linux.scan_masks import Masks, compile_masks
 from memtop.model.filter import Field, Tree, atoms, within
-from memtop.model.layout import PAGE, Category, Kind
+from memtop.model.layout import HIGHEST, PAGE, Category, Kind
 from memtop.model.mapping import MappingTable
 from memtop.native import ffi, lib
 
 MATCH = Struct("<QQQ")
 """start, end (byte addresses), categories: ``mt_match``."""
-
-HIGHEST = 1 << 63
-"""The kernel's half of the address space ([vsyscall]) can't be looked at."""
 
 
 @dataclass(frozen=True, slots=True)

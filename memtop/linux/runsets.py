@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memtop.linux.runs import runs_pages, runs_union
+from memtop.linux.runs import native_runs, runs_pages, runs_union
 from memtop.linux.vmread import Pieces
 from memtop.model.layout import PAGE, REGION, RUN
 from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 
 __all__ = [
-    "chop", "regions_runs", "runs_intersect", "runs_pages", "runs_subtract", "runs_union", "state_runs"
+    "chop", "regions_runs", "runs_intersect", "runs_pages", "runs_subtract", "runs_union", "split",
+    "state_runs"
 ]  # fmt: skip
 
 
@@ -48,17 +49,21 @@ def state_runs(pieces: Pieces, states: bytearray, state: int) -> PageRuns:
 
 def chop(runs: PageRuns, pages: int) -> Iterator[PageRuns]:
     """The same pages in parts of at most so many."""
-    part, room = bytearray(), pages
-    for start, left, flags in RUN.iter_unpack(runs.packed):
-        while left:
-            take = min(left, room)
-            part += RUN.pack(start, take, flags)
-            start, left, room = start + take * PAGE, left - take, room - take
-            if not room:
-                yield PageRuns(bytes(part))
-                part, room = bytearray(), pages
-    if part:
-        yield PageRuns(bytes(part))
+    while len(runs):
+        part, runs = split(runs, pages)
+        yield part
+
+
+def split(runs: PageRuns, pages: int) -> tuple[PageRuns, PageRuns]:
+    """The first so many pages, and the rest."""
+    left = ffi.new("uint64_t *")
+    whole = lib.mt_runs_head(native_runs(runs), len(runs), pages, left) * RUN.size
+    head, rest = runs.packed[:whole], runs.packed[whole:]
+    if rest and left[0]:
+        start, length, flags = RUN.unpack_from(rest)
+        head += RUN.pack(start, left[0], flags)
+        rest = RUN.pack(start + left[0] * PAGE, length - left[0], flags) + rest[RUN.size :]
+    return PageRuns(head), PageRuns(rest)
 
 
 def _cut(function: Any, a: PageRuns, b: PageRuns) -> PageRuns:

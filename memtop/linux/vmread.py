@@ -6,21 +6,39 @@ ask ``look`` first, and read only what is present.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from array import array
 from dataclasses import dataclass, field
+from mmap import MADV_HUGEPAGE, MAP_ANONYMOUS, MAP_PRIVATE, mmap
 from typing import Any
 
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.procfs import directory
 from memtop.linux.ptrace import refused_attach
-from memtop.model.layout import PAGE, PIECE, RUN
+from memtop.model.layout import PAGE, PIECE
 from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 
 DATA, ZERO = 0, 255
 """What became of a page (``MT_PAGE_*``); any other value is the errno with which it could not be read."""
+
+_MADV_POPULATE_WRITE = 23
+"""madvise(2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutFile:
+    """A file that is written at any offset.
+
+    Attributes:
+        fd: through the page cache.
+        direct: past it (``directio``); -1: not possible.
+    """
+
+    fd: int
+    direct: int = -1
 
 
 class Pieces:
@@ -30,7 +48,7 @@ class Pieces:
 
     def __init__(self, packed: bytes = b"", pages: int | None = None) -> None:
         self.packed = packed
-        self.pages = sum(n for _, _, n, _ in PIECE.iter_unpack(packed)) if pages is None else pages
+        self.pages = int(lib.mt_pieces_pages(native_pieces(self), len(self))) if pages is None else pages
 
     def __len__(self) -> int:
         return len(self.packed) // PIECE.size
@@ -38,11 +56,16 @@ class Pieces:
     @classmethod
     def of_runs(cls, runs: PageRuns) -> Pieces:
         """These pages, one after another from offset 0 on."""
-        parts, at = [], 0
-        for start, pages, _ in RUN.iter_unpack(runs.packed):
-            parts.append(PIECE.pack(start, at, pages, 0))
-            at += pages * PAGE
-        return cls(b"".join(parts), at // PAGE)
+        out = bytearray(len(runs) * PIECE.size)
+        lib.mt_pieces_of(
+            ffi.from_buffer("mt_run[]", runs.packed), len(runs), ffi.from_buffer("mt_piece[]", out)
+        )
+        return cls(bytes(out))
+
+
+def native_pieces(pieces: Pieces) -> Any:
+    """The records as the C core takes them."""
+    return ffi.from_buffer("mt_piece[]", pieces.packed)
 
 
 @dataclass(slots=True)
@@ -90,13 +113,13 @@ class MemoryReader:
                 raise ProcessGone(f"there is no process {pid}") from error
 
     def copy(
-        self, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool, beat: Any = ffi.NULL
+        self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool, beat: Any = ffi.NULL
     ) -> Copied:
         """Copies pages into a file.
 
         Args:
             pieces: which pages, and their offsets in the file.
-            out_fd: the file.
+            out: the file.
             hashed: compute the hash of each page.
             overwrite: something may stand there already.
             beat: counted up while it works (``freeze``).
@@ -109,7 +132,8 @@ class MemoryReader:
         request = {
             "pid": self._tid,
             "mem_fd": self._mem,
-            "out_fd": out_fd,
+            "out_fd": out.fd,
+            "direct_fd": out.direct,
             "overwrite": overwrite,
             "beat": beat,
         }
@@ -121,7 +145,14 @@ class MemoryReader:
         Raises:
             MemtopError: as ``copy``.
         """
-        request = {"pid": self._tid, "mem_fd": self._mem, "out_fd": -1, "out": into, "beat": beat}
+        request: dict[str, Any] = {
+            "pid": self._tid,
+            "mem_fd": self._mem,
+            "out_fd": -1,
+            "direct_fd": -1,
+            "out": into,
+        }
+        request["beat"] = beat
         return self._run(request, Pieces.of_runs(runs), hashed=hashed)
 
     def close(self) -> None:
@@ -156,19 +187,23 @@ class ReadError(Exception):
 
 
 def new_buffer(pages: int) -> Any:
-    """Memory for so many pages, touched, so that filling it costs no page faults."""
-    return ffi.new("uint8_t[]", max(pages, 1) * PAGE)  # cffi zeroes it
+    """Memory for so many pages, at a page boundary, and touched, so that filling it costs no page faults."""
+    memory = mmap(-1, max(pages, 1) * PAGE, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    for advice in (MADV_HUGEPAGE, _MADV_POPULATE_WRITE):
+        with contextlib.suppress(OSError):  # before Linux 5.14, filling it does cost them
+            memory.madvise(advice)
+    return ffi.from_buffer("uint8_t[]", memory)  # which keeps it
 
 
-def write_held(held: Held, pieces: Pieces, out_fd: int, *, hashed: bool, overwrite: bool) -> Copied:
+def write_held(held: Held, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
     """Writes pages that were read before; ``pieces`` name the same pages in the same order.
 
     Raises:
         OSError: the file could not be written.
     """
     states = ffi.from_buffer("uint8_t[]", held.states)
-    request = {"pid": 0, "mem_fd": -1, "out_fd": out_fd, "overwrite": overwrite, "held": held.contents}
-    return _copy({**request, "held_states": states}, pieces, hashed)
+    request = {"pid": 0, "mem_fd": -1, "out_fd": out.fd, "direct_fd": out.direct, "overwrite": overwrite}
+    return _copy({**request, "held": held.contents, "held_states": states}, pieces, hashed)
 
 
 def hash_held(held: Held, *, hashed: bool) -> tuple[memoryview, Copied]:

@@ -13,6 +13,9 @@ from struct import Struct
 PAGE = 4096
 """Bytes in a base page on every architecture that memtop knows."""
 
+HIGHEST = 1 << 63
+"""Where the kernel's half of the address space begins ([vsyscall]), which can't be looked at."""
+
 HUGE_PAGES = 512
 """Base pages in a PMD-sized huge page."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import overload
 
 from memtop.model.layout import MAPPING, PAGE, Kind, Perm
@@ -52,6 +53,7 @@ class Mapping:
         return self.name or f"[{self.kind.label}]"
 
 
+@lru_cache(maxsize=256)
 def perms_text(perms: int) -> str:
     """``rw-p`` from ``Perm`` bits."""
     return (
@@ -71,12 +73,13 @@ class MappingTable(Sequence[Mapping]):
         ids: one identity per record.
     """
 
-    __slots__ = ("ids", "names", "packed")
+    __slots__ = ("_found", "ids", "names", "packed")
 
     def __init__(self, packed: bytes = b"", names: bytes = b"", ids: array[int] | None = None) -> None:
         self.packed = packed
         self.names = names
         self.ids: array[int] = array("Q") if ids is None else ids
+        self._found: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self.packed) // MAPPING.size
@@ -121,7 +124,11 @@ class MappingTable(Sequence[Mapping]):
 
     def index_of(self, mapping_id: int) -> int | None:
         """Where the mapping with this identity stands now, or None if it is gone."""
-        try:
-            return self.ids.index(mapping_id)
-        except ValueError:
-            return None
+        index = self._found.get(mapping_id)
+        if index is None:
+            try:
+                index = self.ids.index(mapping_id)  # 0.3 ms among 30 000, and the same few are asked for
+            except ValueError:
+                return None
+            self._found[mapping_id] = index
+        return index

@@ -52,5 +52,8 @@ def clean(raw: bytes) -> str:
 
 
 def clean_text(text: str) -> str:
-    """The same for text that Python has already decoded (with surrogateescape)."""
-    return clean(text.encode("utf-8", "surrogateescape"))
+    """The same for text that Python has decoded already (with surrogateescape; JSON may hold others)."""
+    try:
+        return clean(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return clean(text.encode("utf-8", "backslashreplace"))

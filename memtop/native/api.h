@@ -195,6 +195,8 @@ void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
+/* How many of the first runs have no more than so many pages together; left: how many of the next one still fit. */
+size_t mt_runs_head(const mt_run *runs, size_t count, uint64_t pages, uint64_t *left);
 /* The latest of the times in each of so many cells of another grid: cell i begins `from + i * step` bytes behind
  * the beginning of times[0], which are `cell` bytes apart.  One that both grids' cells share a part of counts for
  * both if `whole`, else for the one that it begins in; each cell has one at least.  0: none. */

@@ -3,12 +3,13 @@
  * memory.  On the way each page is hashed and told apart: contents, only zeros, or unreadable.
  *
  * A megabyte at a time, so that what was read is still in the cache when it is hashed and written.  Where there is much
- * of it, two threads take turns: one reads while the other writes, for a file takes one write at a time.
+ * of it, several threads take turns.  Through the page cache two are enough: one reads while the other writes, for a
+ * file takes one write at a time.  Past it, which spares the copy and the cache of all others, a disk is fastest
+ * with several writes under way; the threads then wait for it most of the time.
  */
 #include "core.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -19,6 +20,8 @@
 
 #define BATCH 256 /* pages: 1 MiB; fewer than the 1024 parts that one call may have */
 #define MUCH 1024 /* pages, from which on a second thread is worth its start */
+#define DIRECT 16 /* pages, from which on a write past the page cache is faster than one into it */
+#define THREADS 6 /* at most */
 
 /* What all threads share. */
 typedef struct {
@@ -154,30 +157,33 @@ static void judge(copier *c, mt_copied *copied) {
 
 /* ---- writing ------------------------------------------------------------------------------------- */
 
-static int write_all(int fd, const uint8_t *from, size_t size, uint64_t to) {
-    while (size > 0) {
-        ssize_t put = pwrite(fd, from, size, (off_t)to);
+/* Writes from *done on, and says how far it got. */
+static int write_on(int fd, const uint8_t *from, size_t size, uint64_t to, size_t *done) {
+    while (*done < size) {
+        ssize_t put = pwrite(fd, from + *done, size - *done, (off_t)(to + *done));
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
             return put < 0 ? -errno : -ENOSPC;
-        from += put;
-        size -= (size_t)put;
-        to += (uint64_t)put;
+        *done += (size_t)put;
     }
     return 0;
 }
 
-int mt_punch_hole(int fd, uint64_t at, uint64_t length) {
-    if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)at, (off_t)length) == 0)
-        return 1;
-    return errno == EOPNOTSUPP || errno == ENOSYS ? 0 : -errno;
+static int write_all(const mt_copy_request *r, const uint8_t *from, size_t size, uint64_t to) {
+    size_t done = 0;
+    if (r->direct_fd >= 0 && size >= DIRECT * MT_PAGE) {
+        int error = write_on(r->direct_fd, from, size, to, &done);
+        if (error != -EINVAL) /* the file system wants another alignment, be it of the rest of a write cut short */
+            return error;
+    }
+    return write_on(r->out_fd, from, size, to, &done);
 }
 
 /* Nothing may be left of what stood there before: a hole, or zeros where the file system makes none. */
-static int clear(int fd, const uint8_t *zeros, size_t size, uint64_t at) {
-    int done = mt_punch_hole(fd, at, size);
-    return done == 0 ? write_all(fd, zeros, size, at) : done < 0 ? done : 0;
+static int clear(const mt_copy_request *r, const uint8_t *zeros, size_t size, uint64_t at) {
+    int done = mt_punch_hole(r->out_fd, at, size);
+    return done == 0 ? write_all(r, zeros, size, at) : done < 0 ? done : 0;
 }
 
 static int write_batch(copier *c, mt_copied *copied) {
@@ -191,10 +197,10 @@ static int write_batch(copier *c, mt_copied *copied) {
         size_t size = (next - i) * MT_PAGE;
         int error = 0;
         if (data) {
-            error = write_all(r->out_fd, from, size, c->to[i]);
+            error = write_all(r, from, size, c->to[i]);
             copied->written += size;
         } else if (r->overwrite) {
-            error = clear(r->out_fd, from, size, c->to[i]);
+            error = clear(r, from, size, c->to[i]);
         }
         if (error) {
             copied->writing = 1;
@@ -272,11 +278,15 @@ int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count
         pages += pieces[i].pages;
     /* Into memory is for a process that stands still.  Whoever copies then runs before others (sched(7)), but a thread
      * of its own would not: to wait for that one takes longer than a few megabytes. */
-    pthread_t second;
-    bool two = pages >= (request->out ? 16 * MUCH : MUCH) && start(&second, &j);
+    pthread_t others[THREADS - 1];
+    size_t started = 0, wanted = 0;
+    if (pages >= (request->out ? 16 * MUCH : MUCH))
+        wanted = request->out || request->direct_fd < 0 ? 1 : THREADS - 1;
+    while (started < wanted && start(&others[started], &j))
+        started++;
     work(&j);
-    if (two)
-        pthread_join(second, 0);
+    while (started > 0)
+        pthread_join(others[--started], 0);
     return j.error;
 }
 

@@ -115,6 +115,14 @@ void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
     }
 }
 
+size_t mt_runs_head(const mt_run *runs, size_t count, uint64_t pages, uint64_t *left) {
+    size_t i = 0;
+    while (i < count && runs[i].pages <= pages)
+        pages -= runs[i++].pages;
+    *left = pages;
+    return i;
+}
+
 uint64_t mt_runs_pages(const mt_run *runs, size_t count) {
     uint64_t pages = 0;
     for (size_t i = 0; i < count; i++)

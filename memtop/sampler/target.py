@@ -51,6 +51,7 @@ class Target:
         aside: samples that a dump has taken, for whoever shows them.
         tracker: in charge now; as long as it is the same, nothing that is written escapes it.
         execs: how often the address space has become another one.
+        closed: it was given back.
 
     Args:
         handle: becomes the target's, closed with it.
@@ -70,7 +71,7 @@ class Target:
         self.watch: WatchRange | None = None
         self.lock = threading.RLock()
         self.aside: list[Sample] = []
-        self.fan_out, self.execs = FanOut(), 0
+        self.fan_out, self.execs, self.closed = FanOut(), 0, False
         self.last: Sample | None = None
         self._handle = handle
         self._kernel = kernel
@@ -278,6 +279,7 @@ class Target:
     @locked
     def close(self) -> None:
         """Gives back what was armed and lets go of the process. Idempotent."""
+        self.closed = True
         self.tracker.close()
         self._maps.close()
         if self._scanner is not None:

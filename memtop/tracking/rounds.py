@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from memtop.linux.counters import read_memory
 from memtop.linux.errors import Failed
 from memtop.linux.features import KernelFeatures
-from memtop.linux.match import HIGHEST, Matcher, PageMatch, plan
+from memtop.linux.match import Matcher, PageMatch, plan
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
@@ -20,7 +20,7 @@ from memtop.linux.scan_masks import usable
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.filter import Field, Page, Tree, atoms, categories_of
-from memtop.model.layout import Category
+from memtop.model.layout import HIGHEST, Category
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.tracking.choose import arm
 from memtop.tracking.doubts import Doubts

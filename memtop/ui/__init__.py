@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from memtop.model.actions import Method
@@ -31,7 +31,7 @@ def pick(*, ascii: bool = False, mouse: bool = True, theme: str | None = None) -
 
 
 def run(
-    source: Source,
+    open_source: Callable[[], Source],
     processes: Sequence[Process],
     *,
     readonly: bool = False,
@@ -40,12 +40,13 @@ def run(
     mouse: bool = True,
     can_pick: bool = False,
     theme: str | None = None,
-    dumps: Dumps | None = None,
+    open_dumps: Callable[[], Dumps] | None = None,
 ) -> int:
     """Shows processes until the user quits; the terminal and the targets are as before then.
 
     Args:
-        source: started here, and stopped before this returns.
+        open_source: makes what samples come from, once the first picture stands; it is stopped before this
+            returns.
         processes: at least one, in the order of the screen.
         readonly: the source refuses every action; the screen says so.
         ascii: draw with ASCII only; also done where the terminal's encoding has nothing else.
@@ -53,21 +54,29 @@ def run(
         mouse: take the mouse from the terminal.
         can_pick: the caller can open other processes when the user asks for it.
         theme: one of THEMES; None: what NO_COLOR, the settings or the terminal say, in this order.
-        dumps: makes dumps of them; closed before the source is stopped.
+        open_dumps: makes what makes dumps of them, when the first one is asked for; closed before the source.
 
     Returns:
         The exit code: 0, 1 if the screen failed, 128+n on a signal; PICK.
+
+    Raises:
+        MemtopError: there is no terminal, the settings can't be used, or it is of ``open_source``; the
+            terminal is as before.
     """
     from memtop.ui.terminal import run_app
 
-    source.readonly = source.readonly or readonly
+    def opened() -> Source:
+        source = open_source()
+        source.readonly = source.readonly or readonly
+        return source
+
     return run_app(
-        source,
+        opened,
         processes,
         ascii=ascii,
         arm_at_start=arm_at_start,
         mouse=mouse,
         can_pick=can_pick,
         theme=theme,
-        dumps=dumps,
+        open_dumps=open_dumps,
     )

@@ -8,35 +8,35 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
-from textual import events
+from textual import events, on
 from textual._compositor import ChopsUpdate
+from textual.app import ComposeResult
+from textual.command import Provider
 from textual.message import Message
 from textual.screen import Screen
-from textual.scrollbar import ScrollBar
 
-from memtop.dump.background import Dumps
+from memtop.linux.errors import MemtopError
 from memtop.model.actions import Method, Notice
 from memtop.model.names import clean_text
 from memtop.model.sample import Process, Sample
-from memtop.sampler.source import Source
-from memtop.ui import keymap, picture
-from memtop.ui.checkpoints import Checkpoints
+from memtop.ui import picture
 from memtop.ui.dressed import Dressed
-from memtop.ui.glyphs import Bars
-from memtop.ui.keymap import Mode
 from memtop.ui.meter import CpuMeter
 from memtop.ui.paint import CroppedUpdate, queued
-from memtop.ui.palette import Commands
-from memtop.ui.screens.live import LiveScreen
-from memtop.ui.settings import Settings
-from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
+from memtop.ui.widgets.first_picture import FirstPicture
 
-ScrollBar.renderer = Bars
-
+# The page and all behind it are imported when the first picture stands (``MemtopApp._open``).
+if TYPE_CHECKING:
+    from memtop.dump.background import Dumps
+    from memtop.sampler.source import Key, Source
+    from memtop.ui.screens.live import LiveScreen
+    from memtop.ui.settings import Settings
+    from memtop.ui.state import ProcessView
 
 STALLED_S = 0.1
 """Seconds until it is looked again whether the terminal takes more."""
@@ -78,11 +78,18 @@ def _unknown() -> None:
     return None
 
 
+def _commands() -> type[Provider]:
+    from memtop.ui.palette import Commands
+
+    return Commands
+
+
 class MemtopApp(Dressed[int]):
     """The screen.
 
     Args:
-        source: where samples come from; started when the first picture stands, never stopped here.
+        open_source: makes what samples come from, when the first picture stands; started then, never stopped
+            here. A MemtopError of it ends the screen and is its ``refusal``.
         processes: what is shown, in this order; at least one.
         ascii: draw with ASCII only.
         arm_at_start: track writes from the first sample on.
@@ -90,19 +97,29 @@ class MemtopApp(Dressed[int]):
         folder: where pictures are saved.
         cpu_share: what memtop uses of a CPU; measured, unless a test or a replay gives it.
         settings: what the user has settled; its keys are those of the whole process from then on.
-        dumps: makes dumps; None: there is no process to dump.
+        open_dumps: makes what makes dumps, when the first is asked for; None: there is no process to dump.
+
+    Attributes:
+        opened: the first picture stands, and so source, views and live are there.
+        source, views, live: where samples come from, the processes, the page.
+        dumps: what makes dumps, once one was asked for.
+        refusal: why there is nothing to show.
     """
 
     CSS_PATH = "memtop.tcss"
-    COMMANDS = {Commands}  # noqa: RUF012 (Textual's own form)
+    COMMANDS = {_commands}  # noqa: RUF012 (Textual's own form)
     COMMAND_PALETTE_BINDING = ""
     ALLOW_SELECT = False
     can_pick = False
     """Other processes can be chosen (``p``): whoever runs this opens them."""
 
+    settings: Settings
+    source: Source
+    live: LiveScreen
+
     def __init__(
         self,
-        source: Source,
+        open_source: Callable[[], Source],
         processes: Sequence[Process],
         *,
         ascii: bool = False,
@@ -111,38 +128,62 @@ class MemtopApp(Dressed[int]):
         folder: Path | None = None,
         cpu_share: Callable[[], float | None] | None = None,
         settings: Settings | None = None,
-        dumps: Dumps | None = None,
+        open_dumps: Callable[[], Dumps] | None = None,
     ) -> None:
-        self.settings = settings or Settings()
         self.theme_chosen = palette.name if palette is not None else None
         super().__init__(ascii=ascii, palette=palette)
         self.title = "memtop"
-        self.source, self.dumps = source, dumps
-        self.views = {view.key: view for view in map(ProcessView, processes)}
-        keymap.use(self.settings.keymap)
-        self.live = LiveScreen(self.look, source, list(self.views.values()))
+        self.opened = False
+        self.dumps: Dumps | None = None
+        self.views: dict[Key, ProcessView] = {}
+        self.refusal: MemtopError | None = None
+        self._open_source, self._open_dumps = open_source, open_dumps
+        self._processes, self._settled = processes, settings
         self._arm_at_start = arm_at_start
         self._folder = folder
-        position = source.position
-        if cpu_share is None and position is not None and position.recorded:
-            cpu_share = (
-                _unknown  # what memtop used then is not in the recording, what it uses now is no matter
-            )
-        self._cpu_share = cpu_share or CpuMeter()
+        self._cpu_share = cpu_share
+        self._early: list[events.Key] = []
         self._waits = False
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def on_mount(self) -> None:
-        """The empty picture first, then the first scan."""
-        self.loop = asyncio.get_running_loop()
-        self.push_screen(self.live)
-        self.call_after_refresh(self._begin)
+    def compose(self) -> ComposeResult:
+        """The first picture, over which the page comes to lie."""
+        yield FirstPicture(self.look, self._processes[0])
 
-    def _begin(self) -> None:
-        if self.source.position is not None:
+    def on_mount(self) -> None:
+        """Signals end what runs in this loop from now on."""
+        self.loop = asyncio.get_running_loop()
+
+    @on(FirstPicture.Drawn)
+    async def _open(self) -> None:
+        """The page, and the first scan: all that the first picture did without."""
+        from memtop.ui import keymap
+        from memtop.ui.checkpoints import Checkpoints
+        from memtop.ui.screens.live import LiveScreen
+        from memtop.ui.settings import Settings
+        from memtop.ui.state import ProcessView
+
+        try:
+            self.source = source = self._open_source()
+        except MemtopError as error:
+            self.refusal = error
+            self.exit()
+            return
+        self.settings = self._settled or Settings()
+        keymap.use(self.settings.keymap)
+        self.views = {view.key: view for view in map(ProcessView, self._processes)}
+        if source.position is not None:
             for view in self.views.values():
                 view.checkpoints = Checkpoints()
-        self.live.show()
+        if self._cpu_share is None:
+            # What memtop used then is not in a recording, what it uses now is no matter.
+            recorded = source.position is not None and source.position.recorded
+            self._cpu_share = _unknown if recorded else CpuMeter()
+        self.live = LiveScreen(self.look, source, list(self.views.values()))
+        self.opened = True
+        await self.push_screen(self.live)
+        for early in self._early:  # before those that have been queued meanwhile
+            await self.on_event(early)
         gc.freeze()  # what has been imported is never looked through
         gc.enable()
         self.source.start(self._on_sample, self._on_notice)
@@ -150,11 +191,25 @@ class MemtopApp(Dressed[int]):
             for key in self.views:
                 self.source.arm(key, self._arm_at_start)
 
+    def open_dumps(self) -> Dumps | None:
+        """What makes dumps; None: there is no process behind the screen."""
+        if self.dumps is None and self._open_dumps is not None:
+            self.dumps = self._open_dumps()
+        return self.dumps
+
+    def stop(self) -> None:
+        """Ends sampling; what was armed is given back when this returns. From any thread."""
+        source: Source | None = getattr(self, "source", None)
+        if source is not None:
+            source.stop()
+
     # ---- on the sampling thread ----------------------------------------------------------------------
 
     def _on_sample(self, sample: Sample) -> None:
         view = self.views.get(sample.key)
         if view is None:
+            from memtop.ui.state import ProcessView
+
             view = ProcessView(sample.process)
             self.views = {
                 **self.views,
@@ -183,14 +238,15 @@ class MemtopApp(Dressed[int]):
 
     async def on_event(self, event: events.Event) -> None:
         """Sees every key before any binding does."""
-        if isinstance(event, events.Key):
+        if not isinstance(event, events.Key):
+            await super().on_event(event)
+        elif not self.opened:
+            self._early.append(event)
+        else:
             self.live.key_pressed()
-        await super().on_event(event)
-        if isinstance(event, events.Key) and self.live.is_mounted:
-            if self.live.mode is Mode.TYPE:
-                await self.live.typing.typed.taken()
-            elif self.live.mode is Mode.FIELD:
-                await self.live.form.typed.taken()
+            await super().on_event(event)
+            if self.live.is_mounted and (typed := self.live.typed) is not None:
+                await typed.taken()
 
     def on_arrived(self) -> None:
         """Draws the newest samples, once the terminal has taken what was drawn before."""
@@ -199,7 +255,7 @@ class MemtopApp(Dressed[int]):
                 self._waits = True
                 self.set_timer(STALLED_S, self._draw_late)
             return
-        self.live.cpu = self._cpu_share()
+        self.live.cpu = None if self._cpu_share is None else self._cpu_share()
         for view in self.views.values():
             view.take()
         self.live.show()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from enum import Enum
 from typing import TypeVar
 
 from memtop.dump.background import Dumps, default_path
@@ -18,24 +17,12 @@ from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.sample import Sample
 from memtop.model.units import rate, seconds, size
+from memtop.ui.dump_parts import Part
 from memtop.ui.places import Place, Places
 from memtop.ui.state import ProcessView
 
 _T = TypeVar("_T")
 
-
-class Part(Enum):
-    """The lines of the dialog."""
-
-    FORMAT = "format"
-    FILE = "file"
-    RANGE = "range"
-    PARENT = "parent"
-    FREEZE = "freeze"
-
-
-TYPED = (Part.FILE, Part.PARENT)
-"""What is typed; of the others one of a few is chosen."""
 
 FORMATS = {
     "core": ("core", "an ELF core: gdb PROGRAM core"),

@@ -6,10 +6,7 @@ widget knows of two alphabets.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rich.cells import cell_len
-from textual.scrollbar import ScrollBarRender
 
 CELLS = " ·░▒▓█"
 """A cell of a map by ``ages.Age``: not resident, resident, written earlier, ≤ 1 min, ≤ 10 s, now."""
@@ -62,12 +59,6 @@ _ASCII = {
     "÷": "/",
     "▔": "-",
 }
-
-
-class Bars(ScrollBarRender):
-    """A scroll bar of whole cells, without the eighths that only some fonts and no ASCII has."""
-
-    VERTICAL_BARS: ClassVar[list[str]] = [" "]
 
 
 def ascii_only(text: str) -> str:

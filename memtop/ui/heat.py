@@ -98,9 +98,14 @@ class MappingRows:
     def __init__(self, kept: Sequence[Kept], rows: int) -> None:
         total: Counter[int] = Counter()
         last: dict[int, Mapping] = {}
+        table, ids = None, []
         for each in kept:
-            total.update(written_of(each))
-        table = kept[-1].sample.table if kept else None
+            if each.sample.table is not table:
+                table = each.sample.table
+                ids = (
+                    table.ids.tolist()
+                )  # neighbours mostly share it, and an array makes a number at each look
+            total.update(written_of(each, ids))
         for mapping_id, _ in sorted(total.items(), key=lambda item: (-item[1], item[0])):
             index = None if table is None else table.index_of(mapping_id)
             if table is not None and index is not None:
@@ -130,12 +135,16 @@ class MappingRows:
         return tuple(answer)
 
 
-def written_of(kept: Kept) -> dict[int, int]:
-    """Pages per mapping id, those that were written only."""
+def written_of(kept: Kept, ids: Sequence[int]) -> dict[int, int]:
+    """Pages per mapping, those that were written only.
+
+    Args:
+        ids: of all mappings of the sample.
+    """
     if not kept.runs:
         return {}
     pages = runs_count(kept.runs, kept.sample.table)
-    return dict(zip(compress(kept.sample.table.ids, pages), filter(None, pages), strict=True))
+    return dict(zip(compress(ids, pages), filter(None, pages), strict=True))
 
 
 @dataclass(frozen=True)

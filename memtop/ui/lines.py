@@ -64,11 +64,13 @@ def line(look: Look, runs: Iterable[Run], width: int, layer: Style | None = None
     room = width
     text, style = "", look.palette.text
     for more, its in (*runs, (" " * width, look.palette.text)):
+        if not room:
+            break
         cells = len(more) if more.isascii() else cell_len(more)
         if cells > room:
             more, cells = set_cell_size(more, room), room
         room -= cells
-        if its is style or its == style:
+        if its is style:  # styles of a palette that are equal are the same
             text += more
             continue
         if text:
@@ -127,26 +129,25 @@ def fit(fields: Sequence[Field], width: int, gap: int) -> list[Sequence[Run]]:
     Fields first become shorter, then are left out, from the lowest ``keep`` on; what room that leaves
     goes back to the others, from the highest on.
     """
-    widths = [[width_of(form) for form in f.forms] for f in fields]
+    # What each form takes with the gap behind it; after the last one: nothing, for it is left out.
+    takes = [[*(width_of(form) + gap for form in f.forms), 0] for f in fields]
     at = [0] * len(fields)
+    room = width + gap - sum(forms[0] for forms in takes)
+    ranked = sorted(range(len(fields)), key=lambda i: fields[i].keep) if room < 0 else []
 
-    def fits() -> bool:
-        used = [w[i] for w, i in zip(widths, at, strict=True) if i < len(w)]
-        return sum(used) + gap * (len(used) - 1) <= width
+    def left(i: int, form: int) -> int:
+        """The room that is left when this field takes another form."""
+        return room + takes[i][at[i]] - takes[i][form]
 
-    ranked = sorted(range(len(fields)), key=lambda i: fields[i].keep)
     for i in ranked:
-        while not fits() and at[i] < len(widths[i]) - 1:
-            at[i] += 1
+        while room < 0 and at[i] < len(fields[i].forms) - 1:
+            room, at[i] = left(i, at[i] + 1), at[i] + 1
     for i in ranked:
-        if not fits() and not fields[i].needed:
-            at[i] = len(widths[i])
+        if room < 0 and not fields[i].needed:
+            room, at[i] = left(i, len(fields[i].forms)), len(fields[i].forms)
     for i in reversed(ranked):
-        while 0 < at[i] < len(widths[i]):
-            at[i] -= 1
-            if not fits():
-                at[i] += 1
-                break
+        while 0 < at[i] < len(fields[i].forms) and left(i, at[i] - 1) >= 0:
+            room, at[i] = left(i, at[i] - 1), at[i] - 1
     return [f.forms[i] for f, i in zip(fields, at, strict=True) if i < len(f.forms)]
 
 

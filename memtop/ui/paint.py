@@ -7,6 +7,7 @@ on Textual's inside.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 from rich.cells import cell_len
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.style import Style
 from textual._compositor import ChopsUpdate
 from textual.driver import Driver
+from textual.strip import Strip
 
 Codes = tuple[frozenset[str], str, str]
 """Parameters of SGR: attributes, foreground, background; colours that are the terminal's own: 39 and 49."""
@@ -48,11 +50,28 @@ class CroppedUpdate(ChopsUpdate):
                 if strip is None or x >= end or strip_end <= first:
                     continue
                 left, right = max(x, first), min(strip_end, end)
-                for text, style, _ in strip.crop(left - x, right - x):
+                for text, style in _cropped(strip, left - x, right - x):
                     how = _PLAIN if style is None else codes(style, colors)
                     pieces.add(left, y, text, how)
                     left += len(text) if text.isascii() else cell_len(text)
         return pieces.drawn()
+
+
+def _cropped(strip: Strip, first: int, end: int) -> Iterator[tuple[str, Style | None]]:
+    """As ``Strip.crop``, but without a new Strip, which takes longer to make than what is in it."""
+    at = 0
+    for segment in strip:
+        text = segment.text
+        start, at = at, at + (len(text) if text.isascii() else cell_len(text))
+        if at <= first:
+            continue
+        if at > end:
+            segment = segment.split_cells(end - start)[0]
+        if start < first:
+            segment = segment.split_cells(first - start)[1]
+        yield segment.text, segment.style
+        if at >= end:
+            return
 
 
 class Pieces:

@@ -19,6 +19,7 @@ from memtop.ui import THEMES
 from memtop.ui.columns import ABOUT, EVERY, Column
 from memtop.ui.keymap import Key, defaults, key_names, remapped
 from memtop.ui.rows import Grouping
+from memtop.ui.settings_path import settings_path
 
 _COLUMNS = {column.head: column for column in EVERY}
 
@@ -51,20 +52,13 @@ class Settings:
         return remapped(self.keys)
 
 
-def path() -> Path:
-    """Where the file is, or would be (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CONFIG_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path.home() / ".config"
-    return home / "memtop" / "config.toml"
-
-
 def load(file: Path | None = None) -> Settings:
     """The settings of a file; none where there is no such file.
 
     Raises:
         SettingsError: it can't be read, or says something that means nothing; with the line.
     """
-    file = file or path()
+    file = file or settings_path()
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -157,7 +151,7 @@ def save(settings: Settings, file: Path | None = None) -> Path:
     """
     import tomlkit
 
-    file = file or path()
+    file = file or settings_path()
     load(file)  # never over what could not be read
     try:
         text = file.read_text(encoding="utf-8") if file.exists() else ""

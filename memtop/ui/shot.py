@@ -56,13 +56,15 @@ def photograph(
         RuntimeError: the screen failed.
         Failed: it is a recording without a sample that can be read.
     """
-    app = MemtopApp(source, processes, ascii=ascii, arm_at_start=arm_at_start, palette=palette)
+    app = MemtopApp(lambda: source, processes, ascii=ascii, arm_at_start=arm_at_start, palette=palette)
     taken: list[Picture] = []
 
     async def wait_and_take(pilot: Pilot[Any]) -> None:
         due = None
         while due is None or time.monotonic() < due or not _settled(app):
             await pilot.pause(POLL)
+            if not app.opened:
+                continue
             if due is None and all(view.sample is not None for view in app.views.values()):
                 due = time.monotonic() + after
             elif due is None and _unreadable(app):

@@ -15,21 +15,22 @@ import signal
 import sys
 import termios
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from memtop.dump.background import Dumps
 from memtop.linux.errors import Failed
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 from memtop.ui.app import MemtopApp
-from memtop.ui.settings import Settings, load
+from memtop.ui.settings_path import settings_path
 from memtop.ui.theme import Palette, named
 
 if TYPE_CHECKING:
+    from memtop.dump.background import Dumps
     from memtop.ui.picker import Picked
+    from memtop.ui.settings import Settings
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
@@ -44,7 +45,7 @@ _RESET = (
 
 
 def run_app(
-    source: Source,
+    open_source: Callable[[], Source],
     processes: Sequence[Process],
     *,
     ascii: bool,
@@ -52,36 +53,39 @@ def run_app(
     mouse: bool,
     can_pick: bool,
     theme: str | None,
-    dumps: Dumps | None,
+    open_dumps: Callable[[], Dumps] | None,
 ) -> int:
     """Runs the screen in this terminal; see ``memtop.ui.run``.
 
     Raises:
         Failed: there is no terminal.
+        MemtopError: of ``open_source``.
     """
     stdin, stderr, plain = _terminal()
-    settings = load()
+    settings = _settings()
     app = MemtopApp(
-        source,
+        open_source,
         processes,
         ascii=ascii or plain,
         arm_at_start=arm_at_start,
         palette=_palette(theme, settings),
         settings=settings,
-        dumps=dumps,
+        open_dumps=open_dumps,
     )
     app.can_pick = can_pick
-    guard = Guard(app, source, stdin, stderr)
+    guard = Guard(app, app.stop, stdin, stderr)
     with guard:
         try:
             app.run(mouse=mouse)
         finally:
-            if dumps is not None:
-                dumps.close()
-            source.stop()
+            if app.dumps is not None:
+                app.dumps.close()
+            app.stop()
             _worn[:] = [app.theme_chosen] if app.theme_chosen else []
     if guard.code is not None:
         return guard.code
+    if app.refusal is not None:
+        raise app.refusal
     return app.return_value if app.return_value is not None else app.return_code or 0
 
 
@@ -94,9 +98,9 @@ def run_picker(*, ascii: bool, mouse: bool, theme: str | None) -> tuple[Picked, 
     from memtop.ui.picker import Picked, PickerApp  # psutil takes time to import
 
     stdin, stderr, plain = _terminal()
-    settings = load()
+    settings = _settings()
     app = PickerApp(ascii=ascii or plain, palette=_palette(theme, settings), settings=settings)
-    with Guard(app, None, stdin, stderr) as guard:
+    with Guard(app, lambda: None, stdin, stderr) as guard:
         app.run(mouse=mouse)
     code = app.return_code or 0 if guard.code is None else guard.code
     return app.return_value or Picked(), code
@@ -106,9 +110,18 @@ _worn: list[str] = []
 """The theme chosen in the screen before: the list of processes wears it, too, and what comes then."""
 
 
-def _palette(theme: str | None, settings: Settings) -> Palette | None:
+def _settings() -> Settings | None:
+    """What the user has settled; None: nothing, as most have, and then nothing is imported for it."""
+    if not os.path.lexists(settings_path()):
+        return None
+    from memtop.ui.settings import load
+
+    return load()
+
+
+def _palette(theme: str | None, settings: Settings | None) -> Palette | None:
     """What somebody chose, the latest and closest first; NO_COLOR counts for more than the settings."""
-    settled = None if os.environ.get("NO_COLOR") else settings.theme
+    settled = None if os.environ.get("NO_COLOR") or settings is None else settings.theme
     chosen = next(iter(_worn), theme or settled)
     return None if chosen is None else named(chosen)
 
@@ -135,9 +148,9 @@ class Ending(Protocol):
 class Guard:
     """Ends the application on signals and on hang-up; a context manager around its run."""
 
-    def __init__(self, app: Ending, source: Source | None, input_fd: int, output_fd: int) -> None:
+    def __init__(self, app: Ending, stop: Callable[[], None], input_fd: int, output_fd: int) -> None:
         self.code: int | None = None
-        self._app, self._source = app, source
+        self._app, self._stop = app, stop
         self._input, self._output = input_fd, output_fd
         self._attributes: list[Any] = termios.tcgetattr(input_fd)
         self._over = threading.Event()
@@ -183,10 +196,9 @@ class Guard:
         if self._over.wait(PATIENCE):
             return
         # What was armed dies with our descriptors, so this may be cut short.
-        if self._source is not None:
-            stop = threading.Thread(target=self._source.stop, daemon=True)
-            stop.start()
-            stop.join(0.1)
+        stop = threading.Thread(target=self._stop, daemon=True)
+        stop.start()
+        stop.join(0.1)
         with contextlib.suppress(OSError, termios.error):
             os.set_blocking(self._output, False)
             os.write(self._output, _RESET.encode())

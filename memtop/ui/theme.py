@@ -36,6 +36,7 @@ class Palette:
         cursor: the cell of a map under the cursor.
         raised: laid over what lies over the page.
         textual: what Textual itself paints with (background, scroll bars).
+        ansi: its colours are the terminal's own.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Palette:
     cursor: Style
     raised: Style
     textual: Theme
+    ansi: bool
 
     def written(self, now: bool) -> Style:
         """Of a rate: bright where something is written."""
@@ -98,6 +100,7 @@ def _palette(
         textual=replace(BUILTIN_THEMES["ansi-dark"], name=f"memtop-{name}")
         if ansi
         else _textual(name, background, colours, ages[1], light),
+        ansi=ansi,
     )
 
 

@@ -40,7 +40,7 @@ static void test_copy(void) {
     int fd = mkstemp(name);
     unlink(name);
     mt_copied copied;
-    mt_copy_request request = {.pid = getpid(), .mem_fd = -1, .out_fd = fd, .hashes = hashes, .states = states};
+    mt_copy_request request = {.pid = getpid(), .mem_fd = -1, .out_fd = fd, .direct_fd = -1, .hashes = hashes, .states = states};
     CHECK_EQ(mt_copy(&request, pieces, 3, &copied), 0);
     CHECK_EQ(copied.pages, 900);
     CHECK_EQ(copied.unreadable, 31);
@@ -64,21 +64,70 @@ static void test_copy(void) {
     CHECK_EQ(out[0] | memcmp(out, out + 1, 4095), 0);
     /* into memory, and from there into the file */
     memory[2 * 4096 + 9] = 77;
-    request = (mt_copy_request){.pid = getpid(), .mem_fd = -1, .out_fd = -1, .out = out, .states = states};
+    request = (mt_copy_request){.pid = getpid(), .mem_fd = -1, .out_fd = -1, .direct_fd = -1, .out = out, .states = states};
     CHECK_EQ(mt_copy(&request, pieces, 2, &copied), 0);
-    mt_copy_request later = {.held = out, .held_states = states, .out_fd = fd, .overwrite = 1};
+    mt_copy_request later = {.held = out, .held_states = states, .out_fd = fd, .direct_fd = -1, .overwrite = 1};
     CHECK_EQ(mt_copy(&later, pieces, 2, &copied), 0);
     CHECK_EQ(copied.unreadable, 1);
     CHECK_EQ(pread(fd, out, 4096, 2 * 4096), 4096);
     CHECK_EQ(out[9], 77);
     /* a file that takes no more */
     int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
-    later = (mt_copy_request){.held = memory + 4096, .out_fd = full};
+    later = (mt_copy_request){.held = memory + 4096, .out_fd = full, .direct_fd = -1};
     memory[4096] = 1;
     mt_piece one = {0, 0, 1, 0};
     CHECK_EQ(mt_copy(&later, &one, 1, &copied), -ENOSPC);
     CHECK_EQ(copied.writing, 1);
     close(full);
+    close(fd);
+}
+
+/* Past the page cache: large parts, small ones and zeros, by many threads; memory that is not aligned. */
+static void test_direct(void) {
+    enum { MANY = 6000 };
+    uint8_t *memory = fresh(MANY), *back = fresh(MANY);
+    uint64_t seed = 11;
+    for (size_t i = 0; i < MANY; i++)
+        if (i < 3000 || i % 19)
+            for (size_t k = 0; k < 4096; k += 512)
+                memory[i * 4096 + k] = (uint8_t)(random_next(&seed) | 1);
+    memset(memory + 1000 * 4096, 0, 300 * 4096);
+    char name[] = "/var/tmp/copy-XXXXXX"; /* /tmp may be in memory */
+    int fd = mkstemp(name);
+    CHECK(fd >= 0);
+    unlink(name);
+    int direct = mt_open_direct(fd);
+    if (direct < 0) {
+        puts("skip: a file system with O_DIRECT");
+        exit(0);
+    }
+    mt_piece pieces[] = {{(uintptr_t)memory, 8192, MANY, 0}};
+    mt_copied copied;
+    mt_copy_request request = {.pid = getpid(), .mem_fd = -1, .out_fd = fd, .direct_fd = direct};
+    CHECK_EQ(mt_reserve(fd, pieces, 1, 16), 0);
+    for (int turn = 0; turn < 2; turn++) {
+        if (turn) { /* what was there before must not show */
+            memset(memory + 2000 * 4096, 0, 50 * 4096);
+            memory[5 * 4096] ^= 1;
+            request.overwrite = 1;
+        }
+        CHECK_EQ(mt_copy(&request, pieces, 1, &copied), 0);
+        CHECK_EQ(copied.pages, MANY);
+        CHECK_EQ(pread(fd, back, MANY * 4096, 8192), MANY * 4096);
+        CHECK(memcmp(back, memory, MANY * 4096) == 0);
+    }
+    mt_piece cleared = {0, 8192 + 1000 * 4096, 300, 0};
+    CHECK_EQ(mt_unreserve(fd, &cleared, 1, 301), 0);
+    CHECK_EQ(lseek(fd, 8192 + 999 * 4096, SEEK_HOLE), 8192 + 1000 * 4096);
+    CHECK_EQ(mt_unreserve(fd, &cleared, 1, 300), 0);
+    CHECK_EQ(pread(fd, back, MANY * 4096, 8192), MANY * 4096);
+    CHECK(memcmp(back, memory, MANY * 4096) == 0);
+    mt_piece part = {0, 8192, 100, 0};
+    mt_copy_request later = {.held = memory + 8, .out_fd = fd, .direct_fd = direct};
+    CHECK_EQ(mt_copy(&later, &part, 1, &copied), 0);
+    CHECK_EQ(pread(fd, back, 100 * 4096, 8192), 100 * 4096);
+    CHECK(memcmp(back, memory + 8, 100 * 4096) == 0);
+    close(direct);
     close(fd);
 }
 
@@ -103,5 +152,6 @@ int main(void) {
     test_hash();
     test_copy();
     test_state_runs();
+    test_direct();
     return 0;
 }

@@ -29,7 +29,7 @@ def test_it_compiles(source: str, compiler: str, tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["identity_test", "runs_test"])
+@pytest.mark.parametrize("name", ["identity_test", "runs_test", "dump_test"])
 def test_it_runs(name: str, compiler: str, tmp_path: Path) -> None:
     if not shutil.which(EMULATOR):
         pytest.skip(f"missing capability: {EMULATOR} (qemu-user)")

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -30,7 +30,7 @@ from harness import Area, Writer
 
 from memtop.dump.chain import Chain
 from memtop.dump.convert import convert
-from memtop.dump.diff import Change, Reader, compare, open_memory
+from memtop.dump.diff import Change, MappingDiff, Reader, compare, open_memory
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, make_sink, open_output
 from memtop.dump.snapshot_format import Damaged
@@ -41,6 +41,9 @@ from memtop.linux.runsets import chop
 HEADER, TRAILER = 8192, 160
 SLOW = 20.0
 """Seconds that no reader may take for one of these files."""
+
+MOST_READ = 64 << 20
+"""Bytes of a run of pages: enough to see that it can be read."""
 
 LENGTH = 3
 """Files of a chain."""
@@ -102,19 +105,29 @@ def make_chain(writer: Writer, area: Area, directory: Path, compress: bool) -> N
 
 
 @contextmanager
-def in_time() -> Iterator[None]:
+def in_time(limit: float = SLOW) -> Iterator[None]:
     """Fails where something hangs."""
 
     def slow(*_: object) -> None:
-        raise AssertionError(f"a reader took more than {SLOW:.0f} s")
+        raise AssertionError(f"a reader took more than {limit:.0f} s")
 
     before = signal.signal(signal.SIGALRM, slow)
-    signal.setitimer(signal.ITIMER_REAL, SLOW)
+    signal.setitimer(signal.ITIMER_REAL, limit)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def differences(good: str, path: str) -> Iterator[MappingDiff]:
+    """As ``memtop diff --hex`` takes them: what has changed is read, too."""
+    with closing(open_memory(good)) as a, closing(open_memory(path)) as b:
+        for found in compare(a, b):
+            yield found
+            for start, end in found.runs[Change.CHANGED]:
+                for _ in Reader(a, b, found).pages(start, min(end, start + MOST_READ)):
+                    pass
 
 
 # ---- everything that reads a snapshot: nothing but an error with a sentence, or the truth ------------------
@@ -172,19 +185,8 @@ class Readers:
         assert self._pages(path) == self.pages or not self.exact
 
     def diff(self, path: str) -> None:
-        a = open_memory(self.good)
-        try:
-            b = open_memory(path)
-            try:
-                for found in compare(a, b):
-                    assert not found.differs or not self.exact
-                    for start, end in found.runs[Change.CHANGED]:
-                        for _ in Reader(a, b, found).pages(start, end):
-                            pass
-            finally:
-                b.close()
-        finally:
-            a.close()
+        for found in differences(self.good, path):
+            assert not found.differs or not self.exact
 
     def as_parent(self, path: str) -> None:
         """An increment of the good one on top of the damaged one: nothing has changed."""

@@ -101,14 +101,7 @@ def take(pid: int, path: Path, format: Format = Format.CORE, **options: Any) -> 
         return dump(Job(str(path), format, **options), handle, probe_kernel())
 
 
-def memory_of(pid: int, start: int, size: int) -> bytes:
-    """Read without memtop."""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
-        return os.pread(file.fileno(), size, start)
-
-
-# ---- the process that tells what is true
-# ----------------------------------------------------------------------
+# ---- the process that tells what is true ------------------------------------------------------------------
 
 
 def _word(sequence: int, address: int, i: int) -> int:

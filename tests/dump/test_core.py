@@ -14,9 +14,12 @@ from pathlib import Path
 from struct import unpack, unpack_from
 
 import pytest
-from dumps import PAGE, Core, memory_of, take
-from harness import spawned, status, wait_for
+from dumps import PAGE, Core, take
+from harness import memory_of, spawned, status, wait_for
+from life import ANON, MMAP, NORESERVE, PRIVATE, RW, Life
 
+from memtop.dump.chain import Chain
+from memtop.dump.convert import convert
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format
 from memtop.dump.verify import verify
@@ -275,6 +278,24 @@ def test_sixteen_tebibytes_with_little_in_them(still: Callable[..., Still], tmp_
         assert core.read(at + (3 << 36), PAGE) == bytes(PAGE)
     core.close()
     assert result.image.pages_of(PageKind.DATA) < 2000
+
+
+@pytest.mark.parametrize("format", list(Format))
+def test_more_pages_in_a_row_than_a_record_counts(life: Life, tmp_path: Path, format: Format) -> None:
+    """20 TiB never touched are one run, and more than 2^32 pages."""
+    pages = 20 << 28
+    start = life.sys(MMAP, 0, pages * PAGE, RW, PRIVATE | ANON | NORESERVE, -1, 0)
+    image = take(life.pid, tmp_path / "dump", format).image
+    assert image.pages_of(PageKind.HOLE) >= pages
+    if format is Format.CORE:
+        core = Core(tmp_path / "dump")
+        assert core.read(start + (19 << 40), PAGE) == bytes(PAGE)
+        core.close()
+    elif format is Format.SNAPSHOT:
+        verify(str(tmp_path / "dump"))
+        convert(str(tmp_path / "dump"), str(tmp_path / "core"))
+        with Chain(str(tmp_path / "dump")) as chain:
+            assert chain.image().pages_of(PageKind.HOLE) == image.pages_of(PageKind.HOLE)
 
 
 @pytest.mark.parametrize("format", [Format.CORE, Format.SNAPSHOT])

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 from crit import Images, crit, decode
-from dumps import PAGE, Dumpee, memory_of, take
-from harness import Writer, run, status, wait_for
+from dumps import PAGE, Dumpee, take
+from harness import Writer, memory_of, run, status, wait_for
 
 from memtop.dump import criu
 from memtop.dump.convert import convert

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 import xxhash
-from dumps import PAGE, memory_of, take
+from dumps import PAGE, take
 from harness import Area as Mapped
-from harness import Outcome, Writer, run, spawned, status, wait_for
+from harness import Outcome, Writer, memory_of, run, spawned, status, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

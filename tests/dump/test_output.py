@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -135,16 +136,25 @@ def test_no_room(dumpee: Callable[..., Dumpee], small_disk: Path, format: str) -
     untouched(process)
 
 
+@pytest.mark.parametrize("when", ["round", "stop"])
+@pytest.mark.parametrize("nameless", [True, False], ids=["nameless", "hidden"])
 @pytest.mark.parametrize("format", FORMATS)
-def test_the_disk_gets_full_meanwhile(dumpee: Callable[..., Dumpee], small_disk: Path, format: str) -> None:
+def test_the_disk_gets_full_meanwhile(
+    dumpee: Callable[..., Dumpee], small_disk: Path, monkeypatch: pytest.MonkeyPatch, format: str,
+    nameless: bool, when: str,
+) -> None:  # fmt: skip
+    if not nameless:
+        monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)  # refused with EINVAL
     process = dumpee(2, 512)
 
     def fill(progress: Progress) -> None:
-        if progress.round:
-            (small_disk / "other").write_bytes(bytes(71 << 20))
+        if progress.frozen if when == "stop" else progress.round:
+            with suppress(OSError), (small_disk / "other").open("wb") as other:
+                while other.write(bytes(1 << 12)):
+                    other.flush()
 
     job = Job(str(small_disk / "dump"), Format(format))
-    with ProcessHandle.open(process.pid) as handle, pytest.raises(Failed):
+    with ProcessHandle.open(process.pid) as handle, pytest.raises(Failed, match="the disk is full"):
         dump(job, handle, probe_kernel(), watch=fill)
     assert os.listdir(small_disk) == ["other"]
     untouched(process)
@@ -171,7 +181,7 @@ def test_a_file_size_limit(
     untouched(process)
 
 
-SLOW = """
+FOREVER = """
 import sys, time
 from memtop.dump import engine, job
 real = job.Engine.__init__
@@ -194,7 +204,10 @@ def test_a_signal_in_the_middle(
     process = dumpee()
     words = ["dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--format", format]
     with spawned(
-        [sys.executable, "-c", SLOW, "1", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", FOREVER, "1", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as child:
         while child.stdout.readline().split()[:2] != ["round", "1"]:  # type: ignore[union-attr]
             pass

@@ -14,7 +14,7 @@ from struct import unpack_from
 
 import pytest
 from dumps import Core, take
-from harness import spawned, wait_for
+from harness import spawned, status, wait_for
 
 from memtop.dump.image import Freeze
 
@@ -163,6 +163,39 @@ def test_gdb_sees_the_same_as_in_a_core_of_gcore(tmp_path: Path, language: str) 
     assert ours == gdb(program, tmp_path / f"theirs.{pid}", *commands)
     listed = gdb(program, tmp_path / "ours", "info threads")
     assert {int(tid) for tid in re.findall(r"LWP (\d+)", listed)} == threads or len(threads) == 1
+
+
+def jhsdb(tool: str, core: Path) -> str:
+    """What a tool of the JDK's serviceability agent says of a core, but for the core's name."""
+    java = os.path.realpath(shutil.which("java") or "java")
+    command = ["jhsdb", *tool.split(), "--exe", java, "--core", core]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    said = (done.stdout + done.stderr).replace(str(core), "CORE")
+    return re.sub(r"took [\d.]+ seconds", "", said)
+
+
+def resident(pid: int) -> int:
+    return int(status(pid, "RssFile").split()[0]) << 10
+
+
+TOOLS = ["jstack", *(["jstack --mixed", "jmap --histo", "jinfo"] if "MEMTOP_LONG" in os.environ else [])]
+
+
+def test_jhsdb_reads_it_as_a_core_of_gcore(tmp_path: Path) -> None:
+    """It takes each segment of a library in one piece; some of their pages have never been in memory."""
+    need("jhsdb", "gcore")
+    with stopped(java_program(tmp_path)) as pid:
+        before = resident(pid)
+        result = take(pid, tmp_path / "ours")
+        assert resident(pid) < before + (1 << 20), "the process did not get what was read from files"
+        subprocess.run(["gcore", "-o", tmp_path / "theirs", str(pid)], check=True, capture_output=True)
+    assert result.image.statement.rounds
+    for tool in TOOLS:
+        ours = jhsdb(tool, tmp_path / "ours")
+        assert "Can't attach" not in ours
+        if tool == "jstack":
+            assert re.search(r"Deep\.inner.*\n.*Deep\.outer.*\n.*Deep\.main", ours), ours
+        assert ours == jhsdb(tool, tmp_path / f"theirs.{pid}"), tool
 
 
 def test_a_thread_that_a_signal_stopped(tmp_path: Path) -> None:

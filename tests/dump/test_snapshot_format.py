@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import xxhash
 import zstandard
-from dumps import PAGE, Dumpee, memory_of, take
-from harness import Writer, run
+from dumps import PAGE, Dumpee, take
+from harness import Writer, memory_of, run
 
 from memtop.dump.job import Format
 from memtop.dump.verify import verify

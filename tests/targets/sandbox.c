@@ -3,9 +3,10 @@
  *
  *   sandbox [NAME[=ERRNO]]... -- COMMAND...
  *
- * NAME is a system call that is refused (with EPERM, or with ENOSYS for NAME=ENOSYS), or "pagemap": no
- * /proc/PID/pagemap can be opened then (EACCES), of whichever process.  A filter can't see file names, so
- * opens are decided by this process, which the kernel asks (seccomp_unotify(2)).
+ * NAME is a system call that is refused (with EPERM, or with ENOSYS for NAME=ENOSYS), "O_TMPFILE": no file
+ * without a name can be made (EOPNOTSUPP), or "pagemap": no /proc/PID/pagemap can be opened (EACCES), of
+ * whichever process.  A filter can't see file names, so these opens are decided by this process, which the
+ * kernel asks (seccomp_unotify(2)).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -49,8 +50,21 @@ static void decide(long number, uint32_t verdict) {
     emit((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict));
 }
 
+/* open(2) with O_TMPFILE, of which O_DIRECTORY is a part */
+static void refuse_nameless(void) {
+    emit((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 4));
+    emit((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])));
+    emit((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1));
+    emit((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP));
+    emit((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+}
+
 static void refuse(char *word) {
     int error = EPERM;
+    if (!strcmp(word, "O_TMPFILE")) {
+        refuse_nameless();
+        return;
+    }
     char *equals = strchr(word, '=');
     if (equals) {
         error = !strcmp(equals + 1, "ENOSYS") ? ENOSYS : EPERM;
@@ -113,7 +127,7 @@ int main(int argc, char **argv) {
         else
             refuse(argv[i]);
     }
-    if (i + 1 >= argc) return fprintf(stderr, "usage: sandbox [NAME[=ENOSYS]|pagemap]... -- COMMAND...\n"), 2;
+    if (i + 1 >= argc) return fprintf(stderr, "usage: sandbox [NAME[=ENOSYS]|O_TMPFILE|pagemap]... -- COMMAND...\n"), 2;
     if (pagemap) {
         decide(SYS_openat, SECCOMP_RET_USER_NOTIF);
 #ifdef SYS_open

@@ -513,7 +513,7 @@ if __name__ == "__main__":
     source = LiveFake(FakeTarget(process(), world()), *others)
     sys.exit(
         run(
-            source,
+            lambda: source,
             source.processes,
             arm_at_start=None if "--off" in sys.argv else Method.AUTO,
             readonly="--readonly" in sys.argv,

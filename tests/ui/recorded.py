@@ -116,13 +116,13 @@ async def shown(
     processes = recording.processes()
     source = (LiveLike if view.live else ReplaySource)(recording, view.at)
     app = MemtopApp(
-        source,
+        lambda: source,
         processes,
         palette=palette,
         ascii=ascii,
         cpu_share=lambda: 0.003,
         folder=folder,
-        dumps=dumps,
+        open_dumps=None if dumps is None else lambda: dumps,
     )
     try:
         async with app.run_test(size=size) as pilot:

@@ -66,6 +66,13 @@ class Driver:
         await self.pilot.pause()
 
 
+async def page_stands(app: MemtopApp, pilot: Pilot[Any]) -> None:
+    """The first picture has given way to the page, and samples may come."""
+    while not (app.opened and app.live.is_mounted):
+        await pilot.pause()
+    await pilot.pause()
+
+
 @asynccontextmanager
 async def opened(
     source: FakeSource | None = None,
@@ -82,7 +89,7 @@ async def opened(
 ) -> AsyncIterator[Driver]:
     source = source or FakeSource()
     app = MemtopApp(
-        source,
+        lambda: source,
         source.processes,
         ascii=ascii,
         arm_at_start=Method.AUTO if arm else None,
@@ -90,11 +97,11 @@ async def opened(
         folder=folder,
         cpu_share=lambda: 0.003,
         settings=settings,
-        dumps=dumps,
+        open_dumps=None if dumps is None else lambda: dumps,
     )
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, source, pilot)
-        await pilot.pause()
+        await page_stands(app, pilot)
         await driver.tick(ticks)
         if app.live.listing and not listing:  # most tests are about one process's page
             await driver.press("enter")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from fake import FakeMapping, FakeSource, FakeTarget, idle, process, world
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from rich.style import Style
 from screen import Driver, opened
 from textual.geometry import Region
 from textual.strip import Strip
+from textual.widget import Widget
 
 from memtop.model.coverage import Coverage
 from memtop.model.layout import Kind
@@ -22,7 +24,8 @@ from memtop.ui import packed
 from memtop.ui.columns import COLUMNS, SHORT, Layout, order
 from memtop.ui.intervals import STEPS, step_interval
 from memtop.ui.lines import MOVE, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
-from memtop.ui.theme import DARK, Look
+from memtop.ui.theme import DARK, THEMES, Look, Palette
+from memtop.ui.widgets.drawn import Drawn
 
 LOOK = Look()
 A, B = DARK.text, DARK.strong
@@ -138,6 +141,27 @@ def test_fields_become_shorter_before_they_are_left_out() -> None:
     assert fit([fields[0], Field((other,), 1, needed=True)], 8, 1) == [other]
 
 
+FORMS = st.lists(st.integers(1, 12), min_size=1, max_size=3).map(lambda widths: sorted(widths)[::-1])
+
+
+@given(st.lists(st.tuples(FORMS, st.integers(0, 9), st.booleans()), max_size=6), st.integers(1, 60))
+def test_fields_fit_and_waste_no_room(forms: list[tuple[list[int], int, bool]], width: int) -> None:
+    letters = iter("abcdef")
+    fields = [
+        Field(tuple([(letter * cells, A)] for cells in widths), keep, needed)
+        for (widths, keep, needed), letter in zip(forms, letters, strict=False)
+    ]
+    chosen = [text for [(text, _)] in fit(fields, width, 2)]
+    used = sum(len(text) + 2 for text in chosen) - 2
+    if used > width:  # then only what has to stay does, as short as it can be
+        assert chosen == [field.forms[-1][0][0] for field in fields if field.needed]
+    for field in fields:
+        texts = [text for [(text, _)] in field.forms]
+        now = next((text for text in texts if text in chosen), None)
+        longer = [text for text in texts if now is not None and len(text) > len(now)]
+        assert all(used - len(now or "") + len(text) > width for text in longer)
+
+
 async def test_packed_columns_agree_with_the_views() -> None:
     async with opened(ticks=3) as screen:
         sample = screen.live.view.sample
@@ -180,3 +204,22 @@ def test_intervals_end_at_both_ends() -> None:
     assert step_interval(1.5, -1) == 1.0
     assert step_interval(STEPS[-1], 1) == STEPS[-1]
     assert step_interval(STEPS[0], -1) == STEPS[0]
+
+
+@pytest.mark.parametrize("palette", THEMES, ids=lambda palette: palette.name)
+async def test_lines_are_as_textual_would_draw_them(palette: Palette) -> None:
+    def cells(strips: list[Strip]) -> list[list[tuple[str, object]]]:
+        return [
+            [(sign, style and (style.color, style.bgcolor, style.bold, style.reverse)) for sign in text]
+            for strip in strips
+            for text, style, _ in [*strip.simplify()]
+        ]
+
+    async with opened(palette=palette, size=(80, 24)) as screen:
+        await screen.press("w")  # a question lies over the page
+        shown = [widget for widget in screen.live.query(Drawn) if widget.display and widget.region]
+        assert len(shown) > 5
+        for widget in shown:
+            whole = Region(0, 0, *widget.region.size)
+            for crop in (whole, Region(3, 0, 20, 1)):
+                assert cells(widget.render_lines(crop)) == cells(Widget.render_lines(widget, crop)), widget

@@ -18,19 +18,16 @@ from typing import Any
 
 import pytest
 from fake import FakeSource
-from harness import PAGE, Area, Writer
+from harness import PAGE, Area, Writer, memory_of, snapshot_memory
 from recorded import View, shown
 from screen import Driver, opened
 from textual import events
 from textual.pilot import Pilot
 
 from memtop.dump.background import Dumps
-from memtop.dump.chain import Chain
 from memtop.dump.engine import Progress
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Method
-from memtop.model.layout import RUN
-from memtop.model.runs import PageRuns
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
 from memtop.ui.app import MemtopApp
@@ -85,16 +82,16 @@ async def live(
     sampler = Sampler(targets, interval)
     dumps = GatedDumps(sampler)
     app = MemtopApp(
-        sampler,
+        lambda: sampler,
         [target.process for target in targets],
         arm_at_start=Method.WRITE_PROTECT if arm else None,
         palette=DARK,
-        dumps=dumps,
+        open_dumps=lambda: dumps,
     )
     try:
         async with app.run_test(size=size) as pilot:
             screen = Live(app, dumps, pilot)
-            await screen.until(lambda: app.live.view.sample is not None, "no sample")
+            await screen.until(lambda: app.opened and app.live.view.sample is not None, "no sample")
             if arm:
                 await screen.shows("exact")
             yield screen
@@ -121,16 +118,6 @@ def area(writer: Writer) -> Area:
     return there
 
 
-def in_snapshot(path: Path, start: int, pages: int) -> bytes:
-    with Chain(str(path)) as chain:
-        return bytes(chain.load(PageRuns(RUN.pack(start, pages, 0)), hashed=False)[0])
-
-
-def in_process(pid: int, start: int, pages: int) -> bytes:
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as file:
-        return os.pread(file.fileno(), pages * PAGE, start)
-
-
 @pytest.mark.usefixtures("needs_write_protect")
 async def test_from_the_key_to_the_file_that_gdb_opens(writer: Writer, area: Area, folder: Path) -> None:
     async with live(writer.pid) as screen:
@@ -155,7 +142,7 @@ async def test_from_the_key_to_the_file_that_gdb_opens(writer: Writer, area: Are
             pytest.skip("missing capability: gdb")
         asked = f"dump binary memory out {area.start:#x} {area.start + 3000 * PAGE:#x}"
         subprocess.run([*words, "--batch", "-ex", asked], check=True, capture_output=True)
-        assert Path("out").read_bytes() == in_process(writer.pid, area.start, 3000)
+        assert Path("out").read_bytes() == memory_of(writer.pid, area.start, 3000 * PAGE)
 
 
 @pytest.mark.usefixtures("needs_write_protect")
@@ -215,8 +202,8 @@ async def test_what_was_selected_when_the_key_was_pressed(writer: Writer, area: 
         await screen.until(lambda: screen.table[0][2:].startswith(f"{other.start:x}"), "another order")
         await screen.press("up", "end", "ctrl+u", "s", "enter")
         await screen.shows("open it")
-        kept = in_snapshot(folder / "s", area.start, 3000)
-        assert kept == in_process(writer.pid, area.start, 3000)
+        kept = snapshot_memory(folder / "s", area.start, 3000 * PAGE)
+        assert kept == memory_of(writer.pid, area.start, 3000 * PAGE)
         assert screen.live.report.outcome.job.only[0].start <= area.start
         assert screen.live.report.outcome.result.stored < 4000 * PAGE
 
@@ -237,7 +224,7 @@ async def test_the_marked_range_alone(writer: Writer, area: Area, folder: Path) 
         await screen.shows("open it")
         (name,) = os.listdir(folder)
         pages = (end - first) // PAGE
-        assert in_snapshot(folder / name, first, pages) == in_process(writer.pid, first, pages)
+        assert snapshot_memory(folder / name, first, pages) == memory_of(writer.pid, first, pages)
         outcome = screen.live.report.outcome
         assert [(only.start, only.end) for only in outcome.job.only] == [(first, end)]
         assert outcome.result.stored == pages * PAGE
@@ -305,7 +292,9 @@ async def test_an_increment_on_top_of_the_snapshot_before(writer: Writer, area: 
         await screen.press("down", "end", "ctrl+u", "2", "enter")
         await screen.until(lambda: (folder / "2").exists() and screen.dumps.busy is None, "the second")
         assert (folder / "2").stat().st_size < 0.2 * (folder / first).stat().st_size
-        assert in_snapshot(folder / "2", area.start, 3000) == in_process(writer.pid, area.start, 3000)
+        assert snapshot_memory(folder / "2", area.start, 3000 * PAGE) == memory_of(
+            writer.pid, area.start, 3000 * PAGE
+        )
 
 
 @pytest.mark.usefixtures("needs_write_protect")
@@ -381,7 +370,9 @@ async def test_a_frozen_picture_stays_and_the_dump_is_of_now(
         await screen.press("right", "down", "end", "ctrl+u", "s", "enter")
         await screen.shows("open it")
         assert screen.live.view.sample is shown_now
-        assert in_snapshot(folder / "s", area.start, 3000) == in_process(writer.pid, area.start, 3000)
+        assert snapshot_memory(folder / "s", area.start, 3000 * PAGE) == memory_of(
+            writer.pid, area.start, 3000 * PAGE
+        )
         await screen.press("escape", "space")
         await screen.until(lambda: screen.live.view.sample is not shown_now, "it goes on")
         written = {a for s in screen.live.view.recent(50) for a in s.runs.addresses()}

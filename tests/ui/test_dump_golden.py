@@ -60,7 +60,7 @@ def _job(format: Format = Format.CORE) -> Job:
 
 def _runs(app: MemtopApp, progress: Progress, **options: Any) -> None:
     view = app.live.view
-    app.dumps.busy = Steady(view.key, view.title, _job(), 0.0, 0.0, progress, **options)
+    app.open_dumps().busy = Steady(view.key, view.title, _job(), 0.0, 0.0, progress, **options)
     app.live.show()
 
 

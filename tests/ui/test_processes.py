@@ -192,7 +192,7 @@ async def test_a_recording_of_several_is_a_list_that_goes_back(tmp_path: Path) -
     path.write_text(intro + "".join(map(writer.lines, samples)), encoding="ascii")
     recording = open_recording(str(path))
     source = ReplaySource(recording, 8)
-    app = MemtopApp(source, recording.processes(), palette=DARK, cpu_share=lambda: None)
+    app = MemtopApp(lambda: source, recording.processes(), palette=DARK, cpu_share=lambda: None)
 
     async def stands(pilot: Pilot[int]) -> None:
         for _ in range(500):

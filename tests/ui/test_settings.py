@@ -17,7 +17,8 @@ from memtop.ui import keymap
 from memtop.ui.columns import PERMS, RESIDENT, SIZE
 from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.rows import Grouping
-from memtop.ui.settings import Settings, SettingsError, load, path, save
+from memtop.ui.settings import Settings, SettingsError, load, save
+from memtop.ui.settings_path import settings_path as path
 
 EVERYTHING = """# mine
 columns = ["ADDRESS", "PERM", "RSS"]

@@ -10,7 +10,10 @@ import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "dump"))
 from dumps import Core, Dumpee, take
+from harness import PAGE, wait_for
+from life import MERGEABLE, Life
 
+from memtop.dump.engine import Progress
 from memtop.dump.image import Consistency, Freeze
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.verify import verify
@@ -18,6 +21,7 @@ from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 from memtop.model.actions import Method
 
+KSM = Path("/sys/kernel/mm/ksm")
 pytestmark = [pytest.mark.usefixtures("needs_soft_dirty"), pytest.mark.usefixtures("needs_ptrace")]
 
 
@@ -68,3 +72,57 @@ def test_all_at_once(process: Dumpee, tmp_path: Path, format: Format) -> None:
         judge(process, tmp_path / "dump", point=True)
     elif format is Format.SNAPSHOT:
         verify(str(tmp_path / "dump"))
+
+
+@pytest.mark.parametrize("freeze", [Freeze.FINAL, Freeze.NONE], ids=lambda freeze: freeze.value)
+def test_what_was_written_and_then_merged(
+    life: Life, tmp_path: Path, freeze: Freeze, merge: Callable[[Callable[[], bool]], None]
+) -> None:
+    """KSM takes the soft-dirty bits away: such pages are read again in the stop, or doubted."""
+    area = life.map(512)
+    area.write()
+    area.advise(MERGEABLE)
+    same = bytes(PAGE - 4) + b"same"
+    written = False
+
+    def watch(progress: Progress) -> None:
+        """Between the last look of the rounds and the stop."""
+        nonlocal written
+        if written or not progress.frozen:
+            return
+        for page in range(area.pages):
+            life.put(area.at(page), same)
+        merge(lambda: int((KSM / "pages_sharing").read_text()) > 400)
+        written = True
+
+    if freeze is Freeze.NONE:
+        merge(lambda: True)
+    with ProcessHandle.open(life.pid) as handle:
+        job = Job(str(tmp_path / "core"), freeze=freeze)
+        statement = dump(job, handle, probe_kernel(), method=Method.SOFT_DIRTY, watch=watch).image.statement
+    if freeze is Freeze.NONE:
+        assert any("nothing follows" in doubt for doubt in statement.doubts)
+        return
+    core = Core(tmp_path / "core")
+    try:
+        assert core.read(area.start, area.bytes) == same * area.pages
+    finally:
+        core.close()
+    assert written
+    assert statement.final_pages >= area.pages
+
+
+@pytest.fixture
+def merge(needs_guest: None) -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Has same pages merged until a condition holds."""
+    if not KSM.exists():
+        pytest.skip("missing capability: KSM (not in this kernel)")
+
+    def until(condition: Callable[[], bool]) -> None:
+        for name, value in (("pages_to_scan", "2000"), ("sleep_millisecs", "5"), ("run", "1")):
+            (KSM / name).write_text(value)
+        wait_for(condition, "merged pages", 60)
+
+    yield until
+    (KSM / "run").write_text("2")  # takes them apart
+    (KSM / "run").write_text("0")

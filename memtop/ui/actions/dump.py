@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.message import Message
 from textual.widgets import Input
 
-from memtop.dump.background import Dumps, Outcome
 from memtop.linux.errors import MemtopError
 from memtop.model.actions import Method
 from memtop.ui import PICK
 from memtop.ui.actions.pane import PaneActions
 from memtop.ui.actions.target import TargetActions
-from memtop.ui.dump_choice import DumpChoice
 from memtop.ui.places import Places
 from memtop.ui.widgets.confirm import Ask
+
+if TYPE_CHECKING:
+    from memtop.dump.background import Dumps, Outcome
 
 REDRAW_S = 0.1
 """Seconds between two pictures of a dump that runs: it says more often how far it is."""
@@ -50,20 +52,23 @@ class DumpActions(PaneActions, TargetActions):
 
     @property
     def dumps(self) -> Dumps | None:
-        """What makes dumps; None: there is no process behind the screen."""
+        """What makes dumps; None before one was asked for, and where no process is behind the screen."""
         return self.app.dumps
 
     def action_dump(self) -> None:
         """Opens the dialog about what is selected now; while a dump runs, asks whether to cancel it."""
-        view, dumps = self.view, self.dumps
-        if dumps is not None and dumps.busy is not None:
-            self._ask_cancel(dumps)
+        view = self.view
+        if self.dumps is not None and self.dumps.busy is not None:
+            self._ask_cancel(self.dumps)
         elif self.may_act(view):
+            dumps = self.app.open_dumps()
             if dumps is None:
                 self.say("dumps are made where memtop shows live processes (memtop, memtop -p)")
             elif view.newest is None:
                 self.say("what there is to dump is known after the first scan", "warning")
             else:
+                from memtop.ui.dump_choice import DumpChoice  # and with it all of memtop.dump
+
                 self.forget()
                 self.report.show(None, 0)
                 price = self.source.arm_cost(view.key, Method.AUTO)

@@ -15,6 +15,7 @@ from memtop.ui.keymap import Mode
 from memtop.ui.sayings import NOTHING, Saying, of_notice, of_sample
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
+from memtop.ui.widgets import bars as _bars  # noqa: F401
 from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.column_heads import ColumnHeads
@@ -30,7 +31,7 @@ from memtop.ui.widgets.pane import Pane, Wanted
 from memtop.ui.widgets.process_table import ProcessTable
 from memtop.ui.widgets.strip import ProcessStrip
 from memtop.ui.widgets.timeline import Timeline
-from memtop.ui.widgets.type_line import TypeLine
+from memtop.ui.widgets.type_line import Typed, TypeLine
 from memtop.ui.widgets.write_map import WriteMap, selected
 
 if TYPE_CHECKING:
@@ -128,6 +129,13 @@ class Page(Screen[None]):
         if self.pane.has_keys:
             return Mode.PANE
         return Mode.PROCESSES if self.listing else Mode.TABLE
+
+    @property
+    def typed(self) -> Typed | None:
+        """What takes the keys that are typed; None: they are for something else."""
+        if self.mode is Mode.TYPE:
+            return self.typing.typed
+        return self.form.typed if self.mode is Mode.FIELD else None
 
     @property
     def asking(self) -> bool:

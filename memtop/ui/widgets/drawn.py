@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich.style import Style
+from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -51,3 +53,16 @@ class Drawn(Widget):
             return self.lines[y]
         # Never a style of None: Textual's NO_COLOR filter fails on it.
         return Strip.blank(self.size.width, self.look.palette.text)
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """The lines as they are: Textual would look for borders, padding, opacity; none of these has any.
+
+        Its filters change only the terminal's own colours.
+        """
+        strips = [self.render_line(y) for y in crop.line_range]
+        if any(strip.cell_length < crop.right for strip in strips):  # where a scroll bar would be
+            beyond = Style(bgcolor=self.background_colors[1].rich_color)
+            strips = [strip.extend_cell_length(crop.right, beyond) for strip in strips]
+        for each in self.get_line_filters() if self.look.palette.ansi else ():
+            strips = [strip.apply_filter(each, self.background_colors[1]) for strip in strips]
+        return [strip.crop(*crop.column_span) for strip in strips]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from memtop.dump.background import Outcome, Underway
-from memtop.dump.job import Format
+from typing import TYPE_CHECKING
+
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import DASH, rate, seconds, size
@@ -11,6 +11,9 @@ from memtop.ui.keymap import keyed
 from memtop.ui.lines import Field, Run, fill, fit, line, width_of, wrap
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.overlay import Overlay
+
+if TYPE_CHECKING:
+    from memtop.dump.background import Outcome, Underway
 
 DONE, LEFT = "█", "░"
 WIDEST = 24
@@ -96,7 +99,7 @@ class DumpReport(Overlay):
         say(statement.sentence)
         for doubt in result.doubts[:2]:
             say(doubt, "!")
-        if outcome.job.format is Format.CORE and outcome.job.only:
+        if outcome.job.format.value == "core" and outcome.job.only:
             say("a range alone: no stacks or libraries but those in it", "!")
         command = outcome.open_with
         if len(command) <= width - 12:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.style import Style
 from textual.app import ComposeResult
 from textual.widget import Widget
 from textual.widgets import Input
 
 from memtop.model.names import clean_text
-from memtop.ui.dump_choice import TYPED, DumpChoice, Part
+from memtop.ui.dump_parts import TYPED, Part
 from memtop.ui.glyphs import SELECTED
 from memtop.ui.lines import Run, cut, line, wrap
 from memtop.ui.theme import Look
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.type_line import Cleaned, Typed
+
+if TYPE_CHECKING:
+    from memtop.ui.dump_choice import DumpChoice
 
 LABEL = 11
 """Cells in front of what can be changed."""

@@ -26,6 +26,8 @@ def key_runs(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
 class KeyBar(Drawn):
     """Keys and what they do; what can't be used now is faint."""
 
+    _drawn: tuple[object, ...] = ()
+
     def show(
         self,
         mode: Mode,
@@ -43,9 +45,13 @@ class KeyBar(Drawn):
         Args:
             choices: keys of an open question, and what they do; they come first.
         """
-        p = self.look.palette
-        fields = [Field((((key, p.accent), (f" {label}", p.dim)),), 200) for key, label in choices]
+        p, width = self.look.palette, self.size.width
         recorded = position is not None and position.recorded
+        says = (mode, can_act, many, can_pick, frozen, tracking, recorded, tuple(choices), p, width)
+        if says == self._drawn:  # it seldom changes, and is asked at each sample
+            return
+        self._drawn = says
+        fields = [Field((((key, p.accent), (f" {label}", p.dim)),), 200) for key, label in choices]
         keys = [
             key
             for key in KEYMAP
@@ -70,7 +76,7 @@ class KeyBar(Drawn):
             runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
-        self.draw_runs([key_runs(fields, self.size.width, p)])
+        self.draw_runs([key_runs(fields, width, p)])
 
 
 class DetailLine(Drawn):

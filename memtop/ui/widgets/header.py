@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import CountFlag
 from memtop.model.sample import Life, Sample
-from memtop.model.units import DASH, count, duration, percent, seconds, size
+from memtop.model.units import DASH, count, percent, seconds, size
 from memtop.sampler.source import Position
 from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
@@ -16,11 +16,9 @@ from memtop.ui.keymap import keyed
 from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
+from memtop.ui.who import WIDE, who_runs
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.kinds import kinds_runs
-
-WIDE = 104
-"""From this width on the cost stands beside the totals, and the header takes three lines."""
 
 TALL = 30
 """From this height on there is room to say what resident memory is for."""
@@ -37,7 +35,7 @@ _EXACTNESS = {
 
 
 def header_height(width: int, height: int) -> int:
-    """Lines of the header on a screen of this size."""
+    """Lines of the header on a screen of this size; a wide one has the cost beside the tracker."""
     if height < 20:
         return 2
     return (3 if width >= WIDE else 4) + (height >= TALL)
@@ -112,6 +110,8 @@ def _join(parts: Sequence[Sequence[Run]], p: Palette, gap: str = "   ") -> list[
 
 def _line(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
     wide = fit(fields, width - 2, 3)
+    if wide == [field.forms[0] for field in fields]:  # nothing gives way
+        return _join(wide, p)
     tight = fit(fields, width - 2, 2)
     # A narrower gap, where it saves words.
     more = sum(map(width_of, tight)) > sum(map(width_of, wide))
@@ -121,16 +121,7 @@ def _line(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
 def identity_line(view: ProcessView, nominal: float | None, state: Run, p: Palette, width: int) -> list[Run]:
     """Who, on which host, when, at what interval (where ``nominal`` is given), and whether it lives."""
     process, sample = view.process, view.sample
-    left: list[Run] = [(" ", p.text)]
-    if width >= 76:
-        left.append(("memtop  ", p.accent))
-    left += [(process.comm, p.strong), (f" {process.pid}", p.strong)]
-    if width >= 60:
-        left += [("  ", p.text), (f"{process.user}@{process.host}", p.dim)]
-    if width >= WIDE and sample is not None and process.started:
-        left.append((f"  up {duration(sample.time - process.started)}", p.dim))
-    if width >= WIDE and process.cmdline:
-        left += [("  ", p.text), (process.cmdline, p.faint)]
+    left = who_runs(process, p, width, sample.time if sample is not None else None)
     when = ""
     if sample is not None:
         form = "%Y-%m-%d %H:%M:%SZ" if width >= 76 else "%H:%M:%SZ"

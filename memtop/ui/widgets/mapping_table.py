@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from textual import events
@@ -10,7 +11,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from memtop.model.sample import MappingSample, Sample
+from memtop.model.sample import Sample
 from memtop.sampler.source import Key
 from memtop.ui import packed
 from memtop.ui.ages import row_cells
@@ -32,22 +33,23 @@ from memtop.ui.lines import Run, line
 from memtop.ui.rates import TREND as TREND_SAMPLES
 from memtop.ui.row_filter import RowFilter
 from memtop.ui.row_runs import Drawing, gone_runs, group_runs, mapping_runs
-from memtop.ui.rows import Group, Grouping, Rows
+from memtop.ui.rows import Grouping, Rows
 from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.drawn import Drawn
 
+_SAME = re.compile(rb"(.)\1*", re.DOTALL)
+"""Cells next to each other that are alike."""
+
 
 def cell_runs(cells: bytes, p: Palette) -> list[Run]:
     """Cells of a map as runs of one age each."""
-    runs: list[Run] = []
-    start = 0
-    for i in range(1, len(cells) + 1):
-        if i == len(cells) or cells[i] != cells[start]:
-            runs.append((CELLS[cells[start]] * (i - start), p.ages[cells[start]]))
-            start = i
-    return runs
+    return [
+        (CELLS[age] * (same.end() - same.start()), p.ages[age])
+        for same in _SAME.finditer(cells)
+        for age in same[1]
+    ]
 
 
 class MappingTable(Drawn, ScrollView, can_focus=True):
@@ -327,14 +329,16 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
             layout, self.look.palette, view.tracking, chosen, view.mark is not None and view.mark.gap
         )
         cells, since, trend = b"", None, ""
-        what: MappingSample | Group
         if index < 0:
-            what = rows.groups[~index]
-            name: object = what.name
-            says: tuple[object, ...] = (what.row, what.open, what.whole, len(what.members), what.since_mark)
+            group = rows.groups[~index]
+            name: object = group.name
+            says: tuple[object, ...] = (
+                *(group.row, group.open, group.whole),
+                *(len(group.members), group.since_mark),
+            )
         elif index >= len(sample.table):
-            what = rows.gone[index - len(sample.table)].row
-            name, says = ("gone", what.mapping.id), ()
+            gone = rows.gone[index - len(sample.table)].row
+            name, says = ("gone", gone.mapping.id), ()
         else:
             mapping = sample.table[index]
             resident_map, age = packed.resident_map(sample, index), view.ages.of(mapping)
@@ -343,15 +347,15 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
             if TREND in self.columns_now:
                 trend = rows.rates.sparkline(mapping.id)
             name, says = mapping.id, (packed.row(sample, index), cells, since, trend)
-            what = sample.mappings[index]
         drawn = before.get(name)
         if drawn is None or drawn[0] != (says, how, width):
-            if isinstance(what, Group):
-                runs = group_runs(what, how)
+            if index < 0:
+                runs = group_runs(group, how)
             elif index >= len(sample.table):
-                runs = gone_runs(what, how)
+                runs = gone_runs(gone, how)
             else:
-                runs = [*mapping_runs(what, how, since, trend), *cell_runs(cells, self.look.palette)]
+                mapped = mapping_runs(sample.mappings[index], how, since, trend)
+                runs = [*mapped, *cell_runs(cells, self.look.palette)]
             layer = self.look.palette.selected if chosen else None
             drawn = (says, how, width), line(self.look, runs, width, layer)
         self._cache[name] = drawn

@@ -1,0 +1,102 @@
+"""Pages of program and libraries that are not in memory, from their files: the process does not get them.
+
+gcore and the kernel read them through the process, which fills its memory. A debugger that takes each segment
+of a library in one piece, as jhsdb does, needs them in a core.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Sequence
+
+from memtop.dump.files import write_at
+from memtop.dump.image import Area
+from memtop.dump.plan import Plan, Range, ranges_runs
+from memtop.linux.mapped_file import open_mapped
+from memtop.linux.vmread import Copied, OutFile, Pieces, hash_pages
+from memtop.model.layout import PAGE, PIECE, RUN, Perm
+from memtop.model.runs import PageRuns
+
+STEP = 256
+"""Pages that are read at once."""
+
+
+def object_files(plan: Plan) -> list[tuple[Area, Range]]:
+    """What is to be dumped of the private mappings of files that the process also has code from."""
+    code = {(a.major, a.minor, a.inode) for a in (part.area for part in plan.parts) if a.perms & Perm.EXEC}
+    return [
+        (a, part.take)
+        for part in plan.parts
+        for a in (part.area,)
+        if part.take.start < part.take.end and a.inode and not a.perms & Perm.SHARED
+        and (a.major, a.minor, a.inode) in code
+    ]  # fmt: skip
+
+
+class FileSource:
+    """Contents of these mappings as their files have them now.
+
+    Args:
+        pid: of the process.
+        mapped: mappings and what is wanted of each; see ``object_files``.
+
+    Attributes:
+        runs: pages that it has; none behind the end of a file.
+    """
+
+    whole = False
+
+    def __init__(self, pid: int, mapped: Sequence[tuple[Area, Range]]) -> None:
+        self._parts: list[tuple[int, int, int, int]] = []  # start, end, offset, fd
+        for area, take in mapped:
+            fd = open_mapped(pid, area.start, area.end, area.name, area.inode)
+            if fd is None:
+                continue
+            offset = area.offset + take.start - area.start
+            there = max(-(-(os.fstat(fd).st_size - offset) // PAGE) * PAGE, 0)
+            self._parts.append((take.start, min(take.end, take.start + there), offset, fd))
+        self.runs = ranges_runs([Range(start, end) for start, end, _, _ in self._parts if start < end])
+
+    def close(self) -> None:
+        """Closes the files. Idempotent."""
+        while self._parts:
+            os.close(self._parts.pop()[3])
+
+    def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
+        """See ``PageSource``."""
+        total = Copied()
+        for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
+            for first in range(0, pages, STEP):
+                count = min(STEP, pages - first)
+                contents, copied = self.load(
+                    PageRuns(RUN.pack(address + first * PAGE, count, 0)), hashed=hashed
+                )
+                write_at(out.fd, offset + first * PAGE, contents)
+                total.states += copied.states
+                total.hashes += copied.hashes
+                total.pages += count
+                total.written += count * PAGE
+        return total
+
+    def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
+        """See ``PageSource``. A page that can't be read now has the errno for a state."""
+        contents, states = bytearray(), bytearray()
+        for start, pages, _ in RUN.iter_unpack(runs.packed):
+            for low, high, offset, fd in self._within(start, start + pages * PAGE):
+                try:
+                    data, state = os.pread(fd, high - low, offset), 0
+                except OSError as error:
+                    data, state = b"", error.errno or 5
+                contents += data.ljust(high - low, b"\0")
+                states += bytes([state]) * ((high - low) // PAGE)
+        view = memoryview(contents)
+        return view, Copied(states, hash_pages(view) if hashed else array("Q"), len(states))
+
+    def _within(self, start: int, end: int) -> list[tuple[int, int, int, int]]:
+        """The parts of a range that files have: first byte, byte behind, offset in the file, descriptor."""
+        return [
+            (max(low, start), min(high, end), offset + max(start - low, 0), fd)
+            for low, high, offset, fd in self._parts
+            if low < end and start < high
+        ]

@@ -1,0 +1,42 @@
+"""Memory for the pages that are read while the process stands still, and written when it runs again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from memtop.dump.live import LiveSource
+from memtop.linux.runsets import runs_pages, split
+from memtop.linux.vmread import Held, new_buffer
+from memtop.model.runs import PageRuns
+
+MOST = 1 << 18
+"""Pages that are held at most (1 GiB); the rest is written while the process stands still."""
+
+READY = 1 << 13
+"""Pages (32 MiB) for which there is room well before the stop."""
+
+
+class Hold:
+    """Grows, and keeps what it has."""
+
+    def __init__(self) -> None:
+        self._buffer: Any = None
+        self._room = 0
+
+    def make_room(self, pages: int) -> bool:
+        """For so many pages, up to ``MOST``. New memory may take 10 µs a page: best before there is hurry.
+
+        True: there was less, so this took its time.
+        """
+        pages = min(pages, MOST)
+        if pages <= self._room:
+            return False
+        self._buffer = None  # given back first
+        self._buffer, self._room = new_buffer(pages), pages
+        return True
+
+    def read(self, source: LiveSource, runs: PageRuns) -> tuple[Held, PageRuns]:
+        """Reads as much as may be held; returns that, and what is left."""
+        self.make_room(runs_pages(runs))
+        first, rest = split(runs, max(self._room, 1))
+        return source.hold(first, self._buffer), rest
