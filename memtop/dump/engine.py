@@ -299,7 +299,7 @@ class Engine:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
         feed, source = self._feed, self._source
         assert feed is not None
-        self._hold.make_room(READY)
+        self._hold.make_room(runs_pages(pending) * 5 // 4 + READY // 4)
         self._progress.frozen = True
         self._watch(self._progress)
         gc.disable()

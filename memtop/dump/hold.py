@@ -41,7 +41,12 @@ class Hold:
         return True
 
     def read(self, source: LiveSource, runs: PageRuns) -> tuple[Held, PageRuns]:
-        """Reads as much as may be held; returns that, and what is left."""
-        self.make_room(runs_pages(runs))
+        """Reads as much as may be held; returns that, and what is left.
+
+        Where there is no room yet, memory comes while it is filled: so the helper of the stop hears of us.
+        """
+        pages = min(runs_pages(runs), MOST)
+        if pages > self._room:
+            self._buffer, self._room = new_buffer(pages, touched=False), pages
         first, rest = split(runs, self._room)
         return source.hold(first, self._buffer), rest
