@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
-from memtop.dump.hold import MOST, READY, Hold
+from memtop.dump.hold import READY, Hold
 from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -235,7 +235,12 @@ class Engine:
             self._progress.dirty = dirty
             verdict = judge(self._rounds, dirty, time.monotonic() - began, self._limits)
             stops = self._freeze is Freeze.FINAL
-            if stops and verdict is Verdict.STUCK and 2 * dirty <= MOST and self._hold.make_room(2 * dirty):
+            if (
+                stops
+                and verdict is Verdict.STUCK
+                and not self._hold.fits(dirty)
+                and self._hold.make_room(2 * dirty)
+            ):
                 verdict = Verdict.GO_ON  # while that took its time, more was written
             if verdict is not Verdict.GO_ON:
                 self._because = explain(verdict, self._rounds, dirty)
@@ -294,7 +299,7 @@ class Engine:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
         feed, source = self._feed, self._source
         assert feed is not None
-        self._hold.make_room(2 * runs_pages(pending) + READY // 8)
+        self._hold.make_room(runs_pages(pending) * 5 // 4 + READY // 4)
         self._progress.frozen = True
         self._watch(self._progress)
         gc.disable()

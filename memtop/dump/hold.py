@@ -12,8 +12,8 @@ from memtop.model.runs import PageRuns
 MOST = 1 << 18
 """Pages that are held at most (1 GiB); the rest is written while the process stands still."""
 
-READY = 1 << 13
-"""Pages (32 MiB) for which there is room well before the stop."""
+READY = 1 << 12
+"""Pages (16 MiB) for which there is room well before the stop."""
 
 
 class Hold:
@@ -23,8 +23,13 @@ class Hold:
         self._buffer: Any = None
         self._room = 0
 
+    def fits(self, pages: int) -> bool:
+        """There is room for so many, and for what is written until all stands still; or there will not be."""
+        return pages > MOST // 2 or self._room >= pages + pages // 4
+
     def make_room(self, pages: int) -> bool:
-        """For so many pages, up to ``MOST``. New memory may take 10 µs a page: best before there is hurry.
+        """For so many pages, up to ``MOST``. New memory takes some µs a page, in which a process may write
+        another one: best well before it is needed.
 
         True: there was less, so this took its time.
         """
@@ -36,7 +41,12 @@ class Hold:
         return True
 
     def read(self, source: LiveSource, runs: PageRuns) -> tuple[Held, PageRuns]:
-        """Reads as much as may be held; returns that, and what is left."""
-        self.make_room(runs_pages(runs))
-        first, rest = split(runs, max(self._room, 1))
+        """Reads as much as may be held; returns that, and what is left.
+
+        Where there is no room yet, memory comes while it is filled: so the helper of the stop hears of us.
+        """
+        pages = min(runs_pages(runs), MOST)
+        if pages > self._room:
+            self._buffer, self._room = new_buffer(pages, touched=False), pages
+        first, rest = split(runs, self._room)
         return source.hold(first, self._buffer), rest

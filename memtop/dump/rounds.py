@@ -19,6 +19,9 @@ SHRINKS = 0.75
 """A round that leaves more than this share of what it had to copy did not get any further. With many pages
 left it takes two in a row to give up: one may have been kept waiting by others on this machine."""
 
+PEAK = 2
+"""With so many times the pages that it had come down to before, it is no moment to give up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -53,13 +56,13 @@ def judge(rounds: list[Round], dirty: int, elapsed: float, limits: Limits) -> Ve
         done = Verdict.ROUNDS
     elif elapsed >= limits.max_time:
         done = Verdict.TIME
-    elif (
-        len(rounds) > 1
-        and dirty > SHRINKS * rounds[-1].pages
-        and (dirty <= SMALL or rounds[-1].pages > SHRINKS * rounds[-2].pages)
-    ):
+    elif len(rounds) > 1 and dirty > SHRINKS * rounds[-1].pages and (dirty <= SMALL or _stuck(rounds, dirty)):
         done = Verdict.STUCK
     return Verdict.SMALL if dirty <= SMALL and done is not Verdict.GO_ON else done
+
+
+def _stuck(rounds: list[Round], dirty: int) -> bool:
+    return rounds[-1].pages > SHRINKS * rounds[-2].pages and dirty <= PEAK * min(r.pages for r in rounds)
 
 
 def explain(verdict: Verdict, rounds: list[Round], dirty: int) -> str:

@@ -186,10 +186,10 @@ class ReadError(Exception):
         super().__init__(os.strerror(number))
 
 
-def new_buffer(pages: int) -> Any:
-    """Memory for so many pages, at a page boundary, and touched, so that filling it costs no page faults."""
+def new_buffer(pages: int, *, touched: bool = True) -> Any:
+    """Memory for so many pages, at a page boundary; touched, so that filling it costs no page faults."""
     memory = mmap(-1, max(pages, 1) * PAGE, flags=MAP_PRIVATE | MAP_ANONYMOUS)
-    for advice in (MADV_HUGEPAGE, _MADV_POPULATE_WRITE):
+    for advice in (MADV_HUGEPAGE, *([_MADV_POPULATE_WRITE] if touched else [])):
         with contextlib.suppress(OSError):  # before Linux 5.14, filling it does cost them
             memory.madvise(advice)
     return ffi.from_buffer("uint8_t[]", memory)  # which keeps it

@@ -100,7 +100,7 @@ class MemtopApp(Dressed[int]):
         open_dumps: makes what makes dumps, when the first is asked for; None: there is no process to dump.
 
     Attributes:
-        opened: the first picture stands, and so source, views and live are there.
+        opened: the page stands, and so source, views and live are there.
         source, views, live: where samples come from, the processes, the page.
         dumps: what makes dumps, once one was asked for.
         refusal: why there is nothing to show.
@@ -133,7 +133,8 @@ class MemtopApp(Dressed[int]):
         self.theme_chosen = palette.name if palette is not None else None
         super().__init__(ascii=ascii, palette=palette)
         self.title = "memtop"
-        self.opened = False
+        self.opened = self._opening = False
+        self._left: int | None = None
         self.dumps: Dumps | None = None
         self.views: dict[Key, ProcessView] = {}
         self.refusal: MemtopError | None = None
@@ -157,6 +158,9 @@ class MemtopApp(Dressed[int]):
     @on(FirstPicture.Drawn)
     async def _open(self) -> None:
         """The page, and the first scan: all that the first picture did without."""
+        if self._left is not None:
+            return
+        self._opening = True
         from memtop.ui import keymap
         from memtop.ui.checkpoints import Checkpoints
         from memtop.ui.screens.live import LiveScreen
@@ -180,8 +184,11 @@ class MemtopApp(Dressed[int]):
             recorded = source.position is not None and source.position.recorded
             self._cpu_share = _unknown if recorded else CpuMeter()
         self.live = LiveScreen(self.look, source, list(self.views.values()))
-        self.opened = True
         await self.push_screen(self.live)
+        self.opened, self._opening = True, False
+        if self._left is not None:
+            self.leave(self._left)
+            return
         for early in self._early:  # before those that have been queued meanwhile
             await self.on_event(early)
         gc.freeze()  # what has been imported is never looked through
@@ -306,8 +313,10 @@ class MemtopApp(Dressed[int]):
         super()._display(screen, renderable)
 
     def leave(self, code: int) -> None:
-        """Ends the application with this exit code."""
-        self.exit(code, return_code=code)
+        """Ends the application with this exit code; a page that is being put together stands first."""
+        self._left = code
+        if not self._opening:
+            self.exit(code, return_code=code)
 
     def _fatal_error(self) -> None:
         """An exception that nobody caught: a sentence for the user, the traceback on request."""

@@ -118,8 +118,8 @@ def test_a_hole_in_place_of(part: str, read: Callable[[str], list[str]], tmp_pat
 
 
 def test_the_same_page_many_times_over(read: Callable[[str], list[str]], tmp_path: Path) -> None:
-    """One page of contents as 400 MiB."""
-    many, check = 100_000, xxh64(page(1))
+    """One page of contents as 80 MiB."""
+    many, check = 20_000, xxh64(page(1))
     runs = [Run(A + i * PAGE, 1, DATA, HEADER, PAGE, hashes=[check]) for i in range(many)]
     path = Snapshot([Mapping(A, A + many * PAGE, runs)], page(1)).write(tmp_path / "same")
     refused(read(path), "contents and pages do not fit")
@@ -128,15 +128,15 @@ def test_the_same_page_many_times_over(read: Callable[[str], list[str]], tmp_pat
 @pytest.mark.parametrize("bomb", ["long", "claims", "window", "frame"])
 def test_a_frame_that_is_a_bomb(bomb: str, read: Callable[[str], list[str]], tmp_path: Path) -> None:
     zeros = bytes(PAGE)
-    if bomb == "long":  # 1 GiB in 32 KiB
-        packer = zstandard.ZstdCompressor(level=1).compressobj(size=1 << 30)
-        frame = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1 << 10)) + packer.flush()
+    if bomb == "long":  # 256 MiB in 8 KiB
+        packer = zstandard.ZstdCompressor(level=1).compressobj(size=1 << 28)
+        frame = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1 << 8)) + packer.flush()
     elif bomb == "claims":  # a page, and says that it is 2^60 bytes
         frame = b"\x28\xb5\x2f\xfd\xe0" + struct.pack("<Q", 1 << 60) + b"\x01\x00\x00"
     elif bomb == "window":  # wants 128 MiB to be unpacked in
         frame = b"\x28\xb5\x2f\xfd\x80\x88" + struct.pack("<I", PAGE) + b"\x03\x80\x00\x00"
     else:  # each run refers to all that the file has
-        frame = zstandard.ZstdCompressor().compress(zeros) + bytes(64 << 20)
+        frame = zstandard.ZstdCompressor().compress(zeros) + bytes(16 << 20)
     many, check = 5000, xxh64(frame)
     runs = [Run(A + i * PAGE, 1, DATA, HEADER, len(frame), check, hashes=[1]) for i in range(many)]
     said = read(Snapshot([Mapping(A, A + many * PAGE, runs)], frame, flags=1).write(tmp_path / "bomb"))
@@ -155,8 +155,8 @@ def test_empty_address_space_without_end(read: Callable[[str], list[str]], tmp_p
         return Snapshot([Mapping(A, end, runs)]).write(tmp_path / "empty")
 
     refused(read(mapped(1 << 57)), "a mapping lies where none can be")
-    for kind in (HOLE, ZERO):
-        said = read(mapped(1 << 56, kind))
+    for end, kind in ((1 << 56, HOLE), (1 << 47, ZERO)):
+        said = read(mapped(end, kind))
         assert said[0] == said[4] == ""
         for sentence in said[1:4]:
             assert sentence == "" or "a file of this size" in sentence

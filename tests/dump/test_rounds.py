@@ -26,6 +26,7 @@ from memtop.model.runs import PageRun, PageRuns
         ([100_000, 10_000], 9_000, 1.0, Verdict.GO_ON),
         ([100_000, 90_000], 80_000, 1.0, Verdict.STUCK),
         ([100_000, 50_000, 10_000], 9_000, 1.0, Verdict.GO_ON),
+        ([100_000, 2_000, 9_000], 9_000, 1.0, Verdict.GO_ON),
         ([100_000, 50_000, 10_000, 9_000], 8_000, 1.0, Verdict.ROUNDS),
         ([100_000], 10_000, 10.0, Verdict.TIME),
     ],

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+import pytest
 from harness import memtop
 from terminal import Terminal
 
@@ -95,9 +96,10 @@ def test_what_makes_dumps_comes_when_one_is_asked_for(tmp_path: Path) -> None:
     assert among(modules, "memtop.dump") == []
 
 
-def test_keys_that_come_before_the_page_are_for_it() -> None:
+@pytest.mark.parametrize("already", ["", "opens"])
+def test_keys_that_come_before_the_page_are_for_it(already: str) -> None:
     with Terminal(memtop("-p", str(os.getpid()))) as terminal:
-        terminal.wait_for_text("opens")
+        terminal.wait_for_text(already)
         terminal.send("?")
         terminal.wait_for_text("any key closes")
 

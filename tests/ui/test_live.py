@@ -13,7 +13,9 @@ from textual.pilot import Pilot
 from memtop.model.actions import ClearRefs, Method
 from memtop.model.layout import Kind
 from memtop.model.sample import Life
+from memtop.ui.app import MemtopApp
 from memtop.ui.keymap import KEYMAP
+from memtop.ui.theme import DARK
 
 REDIS = (4711, 92711)
 
@@ -395,3 +397,19 @@ async def test_quit_returns_zero() -> None:
     async with opened() as screen:
         await screen.press("q")
     assert screen.app.return_value == 0
+
+
+async def test_told_to_end_while_the_page_is_put_together() -> None:
+    source = FakeSource()
+
+    def open_source() -> FakeSource:
+        assert app.loop is not None
+        app.loop.call_soon(app.leave, 129)  # as a signal does; it comes between first picture and page
+        return source
+
+    app = MemtopApp(open_source, source.processes, palette=DARK)
+    async with app.run_test() as pilot:
+        while app.is_running:
+            await pilot.pause(0.01)
+    assert app._exception is None
+    assert app.return_code == 129
