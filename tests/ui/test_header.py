@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from fake import FakeSource
@@ -13,6 +14,7 @@ from memtop.model.layout import PAGE, Kind
 from memtop.model.units import size
 from memtop.ui.lines import width_of
 from memtop.ui.theme import DARK
+from memtop.ui.widgets.header import interval_forms
 from memtop.ui.widgets.kinds import kinds_runs, shares
 
 
@@ -60,3 +62,20 @@ async def test_kinds_stand_on_tall_screens_only() -> None:
         assert "RSS is anon" not in screen.text
     async with opened(size=(80, 40)) as screen:
         assert "RSS is anon" in screen.text
+
+
+@pytest.mark.parametrize(
+    ("measured", "stretched", "says"),
+    [
+        (1.0, False, "every 1.0s"),
+        (1.04, True, "every 1.0s"),
+        (1.2, False, "every 1.2s, asked 1.0s"),
+        (1.2, True, "every 1.2s (budget), asked 1.0s"),
+    ],
+)
+async def test_an_interval_is_said_twice_only_where_it_differs(
+    measured: float, stretched: bool, says: str
+) -> None:
+    async with opened() as screen:
+        sample = replace(screen.live.view.sample, interval=measured, stretched=stretched)
+        assert "".join(text for text, _ in interval_forms(sample, 1.0, DARK)[0]) == says

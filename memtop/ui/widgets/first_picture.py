@@ -15,7 +15,7 @@ from memtop.ui.widgets.drawn import Drawn
 class FirstPicture(Drawn):
     """The first line of the header, of the first process.
 
-    Nothing that takes long to import may be needed for it: tests/ui/test_first_picture.py.
+    Nothing that takes long to import may be needed for it: tests/pty/test_first_picture.py.
     """
 
     class Drawn(Message):

@@ -248,7 +248,7 @@ def interval_forms(sample: Sample | None, nominal: float, p: Palette) -> tuple[S
     measured = sample.interval if sample else 0.0
     if sample is None or measured == 0:
         return ((("every ", p.dim), (seconds(nominal), p.text)),)
-    if sample.stretched:
+    if sample.stretched and seconds(measured) != seconds(nominal):
         value = (seconds(measured), p.warn)
         short = (("every ", p.dim), value, (" (budget)", p.dim))
         return ((*short, (f", asked {seconds(nominal)}", p.dim)), short)
