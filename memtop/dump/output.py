@@ -117,9 +117,9 @@ class Output:
 
     @property
     def free(self) -> int:
-        """Bytes that may still be written here."""
+        """Bytes that may still be written here; below 0: others write, too, and ``RESERVE`` is being used up."""
         disk = os.fstatvfs(self.fd)
-        return max(disk.f_bavail * disk.f_frsize - RESERVE, 0)
+        return disk.f_bavail * disk.f_frsize - RESERVE
 
     def require(self, wanted: int) -> None:
         """Checks that so many bytes more have room.
@@ -130,7 +130,9 @@ class Output:
         free = self.free
         if wanted > free:
             what = f"writing {clean_text(self.path)} is not possible"
-            why = f"it takes {size(wanted)} more, and the file system has {size(free)} to spare"
+            why = f"it takes {size(wanted)} more, and the file system has {size(max(free, 0))} to spare"
+            if not wanted:
+                why = f"the file system has less than {size(RESERVE)} left, for others to write"
             raise Failed(what, why, "free some space, or choose another place")
 
     def write_back(self) -> None:

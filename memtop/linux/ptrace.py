@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain, islice
@@ -48,6 +49,7 @@ class Stage(IntEnum):
     STACK = 13
     SHADOW = 14
     VECTORS = 15
+    KILLED = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,9 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
         ended = process.life() is Life.ENDED or read_stat(tid).state in "ZX"
     except MemtopError:
         raise ProcessGone(f"process {pid} ended while memtop attached to it") from None
+    if stage is Stage.KILLED and not ended:
+        by = signal.strsignal(error)
+        raise Failed(what, f"the helper process was ended by a signal ({by})", "nothing is lost; try again")
     if ended or stage is Stage.GONE or error == errno.ESRCH:  # to a dying thread, SEIZE says EPERM
         raise ProcessGone(what, "it ended, or ran exec, while memtop attached to it")
     if error in (errno.EPERM, errno.EACCES) and stage in (Stage.SEIZE, Stage.GADGET):
@@ -253,7 +258,7 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.VECTORS:
         raise KernelCannot(what, "it uses matrix registers (AMX), which take more than a page to give back")
     if stage is Stage.TIMEOUT:
-        raise Failed(what, "the helper process was ended or took too long", "nothing is lost; try again")
+        raise Failed(what, "the helper process took too long", "nothing is lost; try again")
     raise Failed(what, f"{_DOING.get(stage, stage.name.lower())}{': ' + why if why else ''}")
 
 

@@ -241,6 +241,7 @@ int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t 
 #define MT_INJECT_STACK 13    /* no untouched page in the thread's stack for a signal frame */
 #define MT_INJECT_SHADOW 14   /* it has a shadow stack, which takes no prepared return address */
 #define MT_INJECT_VECTORS 15  /* its vector state has no room in a page (AMX in use) */
+#define MT_INJECT_KILLED 16   /* the helper was killed, by signal error */
 
 typedef struct {
     int32_t uffd;     /* -1, or the descriptor, now ours */

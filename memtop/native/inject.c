@@ -26,6 +26,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "child.h"
@@ -107,6 +108,8 @@ static void run(mt_job *j, int timeout_ms) {
         mt_child_kill(pid);
         result->stage = MT_INJECT_TIMEOUT;
     }
+    if (ended == 1 && WIFSIGNALED(status) && result->stage == MT_INJECT_TIMEOUT)
+        *result = (mt_injection){.stage = MT_INJECT_KILLED, .error = WTERMSIG(status)};
 }
 
 /* Waits a moment for the thread, on its own by now, to close its descriptor. */
