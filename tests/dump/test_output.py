@@ -19,6 +19,7 @@ from harness import Outcome, memtop, run, spawned, status, wait_for
 from memtop.dump.engine import Cancelled, Progress
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.output import Output
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
@@ -124,6 +125,14 @@ def small_disk(tmp_path: Path, needs_root: None) -> Iterator[Path]:
         pytest.skip("missing capability: mounting a tmpfs")
     yield place
     subprocess.run(["umount", place], check=True)
+
+
+def test_others_may_use_up_the_room_meanwhile(small_disk: Path) -> None:
+    with Output(str(small_disk / "dump")) as output:
+        output.require(0)
+        (small_disk / "another").write_bytes(bytes(16 << 20))
+        with pytest.raises(Failed, match="less than 64M left, for others"):
+            output.require(0)
 
 
 @pytest.mark.parametrize("format", FORMATS)
