@@ -117,7 +117,7 @@ class Output:
 
     @property
     def free(self) -> int:
-        """Bytes that may still be written here; below 0: others write, too, and ``RESERVE`` is being used up."""
+        """Bytes that may still be written here; below 0: others write, too, and use up ``RESERVE``."""
         disk = os.fstatvfs(self.fd)
         return disk.f_bavail * disk.f_frsize - RESERVE
 
