@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -413,3 +414,16 @@ async def test_told_to_end_while_the_page_is_put_together() -> None:
             await pilot.pause(0.01)
     assert app._exception is None
     assert app.return_code == 129
+
+
+async def test_messages_leave_nothing_behind() -> None:
+    async with opened() as screen:
+        tasks = len(asyncio.all_tasks())
+        for i in range(50):
+            screen.live.say(f"message {i}")
+        await screen.pilot.pause()
+        assert "message 49" in screen.text
+        assert len(asyncio.all_tasks()) <= tasks + 1
+        screen.live.forget()
+        await screen.pilot.pause()
+        assert len(asyncio.all_tasks()) <= tasks

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from textual import events
 from textual.app import ComposeResult
 from textual.screen import Screen
+from textual.timer import Timer
 
 from memtop.model.actions import Notice
 from memtop.sampler.source import Key, Source
@@ -65,6 +66,7 @@ class Page(Screen[None]):
         self.listing = len(views) > 1
         self.cpu: float | None = None
         self._notice: Notice | None = None
+        self._leaves: Timer | None = None
         self._dismissed = False
         self.last_said = NOTHING
         self._watched: Wanted | None = None
@@ -258,17 +260,25 @@ class Page(Screen[None]):
 
     def notify_user(self, notice: Notice) -> None:
         """Shows a message above the footer; a key dismisses it."""
+        self._stop_clock()
         self._notice = notice
         self.show_messages()
         self.last_said = self.message
         if notice.severity == "information":
-            self.set_timer(NOTICE_SECONDS, lambda: self.forget(notice))
+            self._leaves = self.set_timer(NOTICE_SECONDS, self.forget)
 
-    def forget(self, notice: Notice | None = None) -> None:
-        """Takes this message away, or whichever stands."""
-        if self._notice is not None and (notice is None or self._notice is notice):
+    def forget(self) -> None:
+        """Takes the message away, if there is one."""
+        self._stop_clock()
+        if self._notice is not None:
             self._notice = None
             self.show_messages()
+
+    def _stop_clock(self) -> None:
+        """What would take the message away: its time starts with it, and ends with it."""
+        if self._leaves is not None:
+            self._leaves.stop()
+            self._leaves = None
 
     def say(self, text: str, severity: str = "information") -> None:
         """Shows a sentence of the screen's own."""
