@@ -65,6 +65,10 @@ def contents(page: int) -> bytes:
     return (b"page %d of " % page + bytes(range(256)) * 16)[:PAGE]
 
 
+_OTHERS = r"Referenced|Pss|Swap_Pss|(Shared|Private)_Clean"
+"""Which clean file pages are shared changes with whoever else runs the same program."""
+
+
 class Subject:
     """A process with one page of each sort, and what the kernel says of its memory."""
 
@@ -84,13 +88,13 @@ class Subject:
         return self.areas[name] + page * PAGE
 
     def memory(self) -> tuple[list[str], dict[str, bytes]]:
-        """All of smaps but what ages by itself, and the pagemap of every area."""
+        """All of smaps but what ages by itself or by other processes, and the pagemap of every area."""
         smaps = Path(f"/proc/{self.pid}/smaps").read_text(encoding="utf-8").splitlines()
         with open(f"/proc/{self.pid}/pagemap", "rb", buffering=0) as file:
             entries = {
                 name: os.pread(file.fileno(), 16 * 8, start // PAGE * 8) for name, start in self.areas.items()
             }
-        return [line for line in smaps if not re.match(r"Referenced|Pss|Swap_Pss", line)], entries
+        return [line for line in smaps if not re.match(_OTHERS, line)], entries
 
     def entry(self, address: int) -> int:
         with open(f"/proc/{self.pid}/pagemap", "rb", buffering=0) as file:

@@ -30,9 +30,8 @@ def test_the_demo_opens_on_what_is_left(
 ) -> None:
     with Terminal(sandbox(less, memtop("demo", "-d", "0.2"))) as terminal:
         terminal.wait_for_text("memtop-demo", "64M", "64G")
-        terminal.wait_for(
-            lambda s: re.search("not (possible|permitted)", s.text), "that something is missing"
-        )
+        missing = "not (possible|permitted)|can.t be tracked"
+        terminal.wait_for(lambda s: re.search(missing, s.text), "that something is missing")
         terminal.wait_for(lambda s: re.search(reason, s.text), f"the reason: {reason}")
         terminal.send("q")
         assert terminal.end() == 0

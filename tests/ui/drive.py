@@ -13,8 +13,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from dumps import FakeDumps
 from fake import RW, FakeMapping, FakeSource, FakeTarget, idle, process, scattered
+from fake_dumps import FakeDumps
 from screen import Driver, opened
 
 from memtop.model.actions import Method
