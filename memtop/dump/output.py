@@ -130,8 +130,9 @@ class Output:
         free = self.free
         if wanted > free:
             what = f"writing {clean_text(self.path)} is not possible"
-            why = f"it takes {size(wanted)} more, and the file system has {size(max(free, 0))} to spare"
-            if not wanted:
+            if wanted:
+                why = f"it takes {size(wanted)} more, and the file system has {size(max(free, 0))} to spare"
+            else:
                 why = f"the file system has less than {size(RESERVE)} left, for others to write"
             raise Failed(what, why, "free some space, or choose another place")
 

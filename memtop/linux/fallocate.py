@@ -15,8 +15,7 @@ def punch_hole(fd: int, at: int, length: int) -> bool:
         OSError: it failed.
     """
     done = lib.mt_punch_hole(fd, at, length)
-    if done < 0:
-        raise OSError(-done, os.strerror(-done))
+    _check(done)
     return bool(done)
 
 

@@ -145,14 +145,14 @@ class MemoryReader:
         Raises:
             MemtopError: as ``copy``.
         """
-        request: dict[str, Any] = {
+        request = {
             "pid": self._tid,
             "mem_fd": self._mem,
             "out_fd": -1,
             "direct_fd": -1,
             "out": into,
+            "beat": beat,
         }
-        request["beat"] = beat
         return self._run(request, Pieces.of_runs(runs), hashed=hashed)
 
     def close(self) -> None:

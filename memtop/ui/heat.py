@@ -102,9 +102,8 @@ class MappingRows:
         for each in kept:
             if each.sample.table is not table:
                 table = each.sample.table
-                ids = (
-                    table.ids.tolist()
-                )  # neighbours mostly share it, and an array makes a number at each look
+                # Neighbours mostly share it, and an array makes a number at each look.
+                ids = table.ids.tolist()
             total.update(written_of(each, ids))
         for mapping_id, _ in sorted(total.items(), key=lambda item: (-item[1], item[0])):
             index = None if table is None else table.index_of(mapping_id)

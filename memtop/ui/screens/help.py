@@ -57,6 +57,10 @@ class HelpScreen(Screen[None]):
             event.prevent_default()
             self.dismiss()
 
+    @property
+    def _room(self) -> int:
+        return max(self.app.size.width - INDENT - 2, 20)
+
     def _page(self) -> Text:
         p, spell = self.look.palette, self.look.spell
         page = Text()
@@ -65,12 +69,12 @@ class HelpScreen(Screen[None]):
             page.append(spell(text), style or p.text)
 
         say(" memtop", p.accent)
-        room = max(self.app.size.width - INDENT - 2, 20)
+        room = self._room
         about = "  what a process does to its memory" if room > 60 else ""
         say(f"{about}{'any key closes':>{room - len(about)}}\n\n", p.dim)
         if self._said:
             say(" Said last\n", p.strong)
-            say("".join(f"{' ' * INDENT}{each}\n" for each in wrap(self._said, room, 9)) + "\n")
+            say(_indented(self._said, room) + "\n")
         for key in KEYMAP:
             if key.help:
                 say(f" {key.shown:>{INDENT - 3}}", p.accent)
@@ -94,8 +98,11 @@ class HelpScreen(Screen[None]):
             say("\n Tracker\n", p.strong)
             say(f"          {sample.tracker.name}, {sample.tracker.exact.value}\n")
             if sample.tracker.note:
-                room = max(self.app.size.width - INDENT - 2, 20)
-                say("".join(f"{' ' * INDENT}{each}\n" for each in wrap(sample.tracker.note, room, 9)))
+                say(_indented(sample.tracker.note, self._room))
         if m is not None:
             say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
             say(f"          {m.coverage.reason}\n")
+
+
+def _indented(text: str, room: int) -> str:
+    return "".join(f"{' ' * INDENT}{each}\n" for each in wrap(text, room, 9))

@@ -16,7 +16,7 @@ from memtop.ui.keymap import Mode
 from memtop.ui.sayings import NOTHING, Saying, of_notice, of_sample
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
-from memtop.ui.widgets import bars as _bars  # noqa: F401
+from memtop.ui.widgets import bars as _bars  # noqa: F401 (imported, it changes the scroll bars)
 from memtop.ui.widgets.banner import Banner
 from memtop.ui.widgets.checklist import Checklist
 from memtop.ui.widgets.column_heads import ColumnHeads

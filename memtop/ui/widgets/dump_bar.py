@@ -82,6 +82,8 @@ class DumpReport(Overlay):
             self.outcome = None
             self.lay([], width)
             return
+        from memtop.dump.job import Format  # which is there by now
+
         p, result = self.look.palette, outcome.result
         statement = result.image.statement
         speed = f" ({rate(result.stored / result.took)})" if result.took and result.stored else ""
@@ -99,7 +101,7 @@ class DumpReport(Overlay):
         say(statement.sentence)
         for doubt in result.doubts[:2]:
             say(doubt, "!")
-        if outcome.job.format.value == "core" and outcome.job.only:
+        if outcome.job.format is Format.CORE and outcome.job.only:
             say("a range alone: no stacks or libraries but those in it", "!")
         command = outcome.open_with
         if len(command) <= width - 12:
