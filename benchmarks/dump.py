@@ -32,12 +32,13 @@ from _common import HERE, Helper, Report, busy_note, milliseconds, options, time
 from memtop.dump import nameless
 from memtop.dump.feed import OwnFeed
 from memtop.dump.job import Format, Job, dump
-from memtop.linux.coreinfo import vm_flags
 from memtop.linux.directio import open_direct
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
+from memtop.linux.smaps import vm_flags
 
 ROUNDS, PAGES = 5, 524288
+HUGE = 2 << 20
 ROOT = HERE.parent
 MIB = 1 << 20
 
@@ -57,8 +58,7 @@ def dumpee(pages: int, rate: int) -> Iterator[Helper]:
             yield helper
 
 
-# ---- whole dumps
-# --------------------------------------------------------------------------------------------
+# ---- whole dumps ----------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -158,8 +158,7 @@ def whole_dumps(chosen: Namespace, directory: Path) -> Report:
     return report
 
 
-# ---- an increment
-# -------------------------------------------------------------------------------------------
+# ---- an increment ---------------------------------------------------------------------------------------
 
 
 def increments(chosen: Namespace, directory: Path) -> Report:
@@ -209,8 +208,7 @@ def increments(chosen: Namespace, directory: Path) -> Report:
     return report
 
 
-# ---- much address space
-# ------------------------------------------------------------------------------------
+# ---- much address space ---------------------------------------------------------------------------------
 
 SPREAD = """
 import mmap, sys
@@ -264,8 +262,7 @@ def sparse(chosen: Namespace, directory: Path) -> Report:
     return report
 
 
-# ---- the copy and its parts
-# ---------------------------------------------------------------------------------
+# ---- the copy and its parts -----------------------------------------------------------------------------
 
 
 def parts(chosen: Namespace, directory: Path) -> Report:
@@ -305,8 +302,12 @@ def parts(chosen: Namespace, directory: Path) -> Report:
             os.pwrite(file.fileno(), a, at)
 
     def write_direct(file: IO[bytes], threads: int) -> None:
-        """The disk alone: into room that is there, from memory that is there."""
-        fd, chunk = open_direct(file.fileno()), mmap.mmap(-1, MIB)
+        """The disk alone: into room that is there, from memory that is there, as memtop's in huge pages."""
+        fd = open_direct(file.fileno())
+        memory = mmap.mmap(-1, 2 * HUGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+        begin = -ctypes.addressof(ctypes.c_char.from_buffer(memory)) % HUGE
+        chunk = memoryview(memory)[begin : begin + MIB]
         os.posix_fallocate(file.fileno(), 0, total)
 
         def share(first: int) -> None:
@@ -328,7 +329,7 @@ def parts(chosen: Namespace, directory: Path) -> Report:
             with tempfile.TemporaryFile(dir=directory) as file:
                 timed("pwrite into the page cache", partial(write, file))
                 timed("fsync after that", partial(os.fsync, file.fileno()))
-            for threads in (1, 6):
+            for threads in (1, 8):
                 with tempfile.TemporaryFile(dir=directory) as file:
                     name = f"pwrite past the page cache, {threads} thread{'s' if threads > 1 else ''}"
                     timed(name, partial(write_direct, file, threads))

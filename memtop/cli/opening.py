@@ -9,8 +9,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from memtop.cli.exits import complain
 from memtop.cli.options import care_of
+from memtop.cli.several import of_each
 from memtop.linux.errors import MemtopError
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
@@ -30,20 +30,13 @@ def find(pids: Sequence[int]) -> list[Process]:
     Raises:
         MemtopError: of the first, when none can be looked at.
     """
-    found: list[Process] = []
-    errors: list[MemtopError] = []
-    for pid in pids:
-        try:
-            with ProcessHandle.open(pid) as handle:
-                MapsReader(pid, handle.maps_tid()).close()
-                found.append(handle.describe())
-        except MemtopError as error:
-            errors.append(error)
-    if not found:
-        raise errors[0]
-    for refusal in errors:
-        complain(refusal.sentence)
-    return found
+    return of_each(pids, _look)
+
+
+def _look(pid: int) -> Process:
+    with ProcessHandle.open(pid) as handle:
+        MapsReader(pid, handle.maps_tid()).close()
+        return handle.describe()
 
 
 class Opening:

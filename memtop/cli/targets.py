@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from memtop.cli.exits import complain
+from memtop.cli.several import complain_of, of_each
 from memtop.linux import access
 from memtop.linux.descendants import descendants
 from memtop.linux.errors import MemtopError, ProcessGone
@@ -21,7 +22,7 @@ def open_targets(
     *,
     swap: bool = False,
     care: Care = DEFAULT_CARE,
-    refused: Callable[[MemtopError], None] = lambda error: complain(error.sentence),
+    refused: Callable[[MemtopError], None] = complain_of,
 ) -> list[Target]:
     """Opens all, as long as one can be opened.
 
@@ -32,17 +33,7 @@ def open_targets(
         MemtopError: of the first, when none can be opened.
     """
     kernel = probe_kernel()
-    targets: list[Target] = []
-    errors: list[MemtopError] = []
-    for pid in pids:
-        try:
-            targets.append(open_target(pid, kernel, swap=swap, care=care))
-        except MemtopError as error:
-            errors.append(error)
-    if not targets:
-        raise errors[0]
-    for refusal in errors:
-        refused(refusal)
+    targets = of_each(pids, lambda pid: open_target(pid, kernel, swap=swap, care=care), refused)
     for target in targets:
         target.share_processor(len(targets))
     return targets

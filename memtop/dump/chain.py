@@ -7,23 +7,22 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from memtop.dump.files import OpenFiles, clear, write_at
+from memtop.dump.files import OpenFiles
 from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement, pack
 from memtop.dump.snapshot_index import Stored
 from memtop.dump.snapshot_reader import Snapshot
+from memtop.dump.source import copy_loaded
 from memtop.linux.errors import Failed
 from memtop.linux.fates import of_kind
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import boot_id
-from memtop.linux.vmread import DATA, ZERO, Copied, OutFile, Pieces, hash_pages
-from memtop.model.layout import PAGE, PIECE, RUN
+from memtop.linux.vmread import ZERO, Copied, OutFile, Pieces, hash_pages
+from memtop.model.layout import PAGE, RUN
 from memtop.model.names import clean_text
 from memtop.model.runs import PageRuns
 
 LONGEST = 100_000
 """Snapshots in a chain at most."""
-
-STEP = 256 * PAGE
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +167,7 @@ class Chain:
         runs = PageRuns(b"".join(pack(area.runs).packed for area in self.newest.areas))
         return of_kind(runs, PageKind.DATA, PageKind.PARENT)
 
-    # ---- as a page source
-    # -----------------------------------------------------------------------------------
+    # ---- as a page source -------------------------------------------------------------------------------
 
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""
@@ -192,37 +190,9 @@ class Chain:
 
     def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
-        total = Copied()
-        for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
-            end = address + pages * PAGE
-            for start in range(address, end, STEP):
-                stop = min(start + STEP, end)
-                part = PageRuns(RUN.pack(start, (stop - start) // PAGE, 0))
-                contents, copied = self.load(part, hashed=hashed)
-                self._write(contents, copied, out.fd, offset + start - address, overwrite)
-                total.states += copied.states
-                total.hashes += copied.hashes
-                total.pages += copied.pages
-                total.zero += copied.zero
-                total.written += copied.states.count(DATA) * PAGE
-        return total
+        return copy_loaded(self, pieces, out, hashed=hashed, overwrite=overwrite)
 
-    @staticmethod
-    def _write(contents: memoryview, copied: Copied, fd: int, offset: int, overwrite: bool) -> None:
-        """Neighbours of one state at once."""
-        states, first = copied.states, 0
-        while first < len(states):
-            last = first + 1
-            while last < len(states) and states[last] == states[first]:
-                last += 1
-            if states[first] == DATA:
-                write_at(fd, offset + first * PAGE, bytes(contents[first * PAGE : last * PAGE]))
-            elif overwrite:
-                clear(fd, offset + first * PAGE, (last - first) * PAGE)
-            first = last
-
-    # ---- as an image
-    # ------------------------------------------------------------------------------------------
+    # ---- as an image ------------------------------------------------------------------------------------
 
     def image(self) -> Image:
         """The newest snapshot with the runs of its parents put in."""

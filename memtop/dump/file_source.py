@@ -10,16 +10,13 @@ import os
 from array import array
 from collections.abc import Sequence
 
-from memtop.dump.files import write_at
 from memtop.dump.image import Area
 from memtop.dump.plan import Plan, Range, ranges_runs
+from memtop.dump.source import copy_loaded
 from memtop.linux.mapped_file import open_mapped
 from memtop.linux.vmread import Copied, OutFile, Pieces, hash_pages
-from memtop.model.layout import PAGE, PIECE, RUN, Perm
+from memtop.model.layout import PAGE, RUN, Perm
 from memtop.model.runs import PageRuns
-
-STEP = 256
-"""Pages that are read at once."""
 
 
 def object_files(plan: Plan) -> list[tuple[Area, Range]]:
@@ -65,19 +62,7 @@ class FileSource:
 
     def copy(self, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
         """See ``PageSource``."""
-        total = Copied()
-        for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
-            for first in range(0, pages, STEP):
-                count = min(STEP, pages - first)
-                contents, copied = self.load(
-                    PageRuns(RUN.pack(address + first * PAGE, count, 0)), hashed=hashed
-                )
-                write_at(out.fd, offset + first * PAGE, contents)
-                total.states += copied.states
-                total.hashes += copied.hashes
-                total.pages += count
-                total.written += count * PAGE
-        return total
+        return copy_loaded(self, pieces, out, hashed=hashed, overwrite=overwrite)
 
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``. A page that can't be read now has the errno for a state."""

@@ -16,6 +16,7 @@ from memtop.linux.features import KernelFeatures
 from memtop.linux.look import Looker
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
+from memtop.linux.smaps import vm_flags
 from memtop.linux.standstill import Thread
 from memtop.linux.vmread import Copied, Held, MemoryReader, OutFile, Pieces, new_buffer
 from memtop.model.layout import PAGE
@@ -73,7 +74,7 @@ class LiveSource:
             stack.callback(self._memory.close)
             self.facts = coreinfo.read_facts(pid, tid)
             # Before the tracker starts: that would have to wait for this walk, and the process for that.
-            flags = {} if take_all else coreinfo.vm_flags(pid, tid)
+            flags = {} if take_all else {start: flags for start, _, flags in vm_flags(pid, tid)}
             wanted = coreinfo.coredump_filter(pid)
             self._planner = Planner(self._looker, wanted, flags, take_all=take_all, only=only)
             self._close = stack.pop_all().close

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from memtop.dump.files import clear, write_at
 from memtop.dump.image import Image
-from memtop.linux.vmread import Copied, Held, OutFile, Pieces, hash_held, write_held
+from memtop.linux.vmread import DATA, Copied, Held, OutFile, Pieces, hash_held, write_held
+from memtop.model.layout import PAGE, PIECE, RUN
 from memtop.model.runs import PageRuns
+
+STEP = 256
+"""Pages that are loaded at once."""
 
 
 class PageSource(Protocol):
@@ -96,3 +101,33 @@ class HeldSource:
     def load(self, runs: PageRuns, *, hashed: bool) -> tuple[memoryview, Copied]:
         """See ``PageSource``."""
         return hash_held(self._held, hashed=hashed)
+
+
+def copy_loaded(source: PageSource, pieces: Pieces, out: OutFile, *, hashed: bool, overwrite: bool) -> Copied:
+    """``PageSource.copy`` by way of its ``load``, a megabyte at a time."""
+    total = Copied()
+    for address, offset, pages, _ in PIECE.iter_unpack(pieces.packed):
+        for first in range(0, pages, STEP):
+            part = PageRuns(RUN.pack(address + first * PAGE, min(STEP, pages - first), 0))
+            contents, copied = source.load(part, hashed=hashed)
+            _write(contents, copied.states, out.fd, offset + first * PAGE, overwrite)
+            total.states += copied.states
+            total.hashes += copied.hashes
+            total.pages += copied.pages
+            total.zero += copied.zero
+            total.written += copied.states.count(DATA) * PAGE
+    return total
+
+
+def _write(contents: memoryview, states: bytearray, fd: int, offset: int, overwrite: bool) -> None:
+    """Neighbours of one state at once."""
+    first = 0
+    while first < len(states):
+        last = first + 1
+        while last < len(states) and states[last] == states[first]:
+            last += 1
+        if states[first] == DATA:
+            write_at(fd, offset + first * PAGE, contents[first * PAGE : last * PAGE])
+        elif overwrite:
+            clear(fd, offset + first * PAGE, (last - first) * PAGE)
+        first = last

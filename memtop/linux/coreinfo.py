@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 
 from memtop.linux.errors import KernelCannot, MemtopError
-from memtop.linux.procfs import directory, explain
+from memtop.linux.procfs import read_file
 from memtop.model.names import clean
 
-_SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^VmFlags:(.*)$", re.MULTILINE)
 _MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
 
 LAYOUT = {
@@ -63,9 +62,9 @@ def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
         ProcessGone: it has ended.
         KernelCannot: a 32-bit program: its core has another format.
     """
-    stat = _read(pid, tid, "stat")
+    stat = read_file(pid, "stat", tid=tid)
     comm, fields = stat[stat.index(b"(") + 1 : stat.rindex(b")")], stat[stat.rindex(b")") + 2 :].split()
-    status = _read(pid, tid, "status")
+    status = read_file(pid, "status", tid=tid)
     header = _header(pid)
     if header[4:5] == b"\x01":
         raise KernelCannot(f"an ELF core of process {pid} is not possible", "it is a 32-bit program")
@@ -80,8 +79,8 @@ def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
         nice=int(fields[16]),
         flags=int(fields[6]),
         comm=comm,
-        arguments=_read(pid, tid, "cmdline", 4096),
-        auxv=_read(pid, tid, "auxv"),
+        arguments=read_file(pid, "cmdline", 4096, tid),
+        auxv=read_file(pid, "auxv", tid=tid),
         machine=int.from_bytes(header[18:20], "little") or 62,
         layout=tuple(int(fields[number - 3]) for number in LAYOUT.values()),
     )
@@ -90,7 +89,7 @@ def read_facts(pid: int, tid: int | None = None) -> ProcessFacts:
 def read_thread(pid: int, tid: int) -> ThreadFacts:
     """Of one thread; zeros where it has ended meanwhile."""
     try:
-        stat, status = _read(pid, tid, "stat"), _read(pid, tid, "status")
+        stat, status = read_file(pid, "stat", tid=tid), read_file(pid, "status", tid=tid)
     except MemtopError:
         return ThreadFacts(tid, "X", 0, (0.0, 0.0, 0.0, 0.0))
     fields = stat[stat.rindex(b")") + 2 :].split()
@@ -117,24 +116,9 @@ def program(pid: int) -> str:
 def coredump_filter(pid: int) -> int:
     """Which mappings the process wants in a core, core(5); the kernel's default where it does not say."""
     try:
-        return int(_read(pid, None, "coredump_filter") or b"33", 16)
+        return int(read_file(pid, "coredump_filter") or b"33", 16)
     except (MemtopError, ValueError):
         return 0x33
-
-
-def vm_flags(pid: int, tid: int | None = None) -> dict[int, frozenset[bytes]]:
-    """VmFlags of proc_pid_smaps(5) by start address: ``dd`` do not dump, ``io`` device memory.
-
-    Expensive once: the kernel counts every page meanwhile. Nothing else tells what MADV_DONTDUMP asked for.
-    """
-    found: dict[int, frozenset[bytes]] = {}
-    start = 0
-    for match in _SMAPS.finditer(_read(pid, tid, "smaps")):
-        if match[1] is not None:
-            start = int(match[1], 16)
-        else:
-            found[start] = frozenset(match[2].split())
-    return found
 
 
 def _header(pid: int) -> bytes:
@@ -148,11 +132,3 @@ def _header(pid: int) -> bytes:
 def _first(pattern: bytes, text: bytes, base: int = 10) -> int:
     match = re.search(pattern, text, re.MULTILINE)
     return int(match[1], base) if match else 0
-
-
-def _read(pid: int, tid: int | None, name: str, limit: int = -1) -> bytes:
-    try:
-        with open(f"{directory(pid, tid)}/{name}", "rb") as file:
-            return file.read(limit)
-    except OSError as error:
-        raise explain(error, pid, f"reading {name} of process {pid}") from error

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from memtop.native import lib
 
-LEAST = 16
-"""Pages, from which on a write goes that way: fewer are faster through the cache (``native/copy.c``)."""
+LEAST: int = lib.MT_DIRECT
+"""Pages, from which on a write goes that way: fewer are faster through the cache."""
 
 
 def open_direct(fd: int) -> int:

@@ -5,14 +5,12 @@ A merge replaces a page by one of the same contents, and the soft-dirty bit of w
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from pathlib import Path
 
-from memtop.linux.procfs import directory, explain_memory
+from memtop.linux.smaps import vm_flags
 
 _HOST = Path("/sys/kernel/mm/ksm")
-_SMAPS = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) [-r][-w][-x][-ps] |^VmFlags:.* mg\b", re.MULTILINE)
 
 
 def merging() -> bool:
@@ -32,14 +30,4 @@ def mergeable(pid: int, tid: int | None = None) -> list[tuple[int, int]]:
     Raises:
         MemtopError: it is gone, or smaps may not be read.
     """
-    try:
-        smaps = Path(directory(pid, tid), "smaps").read_bytes()
-    except OSError as error:
-        raise explain_memory(error, pid, f"reading smaps of process {pid}") from error
-    found, span = [], (0, 0)
-    for match in _SMAPS.finditer(smaps):
-        if match[1]:
-            span = int(match[1], 16), int(match[2], 16)
-        else:
-            found.append(span)
-    return found
+    return [(start, end) for start, end, flags in vm_flags(pid, tid) if b"mg" in flags]

@@ -147,7 +147,12 @@ def explain_memory(error: OSError, pid: int, what: str) -> MemtopError:
     return ProcessGone(f"the address space of process {pid} ({stat.comm}) has ended")
 
 
-def _read(pid: int, name: str, limit: int = -1, tid: int | None = None) -> bytes:
+def read_file(pid: int, name: str, limit: int = -1, tid: int | None = None) -> bytes:
+    """Up to ``limit`` bytes of a file of /proc/PID, all of them where it is -1.
+
+    Raises:
+        MemtopError: it is gone, or this may not be read.
+    """
     try:
         with open(f"{directory(pid, tid)}/{name}", "rb") as file:
             return file.read(limit)
@@ -162,7 +167,7 @@ def read_stat(pid: int) -> Stat:
     Raises:
         ProcessGone: there is none.
     """
-    return parse_stat(pid, _read(pid, "stat"))
+    return parse_stat(pid, read_file(pid, "stat"))
 
 
 def parse_stat(pid: int, text: bytes) -> Stat:
@@ -197,7 +202,7 @@ def read_status(pid: int, tid: int | None = None) -> dict[str, str]:
     Raises:
         ProcessGone: there is no such process.
     """
-    lines = (line.partition(b":") for line in _read(pid, "status", tid=tid).split(b"\n"))
+    lines = (line.partition(b":") for line in read_file(pid, "status", tid=tid).split(b"\n"))
     return {
         name.decode("ascii", "replace"): clean(text.strip().replace(b"\t", b" "))
         for name, colon, text in lines
@@ -211,7 +216,7 @@ def read_cmdline(pid: int) -> str:
     Raises:
         ProcessGone: there is no such process.
     """
-    raw = _read(pid, "cmdline", _LONGEST_CMDLINE)
+    raw = read_file(pid, "cmdline", _LONGEST_CMDLINE)
     return clean(raw.rstrip(b"\0").replace(b"\0", b" "))
 
 
@@ -265,7 +270,7 @@ def read_swap(pid: int, table: MappingTable, tid: int | None = None) -> dict[int
     starts = array("Q", (record[0] for record in MAPPING.iter_unpack(table.packed)))
     swapped = dict.fromkeys(table.ids, 0)
     index = -1
-    for match in _SMAPS.finditer(_read(pid, "smaps", tid=tid)):
+    for match in _SMAPS.finditer(read_file(pid, "smaps", tid=tid)):
         if match[1] is not None:
             start = int(match[1], 16)
             index = bisect_right(starts, start) - 1

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterator
 
 from memtop.linux.errors import Failed
-from memtop.linux.procfs import directory, explain_memory
+from memtop.linux.procfs import directory, explain_memory, read_file
 from memtop.model.detail import Numa, Smaps
 from memtop.model.names import clean
 
@@ -24,6 +24,7 @@ PAGE_S, MAPPING_S = 90e-9, 4e-6
 _HEAD = re.compile(rb"^([0-9a-f]+)-([0-9a-f]+) [-r][-w][-x][-ps] ", re.MULTILINE)
 _FIELD = re.compile(rb"^(\w+): +(\d+)( kB)?$", re.MULTILINE)
 _FLAGS = re.compile(rb"^VmFlags: *([^\n]*)$", re.MULTILINE)
+_SPANS_AND_FLAGS = re.compile(f"{_HEAD.pattern.decode()}|{_FLAGS.pattern.decode()}".encode(), re.MULTILINE)
 _COUNT = re.compile(r"(\w+)=(\d+)$")
 _CHUNK = 1 << 16
 
@@ -74,6 +75,24 @@ def parse_smaps(text: bytes) -> Smaps:
             numbers[name.decode()] = int(value)
     codes = clean(flags[1]).split() if flags is not None else ()
     return Smaps(int(head[1], 16), int(head[2], 16), sizes, numbers, tuple(codes))
+
+
+def vm_flags(pid: int, tid: int | None = None) -> list[tuple[int, int, frozenset[bytes]]]:
+    """VmFlags of all mappings: first byte, byte behind, flags.
+
+    Nothing else tells of ``dd`` (do not dump), ``io`` (device memory), ``mg`` (to be merged). Expensive: the
+    kernel counts every page meanwhile.
+
+    Raises:
+        MemtopError: as ``read_smaps``.
+    """
+    found, start, end = [], 0, 0
+    for low, high, flags in _SPANS_AND_FLAGS.findall(read_file(pid, "smaps", tid=tid)):
+        if low:
+            start, end = int(low, 16), int(high, 16)
+        else:
+            found.append((start, end, frozenset(flags.split())))
+    return found
 
 
 def read_numa(pid: int, start: int, tid: int | None = None) -> Numa | None:

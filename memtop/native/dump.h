@@ -72,6 +72,8 @@ int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count
 
 /* ---- room.c: files, and room in them ------------------------------------------------------------- */
 
+#define MT_DIRECT 16 /* pages, from which on a write past the page cache is faster than one into it */
+
 /* Makes a hole in a file. 1 done; 0 the file system has none; -errno. */
 int mt_punch_hole(int fd, uint64_t at, uint64_t length);
 

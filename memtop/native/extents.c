@@ -10,18 +10,10 @@ static uint64_t end_of(const mt_piece *piece) {
     return piece->address + piece->pages * MT_PAGE;
 }
 
-static uint64_t run_end(const mt_run *run) {
-    return run->start + run->pages * MT_PAGE;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 /* Writes [start, end) behind the pieces from first to at. */
 static mt_piece *put(const mt_piece *first, mt_piece *at, uint64_t start, uint64_t end, uint64_t offset) {
     while (start < end) {
-        uint64_t pages = smaller((end - start) / MT_PAGE, UINT32_MAX);
+        uint64_t pages = mt_smaller((end - start) / MT_PAGE, UINT32_MAX);
         mt_piece *last = at > first ? at - 1 : 0;
         if (last && end_of(last) == start && last->offset + (start - last->address) == offset &&
             pages <= UINT32_MAX - last->pages)
@@ -37,15 +29,15 @@ static mt_piece *put(const mt_piece *first, mt_piece *at, uint64_t start, uint64
 size_t mt_runs_widen(const mt_run *runs, size_t count, uint64_t granule, uint64_t gap, mt_run *out) {
     size_t made = 0;
     for (size_t i = 0; i < count; i++) {
-        uint64_t low = runs[i].start & ~(granule - 1), high = (run_end(&runs[i]) + granule - 1) & ~(granule - 1);
+        uint64_t low = runs[i].start & ~(granule - 1), high = (mt_run_end(&runs[i]) + granule - 1) & ~(granule - 1);
         mt_run *last = made ? &out[made - 1] : 0;
-        if (last && low <= run_end(last) + gap && (high - last->start) / MT_PAGE <= UINT32_MAX) {
-            if (high > run_end(last))
+        if (last && low <= mt_run_end(last) + gap && (high - last->start) / MT_PAGE <= UINT32_MAX) {
+            if (high > mt_run_end(last))
                 last->pages = (uint32_t)((high - last->start) / MT_PAGE);
             continue;
         }
-        if (last && low < run_end(last))
-            low = run_end(last);
+        if (last && low < mt_run_end(last))
+            low = mt_run_end(last);
         if (low < high)
             out[made++] = (mt_run){low, (uint32_t)((high - low) / MT_PAGE), 0};
     }
@@ -57,7 +49,7 @@ size_t mt_extents_cover(const mt_piece *have, size_t count, const mt_run *runs, 
     mt_piece *at = out;
     size_t i = 0;
     for (const mt_run *run = runs; run < runs + run_count; run++) {
-        uint64_t start = run->start, end = run_end(run);
+        uint64_t start = run->start, end = mt_run_end(run);
         for (; i < count && have[i].address < end; i++) {
             if (start < have[i].address) {
                 at = put(out, at, start, have[i].address, *room);
@@ -97,9 +89,9 @@ size_t mt_extents_pieces(const mt_piece *have, size_t count, const mt_run *runs,
     for (const mt_run *run = runs; run < runs + run_count; run++) {
         while (i < count && end_of(&have[i]) <= run->start)
             i++;
-        for (size_t k = i; k < count && have[k].address < run_end(run); k++) {
+        for (size_t k = i; k < count && have[k].address < mt_run_end(run); k++) {
             uint64_t start = have[k].address > run->start ? have[k].address : run->start;
-            uint64_t end = smaller(end_of(&have[k]), run_end(run));
+            uint64_t end = mt_smaller(end_of(&have[k]), mt_run_end(run));
             *at++ = (mt_piece){start, have[k].offset + (start - have[k].address), (uint32_t)((end - start) / MT_PAGE), 0};
         }
     }

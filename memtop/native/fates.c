@@ -1,29 +1,7 @@
 /* What a dump says of each page of its mappings, and how the index of a snapshot says it. */
 #include "core.h"
 
-#include <stdbool.h>
 #include <string.h>
-
-static uint64_t end_of(const mt_run *run) {
-    return run->start + run->pages * MT_PAGE;
-}
-
-/* Writes [start, end) behind the runs from first to at; see runs.c. */
-static mt_run *put(const mt_run *first, mt_run *at, uint64_t start, uint64_t end, uint32_t flags) {
-    while (start < end) {
-        mt_run *last = at > first ? at - 1 : 0;
-        bool on = last && end_of(last) == start && last->flags == flags && last->pages < UINT32_MAX;
-        uint64_t pages = (end - start) / MT_PAGE, room = UINT32_MAX - (on ? last->pages : 0);
-        if (pages > room)
-            pages = room;
-        if (on)
-            last->pages += (uint32_t)pages;
-        else
-            *at++ = (mt_run){start, (uint32_t)pages, flags};
-        start += pages * MT_PAGE;
-    }
-    return at;
-}
 
 void mt_runs_tag(const mt_run *runs, size_t count, uint32_t flags, mt_run *out) {
     for (size_t i = 0; i < count; i++)
@@ -43,21 +21,21 @@ void mt_fates(const mt_run *known, size_t count, mt_part *parts, size_t part_cou
     for (mt_part *part = parts; part < parts + part_count; part++) {
         mt_run *first = out;
         uint64_t at = part->take;
-        out = put(first, out, part->start, part->take, part->beside);
-        while (i < count && end_of(&known[i]) <= at)
+        out = mt_run_put(first, out, part->start, part->take, part->beside);
+        while (i < count && mt_run_end(&known[i]) <= at)
             i++;
         while (i < count && known[i].start < part->stop) {
             uint64_t start = known[i].start > at ? known[i].start : at;
-            uint64_t end = end_of(&known[i]) < part->stop ? end_of(&known[i]) : part->stop;
-            out = put(first, out, at, start, part->rest);
-            out = put(first, out, start, end, known[i].flags == part->doubted ? part->rest : known[i].flags);
+            uint64_t end = mt_run_end(&known[i]) < part->stop ? mt_run_end(&known[i]) : part->stop;
+            out = mt_run_put(first, out, at, start, part->rest);
+            out = mt_run_put(first, out, start, end, known[i].flags == part->doubted ? part->rest : known[i].flags);
             at = end;
-            if (end_of(&known[i]) > part->stop)
+            if (mt_run_end(&known[i]) > part->stop)
                 break; /* it goes on in the next one */
             i++;
         }
-        out = put(first, out, at, part->stop, part->rest);
-        out = put(first, out, part->stop, part->end, part->beside);
+        out = mt_run_put(first, out, at, part->stop, part->rest);
+        out = mt_run_put(first, out, part->stop, part->end, part->beside);
         part->runs = (uint64_t)(out - first);
     }
 }
@@ -71,7 +49,7 @@ size_t mt_records(const mt_run *runs, size_t count, uint32_t data, const mt_piec
             *at++ = (mt_record){.start = run->start, .pages = run->pages, .kind = (uint8_t)run->flags,
                                 .error = (uint8_t)(run->flags >> 8)};
         else
-            for (; pieces < end && pieces->address < end_of(run); pieces++)
+            for (; pieces < end && pieces->address < mt_run_end(run); pieces++)
                 *at++ = (mt_record){.start = pieces->address, .position = pieces->offset,
                                     .length = pieces->pages * MT_PAGE, .pages = pieces->pages, .kind = (uint8_t)data};
     return (size_t)(at - out);

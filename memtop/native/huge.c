@@ -6,10 +6,6 @@
 
 #define ROUND 512 /* regions a call: the kernel's own buffer */
 
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 int64_t mt_huge_find(int pagemap_fd, int huge, uint64_t *at, uint64_t end, mt_run *found, size_t room) {
     size_t count = 0;
     page_region regions[ROUND];
@@ -17,9 +13,9 @@ int64_t mt_huge_find(int pagemap_fd, int huge, uint64_t *at, uint64_t end, mt_ru
         scan_arg arg = {
             .size = sizeof arg,
             .start = *at,
-            .end = smaller((*at & ~(GIGANTIC - 1)) + GIGANTIC, end), /* crosses what is empty quickly */
+            .end = mt_smaller((*at & ~(GIGANTIC - 1)) + GIGANTIC, end), /* crosses what is empty quickly */
             .vec = (uintptr_t)regions,
-            .vec_len = smaller(room - count, ROUND),
+            .vec_len = mt_smaller(room - count, ROUND),
             .max_pages = SLICE / MT_PAGE,
             .category_inverted = PAGE_PFNZERO | (huge ? 0 : PAGE_HUGE),
             .category_mask = PAGE_PRESENT | PAGE_PFNZERO | PAGE_HUGE,
@@ -58,7 +54,7 @@ static int64_t take_split(const mt_run *huge, size_t huge_count, const mt_run *w
             uint64_t from = written[w].start & ~(MT_HUGE - 1);
             uint64_t to = (written[w].start + written[w].pages * MT_PAGE + MT_HUGE - 1) & ~(MT_HUGE - 1);
             from = from > at ? from : at;
-            to = smaller(to, end);
+            to = mt_smaller(to, end);
             if (from >= to)
                 continue; /* the same 2 MiB as the run before */
             if (from > at)

@@ -34,14 +34,6 @@ struct mt_matches {
 
 _Static_assert(sizeof(mt_match) == sizeof(page_region), "the kernel fills them");
 
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-static uint64_t larger(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
 static int push(match_list *list, uint64_t start, uint64_t end, uint64_t categories) {
     mt_match *last = list->count ? &list->items[list->count - 1] : NULL;
     if (start >= end)
@@ -83,10 +75,10 @@ static int merge(const match_list *first, const match_list *second, match_list *
         mt_match rest = second->items[k];
         for (; i < first->count && first->items[i].start < rest.end && !error; i++) {
             const mt_match *known = &first->items[i];
-            error = push(out, rest.start, smaller(rest.end, known->start), rest.categories);
+            error = push(out, rest.start, mt_smaller(rest.end, known->start), rest.categories);
             if (!error)
                 error = push(out, known->start, known->end, known->categories);
-            rest.start = larger(rest.start, known->end);
+            rest.start = mt_larger(rest.start, known->end);
         }
         if (!error)
             error = push(out, rest.start, rest.end, rest.categories);
@@ -123,9 +115,9 @@ static int look_at(mt_matches *m, const mt_match_request *r, const mt_masks *mas
         if (error)
             return error;
         if (r->protect && got == 0 && arg.walk_end <= at && *end < limit)
-            *end = smaller(limit, at + 2 * (*end - at));
+            *end = mt_smaller(limit, at + 2 * (*end - at));
         else /* walk_end stops moving after 512 regions */
-            at = got < REGIONS ? *end : larger(arg.walk_end, m->regions[got - 1].end);
+            at = got < REGIONS ? *end : mt_larger(arg.walk_end, m->regions[got - 1].end);
     }
     return 0;
 }
@@ -161,7 +153,7 @@ static int find_pages(mt_matches *m, const mt_match_request *r, uint64_t *at, ui
         scan_arg arg = {
             .size = sizeof arg,
             .start = *at,
-            .end = *at + smaller(m->stride, end - *at),
+            .end = *at + mt_smaller(m->stride, end - *at),
             .vec = (uintptr_t)m->regions,
             .vec_len = REGIONS,
             .max_pages = SLICE / MT_PAGE,
@@ -189,10 +181,10 @@ static int find_pages(mt_matches *m, const mt_match_request *r, uint64_t *at, ui
 /* Pieces of at most a slice that cut no huge page: the kernel would split it. */
 static int protect_window(mt_matches *m, const mt_match_request *r, uint64_t from, uint64_t *at, uint64_t stop,
                           uint64_t end) {
-    uint64_t piece = larger(*at & ~(MT_HUGE - 1), from);
-    stop = smaller((stop + MT_HUGE - 1) & ~(MT_HUGE - 1), end);
+    uint64_t piece = mt_larger(*at & ~(MT_HUGE - 1), from);
+    stop = mt_smaller((stop + MT_HUGE - 1) & ~(MT_HUGE - 1), end);
     while (piece < stop) {
-        uint64_t cut = smaller((piece & ~(SLICE - 1)) + SLICE, stop);
+        uint64_t cut = mt_smaller((piece & ~(SLICE - 1)) + SLICE, stop);
         int error = look_all(m, r, piece, &cut, end);
         if (error)
             return error;
@@ -232,7 +224,7 @@ static int matches(const mt_match_request *r, uint64_t categories) {
 }
 
 static int read_window(mt_matches *m, const mt_match_request *r, uint64_t *at, uint64_t end) {
-    size_t bytes = smaller((end - *at) / MT_PAGE, ENTRIES) * sizeof *m->entries;
+    size_t bytes = mt_smaller((end - *at) / MT_PAGE, ENTRIES) * sizeof *m->entries;
     ssize_t got = pread(r->pagemap_fd, m->entries, bytes, (off_t)(*at / MT_PAGE * sizeof *m->entries));
     if (got < 0)
         return errno == EINTR ? 0 : -errno;

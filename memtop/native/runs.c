@@ -1,24 +1,14 @@
 /* Sets of page runs, and sums of counts. */
 #include "core.h"
 
-static uint64_t end_of(const mt_run *run) {
-    return run->start + run->pages * MT_PAGE;
-}
-
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
-/* Writes [start, end) behind the runs from first to at: as part of the last one where it only goes on, and as
- * several where 32 bits of pages are too few. */
-static mt_run *put(const mt_run *first, mt_run *at, uint64_t start, uint64_t end, uint32_t flags) {
-    if (at > first && start < end && end_of(at - 1) == start && at[-1].flags == flags) {
-        uint64_t room = UINT32_MAX - at[-1].pages, pages = smaller((end - start) / MT_PAGE, room);
+mt_run *mt_run_put(const mt_run *first, mt_run *at, uint64_t start, uint64_t end, uint32_t flags) {
+    if (at > first && start < end && mt_run_end(at - 1) == start && at[-1].flags == flags) {
+        uint64_t room = UINT32_MAX - at[-1].pages, pages = mt_smaller((end - start) / MT_PAGE, room);
         at[-1].pages += (uint32_t)pages;
         start += pages * MT_PAGE;
     }
     while (start < end) {
-        uint32_t pages = (uint32_t)smaller((end - start) / MT_PAGE, UINT32_MAX);
+        uint32_t pages = (uint32_t)mt_smaller((end - start) / MT_PAGE, UINT32_MAX);
         *at++ = (mt_run){start, pages, flags};
         start += pages * MT_PAGE;
     }
@@ -33,17 +23,17 @@ size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_
     while (a < a_end || b < b_end) {
         const mt_run *next = b == b_end || (a < a_end && a->start <= b->start) ? a++ : b++;
         if (next->start < end) {
-            if (end_of(next) > end)
-                end = end_of(next);
+            if (mt_run_end(next) > end)
+                end = mt_run_end(next);
             flags |= next->flags;
         } else {
-            at = put(out, at, start, end, flags);
+            at = mt_run_put(out, at, start, end, flags);
             start = next->start;
-            end = end_of(next);
+            end = mt_run_end(next);
             flags = next->flags;
         }
     }
-    return (size_t)(put(out, at, start, end, flags) - out);
+    return (size_t)(mt_run_put(out, at, start, end, flags) - out);
 }
 
 /* The part of a where b is (inside 1) or is not (inside 0).  out has room for a_count + b_count. */
@@ -51,22 +41,22 @@ static size_t cut(const mt_run *a, size_t a_count, const mt_run *b, size_t b_cou
     const mt_run *b_end = b + b_count;
     mt_run *at = out;
     for (const mt_run *run = a; run < a + a_count; run++) {
-        uint64_t start = run->start, end = end_of(run);
-        while (b < b_end && end_of(b) <= start)
+        uint64_t start = run->start, end = mt_run_end(run);
+        while (b < b_end && mt_run_end(b) <= start)
             b++;
         for (const mt_run *hole = b; hole < b_end && hole->start < end; hole++) {
             if (hole->start > start) {
                 if (!inside)
-                    at = put(out, at, start, hole->start, run->flags);
+                    at = mt_run_put(out, at, start, hole->start, run->flags);
                 start = hole->start;
             }
-            uint64_t stop = smaller(end_of(hole), end);
+            uint64_t stop = mt_smaller(mt_run_end(hole), end);
             if (inside)
-                at = put(out, at, start, stop, run->flags);
+                at = mt_run_put(out, at, start, stop, run->flags);
             start = stop;
         }
         if (!inside)
-            at = put(out, at, start, end, run->flags);
+            at = mt_run_put(out, at, start, end, run->flags);
     }
     return (size_t)(at - out);
 }
@@ -84,7 +74,7 @@ static size_t first_behind(const mt_run *runs, size_t count, uint64_t address) {
     size_t low = 0;
     while (low < count) {
         size_t middle = low + (count - low) / 2;
-        if (end_of(&runs[middle]) > address)
+        if (mt_run_end(&runs[middle]) > address)
             count = middle;
         else
             low = middle + 1;
@@ -96,9 +86,9 @@ void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
                  size_t cell_count) {
     uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
     for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
-        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = smaller(end_of(&runs[i]), end);
+        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = mt_smaller(mt_run_end(&runs[i]), end);
         for (uint64_t k = (at - start) / cell; at < stop; k++) {
-            uint64_t edge = smaller(start + (k + 1) * cell, stop);
+            uint64_t edge = mt_smaller(start + (k + 1) * cell, stop);
             cells[k] += (uint32_t)((edge - at) / MT_PAGE);
             at = edge;
         }
@@ -109,7 +99,7 @@ void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell
                  double *times, size_t cell_count) {
     uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
     for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
-        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = smaller(end_of(&runs[i]), end);
+        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = mt_smaller(mt_run_end(&runs[i]), end);
         for (uint64_t k = (at - start) / cell; k <= (stop - 1 - start) / cell; k++)
             times[k] = time;
     }
@@ -135,12 +125,12 @@ void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, si
     size_t at = 0;
     for (size_t i = 0; i < item_count; i++) {
         pages[i] = 0;
-        while (at < count && end_of(&runs[at]) <= items[i].start)
+        while (at < count && mt_run_end(&runs[at]) <= items[i].start)
             at++;
         /* The last run may reach into the next mapping: it is looked at again there. */
         for (size_t k = at; k < count && runs[k].start < items[i].end; k++) {
             uint64_t start = runs[k].start > items[i].start ? runs[k].start : items[i].start;
-            pages[i] += (smaller(end_of(&runs[k]), items[i].end) - start) / MT_PAGE;
+            pages[i] += (mt_smaller(mt_run_end(&runs[k]), items[i].end) - start) / MT_PAGE;
             at = k;
         }
     }

@@ -122,20 +122,16 @@ static int add_late(tally *t, uint64_t start, uint64_t end, uint64_t categories)
     return append(&t->scan->late, start, (end - start) / MT_PAGE, run_flags(categories));
 }
 
-static uint64_t smaller(uint64_t a, uint64_t b) {
-    return a < b ? a : b;
-}
-
 int tally_region(tally *t, uint64_t start, uint64_t end, uint64_t categories) {
     int error = 0;
     while (start < end && !error) {
         const mt_mapping *m = &t->items[t->at];
         uint64_t stop = end;
         if (start < m->start) {
-            stop = smaller(end, m->start);
+            stop = mt_smaller(end, m->start);
             error = add_late(t, start, stop, categories);
         } else if (start < m->end) {
-            stop = smaller(end, m->end);
+            stop = mt_smaller(end, m->end);
             error = add(t, start, stop, categories);
         } else if (t->at + 1 < t->last) {
             t->at++;

@@ -25,7 +25,7 @@ from memtop.model.scope import Scope
 from memtop.sampler.detail import Errand
 from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
 from memtop.sampler.target import Target
-from memtop.sampler.telling import tracking_notice
+from memtop.sampler.telling import refusal, tracking_notice
 from memtop.tracking.base import WatchRange
 
 LONG_WAIT = 5.0
@@ -189,7 +189,7 @@ class Sampler:
                 raise Failed("tracking stays as it is", f"{self._lent[key]} follows what is written")
             action(target)
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "error", key, error.shorter()))
+            self._on_notice(refusal(error, "error", key))
 
     def _arm(
         self, target: Target, method: Method, choice: Arm | None = None, scope: Scope | None = None
@@ -244,7 +244,7 @@ class Sampler:
         try:
             new = self._arrivals()
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "warning", None, error.shorter()))
+            self._on_notice(refusal(error, "warning"))
             return
         if new:
             # A new dict: the screen's thread looks targets up.
@@ -263,7 +263,7 @@ class Sampler:
         try:
             samples = self._samples(target)
         except MemtopError as error:
-            self._on_notice(Notice(error.sentence, "error", target.key, error.shorter()))
+            self._on_notice(refusal(error, "error", target.key))
         except (
             Exception
         ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen

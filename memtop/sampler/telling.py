@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from memtop.linux.errors import MemtopError
 from memtop.model import units
 from memtop.model.actions import ArmCost, Method, Notice
 from memtop.model.scope import Scope
 
 if TYPE_CHECKING:
     from memtop.sampler.target import Target
+
+
+def refusal(error: MemtopError, severity: str, key: tuple[int, int] | None = None) -> Notice:
+    """An error, with shorter sentences for one line of a screen."""
+    return Notice(error.sentence, severity, key, error.shorter())
 
 
 def ended(name: str, when: float) -> str:
