@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,7 @@ from memtop.dump.nameless import Nameless
 from memtop.dump.verify import verify
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
+from memtop.linux.vmread import MemoryReader, Pieces
 from memtop.model.layout import RUN
 from memtop.model.runs import PageRuns
 
@@ -121,3 +125,34 @@ def test_the_same_wherever_it_goes(target: tuple[int, int], place: Path, format:
             verify(str(path))
     finally:
         path.unlink()
+
+
+def test_threads_that_copy_give_way(tmp_path: Path) -> None:
+    """They would make the process wait for a processor each time that it wakes."""
+    pages = 16384
+    memory = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    memory.write(b"x" * len(memory))
+    at = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    pieces, reader = Pieces.of_runs(PageRuns(RUN.pack(at, pages, 0))), MemoryReader(os.getpid())
+    before, seen = os.getpriority(os.PRIO_PROCESS, 0), set()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    with closing(Nameless(directory, "copy")) as file, ThreadPoolExecutor(1) as pool:
+        for _ in range(100):  # all may be over before they are seen once
+            copying = pool.submit(reader.copy, pieces, file.out, hashed=True, overwrite=False)
+            while not copying.done():
+                seen |= nices() - {before}
+            assert copying.result().pages == pages
+            if seen:
+                break
+    os.close(directory)
+    assert seen == {min(before + 5, 19)}
+    assert nices() == {before}
+
+
+def nices() -> set[int]:
+    """Of this process's threads."""
+    found = set()
+    for tid in os.listdir("/proc/self/task"):
+        with contextlib.suppress(ProcessLookupError):
+            found.add(os.getpriority(os.PRIO_PROCESS, int(tid)))
+    return found
