@@ -210,7 +210,10 @@ def differs(path: str, good: str) -> str:
 
 def test_cores(read: Callable[[str], list[str]], tmp_path: Path) -> None:
     good, bad = str(tmp_path / "good"), tmp_path / "bad"
-    load = lambda at, size: (1, 6, 1 << 20, at, 0, size, size, PAGE)  # noqa: E731
+
+    def load(at: int, size: int) -> tuple[int, ...]:
+        return 1, 6, 1 << 20, at, 0, size, size, PAGE
+
     assert differs(core(bad, [load(A, 8 << 20)]), good) == ""
     sparse = differs(core(bad, [], count=(1 << 32) - 1, size=300 << 30), good)
     assert "hardly stored" in sparse

@@ -157,7 +157,10 @@ def test_a_pipe_is_followed_and_its_end_is_told(path: Path) -> None:
         pipe.write(b"".join(text[:4]))  # two processes, one moment
         pipe.flush()
         viewer = Viewer(Recording(read, "a pipe"))
-        position = lambda: (viewer.source.position.at, viewer.source.position.moments)  # noqa: E731
+
+        def position() -> tuple[int, int]:
+            return viewer.source.position.at, viewer.source.position.moments
+
         wait_for(lambda: position() == (1, 1), "the first moment")
         assert viewer.source.position.follows
         pipe.write(b"".join(text[4:]))
