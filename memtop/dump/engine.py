@@ -33,7 +33,7 @@ CHUNK = 16384
 """Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each the disk comes
 to rest; so it is doubled, up to 512 MiB, while they come faster than need be."""
 
-LOOK_S = 0.1
+LOOK_S = 0.25
 """Seconds between two looks; faster is of no use to anybody."""
 
 SETTLE = 4

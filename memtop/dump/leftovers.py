@@ -11,7 +11,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Callable
 
@@ -27,7 +26,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def hidden_name(name: str) -> str:
     """Beside the final one, and like no other."""
     short = os.fsencode(name)[:_LONGEST].decode("utf-8", "ignore")
-    return f".{short}.{secrets.token_hex(8)}.{_ENDING}"
+    return f".{short}.{os.urandom(8).hex()}.{_ENDING}"
 
 
 def claim(fd: int) -> None:

@@ -12,7 +12,6 @@ import errno
 import os
 import stat
 import sys
-import tempfile
 import threading
 from types import TracebackType
 
@@ -49,7 +48,7 @@ class Output:
         self._directory = -1
         self._writing: threading.Thread | None = None
         self._lost: OSError | None = None
-        where = tempfile.gettempdir() if self._to_stdout else os.path.dirname(path) or "."
+        where = _temporary() if self._to_stdout else os.path.dirname(path) or "."
         self._name = os.path.basename(path)
         try:
             self._directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -215,3 +214,9 @@ def explain_output(error: OSError, path: str) -> MemtopError:
     }
     why, remedy = words.get(error.errno or 0, (os.strerror(error.errno or 0), ""))
     return Failed(f"writing {name} failed", why, remedy)
+
+
+def _temporary() -> str:
+    from tempfile import gettempdir  # of use here alone, and slow to import
+
+    return gettempdir()
