@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from memtop.model.layout import PAGE, RUN
+from memtop.model.layout import MAPPING, PAGE, RUN
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
 from memtop.native import ffi, lib
@@ -59,13 +60,39 @@ def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
     return bytes(cells)
 
 
-def runs_count(runs: PageRuns, table: MappingTable) -> array[int]:
-    """Pages of the runs in each mapping; runs of several scans may cross mappings."""
+def runs_count(sets: Sequence[PageRuns], table: MappingTable) -> array[int]:
+    """Pages of all these sets together in each mapping; a page that is in several counts in each.
+
+    Runs of several scans may cross mappings.
+    """
     pages = array("Q", bytes(8 * len(table)))
-    lib.mt_runs_count(
-        native_runs(runs), len(runs), native_mappings(table), len(table), ffi.from_buffer("uint64_t[]", pages)
-    )
+    _count(sets, table.packed, pages, 0)
     return pages
+
+
+def runs_counts(sets: Sequence[PageRuns], ranges: bytes) -> list[array[int]]:
+    """Pages of each of these sets in each range.
+
+    Args:
+        ranges: sorted ``layout.MAPPING`` records, of which only the addresses count.
+    """
+    width = len(ranges) // MAPPING.size
+    pages = array("Q", bytes(8 * width * len(sets)))
+    _count(sets, ranges, pages, width)
+    return [pages[i * width : (i + 1) * width] for i in range(len(sets))]
+
+
+def _count(sets: Sequence[PageRuns], ranges: bytes, pages: array[int], step: int) -> None:
+    runs = [native_runs(each) for each in sets]
+    lib.mt_runs_count(
+        ffi.new("mt_run *[]", runs),
+        ffi.new("size_t[]", list(map(len, sets))),
+        len(sets),
+        ffi.from_buffer("mt_mapping[]", ranges),
+        len(ranges) // MAPPING.size,
+        ffi.from_buffer("uint64_t[]", pages),
+        step,
+    )
 
 
 def runs_without(runs: PageRuns, start: int, end: int) -> PageRuns:

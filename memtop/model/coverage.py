@@ -138,3 +138,6 @@ _SAY: dict[Coverage, tuple[Exactness, str]] = {
     ),
 }
 _SOFT_DIRTY = frozenset(c for c in Coverage if c.name.startswith("SOFT_DIRTY"))
+
+TRACKED = [coverage.tracked for coverage in Coverage]
+"""``Coverage.tracked`` by byte, for thousands of mappings."""

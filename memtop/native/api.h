@@ -206,10 +206,18 @@ void mt_ages_latest(const double *times, size_t count, int64_t from, int64_t ste
  * but resident (1), or not even that (0). */
 void mt_ages_look(const double *times, const uint32_t *resident, size_t count, double now, double recent,
                   double later, uint8_t *looks);
-/* Sets pages[i] to how many pages of the runs lie in items[i]; both sorted.  Runs may cross mappings, as those
- * of several scans together do. */
-void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,
-                   uint64_t *pages);
+/* Adds to pages[k * step + i] how many pages of sets[k], an array of counts[k] runs, lie in items[i]: step 0 adds up
+ * all sets.  Runs and items are sorted; runs may cross mappings, as those of several scans together do. */
+void mt_runs_count(const mt_run *const *sets, const size_t *counts, size_t set_count, const mt_mapping *items,
+                   size_t item_count, uint64_t *pages, size_t step);
+
+/* ---- columns.c: one field of many records, 64 bits wide and stride words apart ------------------ */
+
+/* Writes the indices of what is not 0 to found, which has room for all; returns how many there are. */
+size_t mt_nonzero(const uint64_t *values, size_t stride, size_t count, uint32_t *found);
+/* Puts the indices in order, count of them, into the order of what they stand for, the largest first if down; equal
+ * ones stay in theirs.  spare has the same room. */
+void mt_order(const uint64_t *keys, size_t stride, int down, uint32_t *order, uint32_t *spare, size_t count);
 
 /* ---- uffd.c: an async write-protecting userfaultfd, from outside ------------------------------ */
 

@@ -120,11 +120,10 @@ uint64_t mt_runs_pages(const mt_run *runs, size_t count) {
     return pages;
 }
 
-void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,
-                   uint64_t *pages) {
-    size_t at = 0;
-    for (size_t i = 0; i < item_count; i++) {
-        pages[i] = 0;
+static void add_counts(const mt_run *runs, size_t count, const mt_mapping *items, size_t item_count,
+                       uint64_t *pages) {
+    size_t at = item_count ? first_behind(runs, count, items[0].start) : count;
+    for (size_t i = 0; i < item_count && at < count; i++) {
         while (at < count && mt_run_end(&runs[at]) <= items[i].start)
             at++;
         /* The last run may reach into the next mapping: it is looked at again there. */
@@ -134,6 +133,12 @@ void mt_runs_count(const mt_run *runs, size_t count, const mt_mapping *items, si
             at = k;
         }
     }
+}
+
+void mt_runs_count(const mt_run *const *sets, const size_t *counts, size_t set_count, const mt_mapping *items,
+                   size_t item_count, uint64_t *pages, size_t step) {
+    for (size_t i = 0; i < set_count; i++)
+        add_counts(sets[i], counts[i], items, item_count, pages + i * step);
 }
 
 void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t count, uint64_t *resident) {

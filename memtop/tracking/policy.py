@@ -8,6 +8,7 @@ protecting a cached file makes the kernel map it page by page (32 faults become 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 
 from memtop.model.actions import Arm, ArmCost, KeepHuge, Method
 from memtop.model.coverage import Coverage
@@ -77,6 +78,10 @@ class Policy:
         traits = table.packed[TRAITS_AT :: MAPPING.size]
         return bytearray(traits.translate(self._modes)), bytearray(traits.translate(self._coverage))
 
+    def arms(self, traits: int) -> bool:
+        """Whether mappings with this traits byte are write-protected."""
+        return self._modes[traits] in (Mode.ARMED, Mode.ARMED_FILE)
+
     def coverage_of(self, table: MappingTable, index: int) -> int:
         """Coverage byte of one mapping."""
         return self._coverage[table.packed[index * MAPPING.size + TRAITS_AT]]
@@ -98,29 +103,34 @@ def cost_of(
     scope: Scope | None = None,
 ) -> ArmCost:
     """What write-protecting by this policy, within this scope, would touch, from the counts of one scan."""
-    modes, _ = policy.decide(table)
-    only = None if scope is None else table.index_of(scope.mapping)
-    indices = range(len(modes)) if scope is None else [] if only is None else [only]
+    chosen = slice(None)
+    if scope is not None:
+        only = table.index_of(scope.mapping)
+        chosen = slice(0) if only is None else slice(only, only + 1)
+    traits = table.packed[TRAITS_AT :: MAPPING.size]
+    words = memoryview(counts).cast("Q")
+    resident, in_huge = (words[word :: COUNT.size // 8].tolist()[chosen] for word in (0, 1))
     mappings = pages = huge = kept = cut = files = 0
-    for index in indices:
-        mode = modes[index]
-        if mode not in (Mode.ARMED, Mode.ARMED_FILE):
+    # Mappings of one sort are treated alike, and of thousands there are few sorts.
+    for sort in set(traits[chosen]):
+        kind, perms = Kind(sort >> 4), sort & 15
+        if not policy.arms(sort):
             continue
-        resident, in_huge = COUNT.unpack_from(counts, index * COUNT.size)[:2]
-        record = MAPPING.unpack_from(table.packed, index * MAPPING.size)
-        kind, perms = Kind(record[9]), record[8]
-        at_stake = in_huge if kind not in (Kind.HUGETLB, Kind.SHARED) else 0  # those stay whole when written
+        those = traits[chosen].translate(bytes(each == sort for each in range(256)))
+        there, at_stake = list(compress(resident, those)), list(compress(in_huge, those))
+        if kind in (Kind.HUGETLB, Kind.SHARED):  # those stay whole when written
+            at_stake = [0] * len(there)
         if keep_huge is KeepHuge.NO:
-            huge += at_stake
+            huge += sum(at_stake)
         else:
-            kept += at_stake
-            if at_stake and (keep_huge is KeepHuge.WHOLE or at_stake == resident):
-                continue
-            cut += at_stake > 0
-            resident -= at_stake
-        mappings += 1
-        pages += resident
-        files += resident if is_plain_file(kind, perms) else 0
+            kept += sum(at_stake)
+            parts = [r - h for r, h in zip(there, at_stake, strict=True) if h and h < r]
+            parts = [] if keep_huge is KeepHuge.WHOLE else parts
+            cut += len(parts)
+            there = [r for r, h in zip(there, at_stake, strict=True) if not h] + parts
+        mappings += len(there)
+        pages += sum(there)
+        files += sum(there) if is_plain_file(kind, perms) else 0
     part = None
     if scope is not None and scope.part is not None and scope.part != scope.whole:
         part = scope.part[1] - scope.part[0]
@@ -130,7 +140,7 @@ def cost_of(
     return ArmCost(
         method=method,
         mappings=mappings,
-        left_out=len(modes) - mappings,
+        left_out=len(table) - mappings,
         pages=pages,
         huge_pages=huge // HUGE_PAGES,
         part=part,

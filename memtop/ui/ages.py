@@ -9,6 +9,7 @@ from enum import IntEnum
 from functools import lru_cache
 from math import inf, nextafter
 
+from memtop.linux.columns import nonzero
 from memtop.linux.runs import runs_count, runs_within
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping, MappingTable
@@ -57,18 +58,17 @@ class Ages:
         if not runs:
             return
         left = room(self._maps.values())
-        for index, pages in enumerate(runs_count(runs, table)):
-            if pages:
-                start, end = table.range_of(index)
-                age = self._maps.pop(self._ids[index], None)
-                if age is None:
-                    age = AgeMap(start, end, MOST_CELLS if left > 0 else LEAST_CELLS)
-                    left -= len(age.times)
-                elif not age.covers(start, end):
-                    age.resize(start, end)
-                self._maps[self._ids[index]] = age
-                # Cells of several pages may reach into the neighbours; those of one page don't.
-                age.update(runs if age.cell_pages == 1 else runs_within(runs, start, end), time)
+        for index in nonzero(runs_count([runs], table)):
+            start, end = table.range_of(index)
+            age = self._maps.pop(self._ids[index], None)
+            if age is None:
+                age = AgeMap(start, end, MOST_CELLS if left > 0 else LEAST_CELLS)
+                left -= len(age.times)
+            elif not age.covers(start, end):
+                age.resize(start, end)
+            self._maps[self._ids[index]] = age
+            # Cells of several pages may reach into the neighbours; those of one page don't.
+            age.update(runs if age.cell_pages == 1 else runs_within(runs, start, end), time)
         bound(self._maps.values())
 
     def copy(self) -> Ages:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memtop.model.coverage import Coverage, Exactness
+from memtop.model.coverage import TRACKED, Coverage, Exactness
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
 from memtop.model.sample import MappingSample, Sample
@@ -83,8 +83,7 @@ def short_title(mapping: Mapping) -> str:
 
 def _by_written(sample: Sample) -> Sequence[int]:
     """Untracked mappings come after those where nothing was written."""
-    tracked = [Coverage(c).tracked for c in range(len(Coverage))]
-    return [n if tracked[c] else -1 for n, c in zip(packed.written(sample), sample.coverage, strict=True)]
+    return [n if TRACKED[c] else -1 for n, c in zip(packed.written(sample), sample.coverage, strict=True)]
 
 
 def _by_swap(sample: Sample) -> Sequence[int]:

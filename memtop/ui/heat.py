@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import compress
+from heapq import nlargest
+from itertools import groupby
 from typing import Protocol
 
-from memtop.linux.runs import runs_bin, runs_count, runs_pages, runs_within
-from memtop.model.coverage import Coverage
-from memtop.model.layout import PAGE
-from memtop.model.mapping import Mapping
+from memtop.linux.columns import nonzero
+from memtop.linux.runs import runs_count, runs_counts
+from memtop.model.coverage import TRACKED
+from memtop.model.layout import MAPPING, PAGE
+from memtop.model.mapping import Mapping, MappingTable
 from memtop.sampler.past import Kept
 from memtop.ui.ages import Age
 from memtop.ui.columns import short_title
@@ -38,16 +40,9 @@ class Rows(Protocol):
         """One per row."""
         ...
 
-    def pages(self, kept: Kept) -> Pages:
-        """Written in the span of one kept sample, per row."""
+    def pages(self, kept: Sequence[Kept]) -> list[Pages]:
+        """Written in the span of each kept sample, per row."""
         ...
-
-
-@dataclass(frozen=True)
-class _Cells:
-    start: int
-    cell_pages: int
-    cells: int
 
 
 class PartRows:
@@ -62,27 +57,26 @@ class PartRows:
         pages = -(-mapping.pages // rows)
         nice = 1 << max(pages.bit_length() - 4, 0)  # round addresses, and the room is used all the same
         pages = -(-pages // nice) * nice
-        self._mapping = mapping
-        self._cells = _Cells(mapping.start, pages, -(-mapping.pages // pages))
         self.row_bytes = pages * PAGE
-        self.labels = tuple(f"{mapping.start + i * self.row_bytes:x}" for i in range(self._cells.cells))
+        self._id = mapping.id
+        starts = range(mapping.start, mapping.end, self.row_bytes)
+        # The last part ends with the mapping: what is behind it is another one's.
+        self._parts = b"".join(_range(start, min(start + self.row_bytes, mapping.end)) for start in starts)
+        self.labels = tuple(f"{start:x}" for start in starts)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, PartRows) and (self._mapping.id, self._cells) == (
-            other._mapping.id,
-            other._cells,
-        )
+        return isinstance(other, PartRows) and (self._id, self._parts) == (other._id, other._parts)
 
     __hash__ = None  # type: ignore[assignment]
 
-    def pages(self, kept: Kept) -> Pages:
+    def pages(self, kept: Sequence[Kept]) -> list[Pages]:
         """Written per part."""
-        index = kept.sample.table.index_of(self._mapping.id)
-        if index is None or not kept.tracked or not Coverage(kept.sample.coverage[index]).tracked:
-            return (None,) * self._cells.cells
-        # The last row may end behind the mapping.
-        here = runs_within(kept.runs, self._mapping.start, self._mapping.end)
-        return tuple(memoryview(runs_bin(here, self._cells)).cast("I"))
+        answer: list[Pages] = []
+        for each, pages in zip(kept, runs_counts([each.runs for each in kept], self._parts), strict=True):
+            index = each.sample.table.index_of(self._id)
+            known = index is not None and _tracked(each, index)
+            answer.append(tuple(pages) if known else (None,) * len(pages))
+        return answer
 
 
 class MappingRows:
@@ -97,21 +91,14 @@ class MappingRows:
 
     def __init__(self, kept: Sequence[Kept], rows: int) -> None:
         total: Counter[int] = Counter()
-        last: dict[int, Mapping] = {}
-        table, ids = None, []
-        for each in kept:
-            if each.sample.table is not table:
-                table = each.sample.table
-                # Neighbours mostly share it, and an array makes a number at each look.
-                ids = table.ids.tolist()
-            total.update(written_of(each, ids))
-        for mapping_id, _ in sorted(total.items(), key=lambda item: (-item[1], item[0])):
-            index = None if table is None else table.index_of(mapping_id)
-            if table is not None and index is not None:
-                last[mapping_id] = table[index]
-            if len(last) == rows:
-                break
-        self.mappings = sorted(last.values(), key=lambda m: m.start)
+        table = MappingTable()
+        for table, those in groupby(kept, lambda each: each.sample.table):  # neighbours mostly share it
+            pages = runs_count([each.runs for each in those], table)
+            total.update({table.ids[index]: pages[index] for index in nonzero(pages)})
+        there = total.keys() & set(table.ids)
+        most = nlargest(rows, there, key=lambda mapping: (total[mapping], -mapping))
+        found = sorted(index for mapping in most if (index := table.index_of(mapping)) is not None)
+        self.mappings = [table[index] for index in found]
         self.labels = tuple(f"{m.start:x} {short_title(m)}" for m in self.mappings)
 
     def __eq__(self, other: object) -> bool:
@@ -121,29 +108,33 @@ class MappingRows:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def pages(self, kept: Kept) -> Pages:
+    def pages(self, kept: Sequence[Kept]) -> list[Pages]:
         """Written per mapping."""
-        table = kept.sample.table
-        answer: list[int | None] = []
-        for m in self.mappings:
-            index = table.index_of(m.id) if kept.tracked else None
-            if index is None or not Coverage(kept.sample.coverage[index]).tracked:
-                answer.append(None)
-            else:
-                answer.append(runs_pages(runs_within(kept.runs, *table.range_of(index))))
-        return tuple(answer)
+        answer: list[Pages] = []
+        for table, group in groupby(kept, lambda each: each.sample.table):
+            those = list(group)
+            places = [table.index_of(m.id) for m in self.mappings]
+            there = sorted(index for index in places if index is not None)
+            ranges = b"".join(_range(*table.range_of(index)) for index in there)
+            rows = {index: row for row, index in enumerate(there)}
+            for each, pages in zip(those, runs_counts([each.runs for each in those], ranges), strict=True):
+                answer.append(
+                    tuple(
+                        pages[rows[index]] if index is not None and _tracked(each, index) else None
+                        for index in places
+                    )
+                )
+        return answer
 
 
-def written_of(kept: Kept, ids: Sequence[int]) -> dict[int, int]:
-    """Pages per mapping, those that were written only.
+def _tracked(kept: Kept, index: int) -> bool:
+    """Whether the writes of this mapping were tracked in all of the span."""
+    return kept.tracked and TRACKED[kept.sample.coverage[index]]
 
-    Args:
-        ids: of all mappings of the sample.
-    """
-    if not kept.runs:
-        return {}
-    pages = runs_count(kept.runs, kept.sample.table)
-    return dict(zip(compress(ids, pages), filter(None, pages), strict=True))
+
+def _range(start: int, end: int) -> bytes:
+    """A record of which only the addresses count."""
+    return MAPPING.pack(start, end, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,14 @@ Which word of a record a field is follows from ``model.layout``; a test compares
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
+from operator import sub
 from struct import Struct
+from typing import TypeVar
 
+from memtop.linux.columns import nonzero
 from memtop.model.layout import COUNT, MAPPING
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
@@ -16,6 +20,15 @@ from memtop.model.sample import Sample
 
 _NAME = Struct("<II")
 _WORD = Struct("<Q")
+_Column = TypeVar("_Column")
+_FEW = 256
+"""Mappings that are sooner looked at than remembered: of those that are gone, each has a table of its own."""
+
+
+def of_table(column: Callable[[MappingTable], _Column]) -> Callable[[MappingTable], _Column]:
+    """Remembers what depends on the mappings alone: they stay as they are over most samples."""
+    known = lru_cache(maxsize=4)(column)
+    return lambda table: known(table) if len(table) > _FEW else column(table)
 
 
 def _wide(packed: bytes, word: int, record: int) -> list[int]:
@@ -53,6 +66,12 @@ def written(sample: Sample) -> list[int]:
     return _wide(sample.counts, 5, COUNT.size)
 
 
+def written_where(sample: Sample) -> list[tuple[int, int]]:
+    """Indices of the mappings of which something is known to be written, and how many pages."""
+    words = memoryview(sample.counts).cast("Q")[5 :: COUNT.size // 8]
+    return [(index, words[index]) for index in nonzero(sample.counts, 5, COUNT.size)]
+
+
 def run_counts(sample: Sample) -> list[int]:
     """How many written runs every mapping has."""
     return _narrow(sample.counts, 17, COUNT.size)
@@ -63,19 +82,28 @@ def flags(sample: Sample) -> list[int]:
     return _narrow(sample.counts, 18, COUNT.size)
 
 
-def sizes(sample: Sample) -> list[int]:
+def sizes(sample: Sample) -> Sequence[int]:
     """Bytes of address space."""
-    packed = sample.table.packed
-    starts, ends = _wide(packed, 0, MAPPING.size), _wide(packed, 1, MAPPING.size)
-    return [end - start for start, end in zip(starts, ends, strict=True)]
+    return _sizes(sample.table)
 
 
-def starts(sample: Sample) -> list[int]:
+@of_table
+def _sizes(table: MappingTable) -> Sequence[int]:
+    starts, ends = _wide(table.packed, 0, MAPPING.size), _wide(table.packed, 1, MAPPING.size)
+    return list(map(sub, ends, starts))
+
+
+def starts(sample: Sample) -> Sequence[int]:
     """First byte address of every mapping."""
-    return _wide(sample.table.packed, 0, MAPPING.size)
+    return _starts(sample.table)
 
 
-def inodes(sample: Sample) -> list[int]:
+@of_table
+def _starts(table: MappingTable) -> Sequence[int]:
+    return _wide(table.packed, 0, MAPPING.size)
+
+
+def inodes(sample: Sample) -> Sequence[int]:
     """Inode of every mapping, 0 where there is no file."""
     return _wide(sample.table.packed, 3, MAPPING.size)
 
@@ -90,11 +118,26 @@ def kinds(sample: Sample) -> Sequence[int]:
     return sample.table.packed[49 :: MAPPING.size]
 
 
-def names(sample: Sample) -> list[bytes]:
+def names(sample: Sample) -> Sequence[bytes]:
     """Raw names, to sort by and never to print."""
-    packed, text = sample.table.packed, sample.table.names
+    return _names(sample.table)
+
+
+@of_table
+def _names(table: MappingTable) -> Sequence[bytes]:
+    packed, text = table.packed, table.names
     at, length = _narrow(packed, 10, MAPPING.size), _narrow(packed, 11, MAPPING.size)
     return [text[a : a + n] for a, n in zip(at, length, strict=True)]
+
+
+@of_table
+def traits(table: MappingTable) -> Sequence[tuple[bytes, int, int, bool]]:
+    """Raw name, permissions, kind of every mapping, and whether there is a file."""
+    packed = table.packed
+    files = map(bool, _wide(packed, 3, MAPPING.size))
+    return list(
+        zip(_names(table), packed[48 :: MAPPING.size], packed[49 :: MAPPING.size], files, strict=True)
+    )
 
 
 def resident_map(sample: Sample, index: int) -> int:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import repeat
 from math import exp
 
-from memtop.model.coverage import Coverage
+from memtop.model.coverage import TRACKED
 from memtop.model.sample import Sample
 from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
@@ -57,20 +58,13 @@ class Rates:
 
     @staticmethod
     def _written(sample: Sample) -> dict[int, int]:
-        return {
-            mapping: pages
-            for mapping, pages in zip(sample.table.ids, packed.written(sample), strict=True)
-            if pages
-        }
+        ids = sample.table.ids
+        return {ids[index]: pages for index, pages in packed.written_where(sample)}
 
     def keys(self, sample: Sample) -> Sequence[float]:
         """What to sort by; untracked mappings come after those where nothing was written."""
-        tracked = [Coverage(c).tracked for c in range(len(Coverage))]
-        ranked = self._ranked.get
-        return [
-            ranked(mapping, 0.0) if tracked[coverage] else -1.0
-            for mapping, coverage in zip(sample.table.ids, sample.coverage, strict=True)
-        ]
+        ranked = map(self._ranked.get, sample.table.ids, repeat(0.0))
+        return [rate if TRACKED[c] else -1.0 for rate, c in zip(ranked, sample.coverage, strict=True)]
 
     def sparkline(self, mapping: int) -> str:
         """What was written in each of the last ``TREND`` samples, newest at the right."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from itertools import compress
 
 from memtop.model.filter import categories_of, parse
 from memtop.model.filter_rows import matches
-from memtop.model.sample import Sample
+from memtop.model.layout import Category
+from memtop.model.sample import MappingSample, Sample
 from memtop.ui import packed
 
 _MOST_KNOWN = 100_000
+_AMOUNTS = {
+    Category.PRESENT: packed.resident,
+    Category.WRITTEN: packed.written,
+    Category.SOFT_DIRTY: packed.written,
+    Category.HUGE: packed.huge,
+    Category.PFNZERO: packed.zero,
+    Category.GUARD: packed.guard,
+}
 
 
 class RowFilter:
@@ -25,36 +35,32 @@ class RowFilter:
     def __init__(self, text: str) -> None:
         self.text = text.strip()
         self._tree = parse(text)
-        self._fields_only = not categories_of(self._tree)
+        self._categories = categories_of(self._tree)
         self._known: dict[object, bool] = {}
+
+    def takes(self, row: MappingSample) -> bool:
+        """Whether one mapping matches."""
+        return bool(matches(self._tree, row))
 
     def rows(self, sample: Sample) -> list[int]:
         """Indices of the mappings that match; of equal ones the answer is looked for once."""
         if len(self._known) > _MOST_KNOWN:
             self._known.clear()
-        known, answer = self._known, []
-        for index, what in enumerate(self._facts(sample)):
-            match = known.get(what)
-            if match is None:
-                match = known[what] = bool(matches(self._tree, sample.mappings[index]))
-            if match:
-                answer.append(index)
-        return answer
+        known, facts = self._known, self._facts(sample)
+        for what, index in dict(zip(facts, range(len(facts)), strict=True)).items():
+            if what not in known:
+                known[what] = self.takes(sample.mappings[index])
+        return list(compress(range(len(facts)), map(known.__getitem__, facts)))
 
-    def _facts(self, sample: Sample) -> Iterable[tuple[object, ...]]:
+    def _facts(self, sample: Sample) -> Sequence[object]:
         """All that an answer can depend on."""
-        mapping = (packed.names(sample), packed.perms(sample), packed.kinds(sample))
-        if self._fields_only:
-            return zip(*mapping, strict=True)
-        amounts = (packed.resident, packed.huge, packed.zero, packed.guard, packed.written)
-        swapped = sample.swapped
-        return zip(
-            *mapping,
-            [inode != 0 for inode in packed.inodes(sample)],
-            sample.coverage,
-            packed.flags(sample),
-            *([amount > 0 for amount in column(sample)] for column in amounts),
-            [None if swapped is None else bool(swapped.get(m, 0)) for m in sample.table.ids],
-            [sample.baseline] * len(sample.table),
-            strict=True,
-        )
+        traits = packed.traits(sample.table)
+        if not self._categories:
+            return traits
+        amounts = {_AMOUNTS[category] for category in self._categories if category in _AMOUNTS}
+        facts = [traits, sample.coverage, packed.flags(sample)]
+        facts += ([amount > 0 for amount in column(sample)] for column in amounts)
+        if sample.swapped is not None and Category.SWAPPED in self._categories:
+            facts.append([sample.swapped.get(mapping, 0) > 0 for mapping in sample.table.ids])
+        facts.append([(sample.baseline, sample.swapped is None)] * len(traits))
+        return list(zip(*facts, strict=True))

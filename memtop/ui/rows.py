@@ -7,12 +7,13 @@ those, one into ``gone``; below zero, ``~row`` is one into ``groups``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE, CountFlag, Kind
-from memtop.model.mapping import Mapping
+from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.names import clean
 from memtop.model.runs import PageRuns
 from memtop.model.sample import MappingSample, Sample, rate_of
@@ -27,6 +28,7 @@ MOST_GONE = 64
 """Of so many at once; of a heap that is torn down nobody reads every row."""
 
 _SCANNED, _ZERO = int(CountFlag.SCANNED), int(CountFlag.ZERO)  # as numbers: an IntFlag is made anew each time
+_KINDS = [f"[{kind.label}]" for kind in Kind]
 _SUMS = {SIZE, RESIDENT, SWAP, ZERO, WRITTEN, MARKED}
 
 
@@ -43,13 +45,27 @@ class Grouping(Enum):
         every = list(Grouping)
         return every[(every.index(self) + 1) % len(every)]
 
-    def names(self, sample: Sample) -> list[str]:
-        """The group of every mapping: its file, or what it is used for."""
-        kinds = [f"[{Kind(kind).label}]" for kind in range(len(Kind))]
-        if self is Grouping.KIND:
-            return [kinds[kind] for kind in packed.kinds(sample)]
-        facts = zip(packed.inodes(sample), packed.names(sample), packed.kinds(sample), strict=True)
-        return [clean(name) if inode else kinds[kind] for inode, name, kind in facts]
+    def members(self, table: MappingTable) -> dict[str, list[int]]:
+        """The groups, and the indices of what is in each: of the same file, or used for the same."""
+        return _by_kind(table) if self is Grouping.KIND else _by_file(table)
+
+
+@packed.of_table
+def _by_kind(table: MappingTable) -> dict[str, list[int]]:
+    return _members([_KINDS[kind] for _, _, kind, _ in packed.traits(table)])
+
+
+@packed.of_table
+def _by_file(table: MappingTable) -> dict[str, list[int]]:
+    facts = packed.traits(table)
+    return _members([clean(name) if file else _KINDS[kind] for name, _, kind, file in facts])
+
+
+def _members(names: Sequence[str]) -> dict[str, list[int]]:
+    members: dict[str, list[int]] = {}
+    for index, name in enumerate(names):
+        members.setdefault(name, []).append(index)
+    return members
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +121,7 @@ class Rows:
     opened: set[str] = field(default_factory=set)
     rates: Rates = field(default_factory=Rates)
     _sample: Sample | None = None
+    _found: dict[tuple[int, str | None], int] = field(default_factory=dict)
 
     def take(self, sample: Sample, recent: Sequence[Sample] = (), *, anew: bool = False) -> None:
         """Takes in the next sample, or an earlier one, which forgets what is gone.
@@ -114,6 +131,7 @@ class Rows:
             anew: it does not follow the one before.
         """
         before, self._sample = self._sample, sample
+        self._found.clear()
         if before is sample:
             return
         since = float("-inf") if anew or before is None else before.time
@@ -143,6 +161,7 @@ class Rows:
     ) -> None:
         """Puts all rows in order; ties by address."""
         sample, self.groups = self._sample, []
+        self._found.clear()
         if sample is None:
             self.lines, self.matched = [], 0
             return
@@ -172,9 +191,9 @@ class Rows:
         only: RowFilter | None,
     ) -> tuple[list[float | bytes], list[int]]:
         """The same with those that are gone, where they would stand."""
-        starts = packed.starts(sample)
+        starts = list(packed.starts(sample))
         for gone in self.gone:
-            if only is None or only.rows(gone.sample):
+            if only is None or only.takes(gone.row):
                 shown.append(len(keys))
             keys.append(self._keys(gone.sample, column, [0])[0])
             starts += packed.starts(gone.sample)
@@ -192,17 +211,19 @@ class Rows:
         shown: list[int],
         marked: Sequence[int] | None,
     ) -> None:
-        names = grouping.names(sample)
-        members: dict[str, list[int]] = {}
-        for index in shown:
-            members.setdefault(names[index], []).append(index)
+        members = grouping.members(sample.table)
+        if len(shown) < len(sample.table):
+            there = set(shown)
+            members = {
+                name: left for name, of in members.items() if (left := list(filter(there.__contains__, of)))
+            }
 
         def key(name: str) -> float | bytes:
             of = [keys[index] for index in members[name]]
             if column in _SUMS:
-                return sum(k for k in of if isinstance(k, float | int) and k > 0) or max(of)
+                return sum(k for k in of if k > 0) or max(of)  # type: ignore[operator,misc]  # numbers
             if column is HUGE:
-                return sum(of)  # type: ignore[arg-type]
+                return sum(of)  # type: ignore[arg-type]  # numbers
             return min(of)
 
         of_group = {name: key(name) for name in members}
@@ -231,6 +252,12 @@ class Rows:
 
     def row_of(self, mapping: int, group: str | None = None) -> int:
         """Where a mapping stands, or the group's head, or else that of the group it is in; -1: nowhere."""
+        row = self._found.get((mapping, group))  # asked several times for each picture
+        if row is None:
+            row = self._found[mapping, group] = self._look_for(mapping, group)
+        return row
+
+    def _look_for(self, mapping: int, group: str | None) -> int:
         sample = self._sample
         index = None if sample is None else sample.table.index_of(mapping)
         if group is not None:
@@ -239,7 +266,7 @@ class Rows:
                     return self.lines.index(~i)
         if index is None:
             return -1
-        if index in self.lines:
+        with suppress(ValueError):
             return self.lines.index(index)
         for i, each in enumerate(self.groups):
             if not each.open and index in each.members:
@@ -252,16 +279,18 @@ class Rows:
         if sample is None or not text:
             return []
         names, starts, kinds = packed.names(sample), packed.starts(sample), packed.kinds(sample)
-        labels = [kind.label for kind in Kind]
+        # Thousands of mappings have few different names, and no text but a number is in an address.
+        named = {name for name in set(names) if text in clean(name).casefold()}
+        kindred = {kind for kind in Kind if text in f"[{kind.label}]"}
         digits = text.removeprefix("0x")
+        number = not digits.strip("0123456789abcdef")
 
         def holds(row: int) -> bool:
             if row < 0:
                 return text in self.groups[~row].name.casefold()
             if row >= len(names):
                 return False
-            kind = labels[kinds[row]]
-            return text in clean(names[row]).casefold() or digits in f"{starts[row]:x}" or text in f"[{kind}]"
+            return names[row] in named or kinds[row] in kindred or (number and digits in f"{starts[row]:x}")
 
         return [at for at, row in enumerate(self.lines) if holds(row)]
 
@@ -279,24 +308,22 @@ class _Sums:
     def group(self, name: str, members: Sequence[int], open: bool) -> Group:
         """The group's row; what is not known of any of them is not known of all."""
         sample = self._sample
-        resident, huge, zero, guard, written, flags = ([column[i] for i in members] for column in self._pages)
-        scanned = all(flag & _SCANNED for flag in flags)
-        zeros = all(flag & _ZERO for flag in flags)
-        one_each = {(sample.coverage[i], flag): i for i, flag in zip(members, flags, strict=True)}
-        rows = [sample.mappings[i] for i in one_each.values()]
-        tracked = [m for m in rows if m.written_pages is not None]
+        resident, huge, zero, guard, written, flags = (
+            list(map(column.__getitem__, members)) for column in self._pages
+        )
+        scanned = all(flag & _SCANNED for flag in set(flags))
+        zeros = all(flag & _ZERO for flag in set(flags))
+        states = list(zip(map(sample.coverage.__getitem__, members), flags, strict=True))
+        rows = {state: sample.mappings[i] for state, i in dict(zip(states, members, strict=True)).items()}
+        tracked = {state: m for state, m in rows.items() if m.written_pages is not None}
         pages = None
         if tracked:
-            states = {m.coverage for m in tracked}
-            pages = sum(
-                0 if sample.baseline else n
-                for n, flag, i in zip(written, flags, members, strict=True)
-                if sample.coverage[i] in states and flag & _SCANNED
-            )
-        worst = max(tracked or rows, key=lambda m: list(Exactness).index(m.exactness))
-        start = min(self._starts[i] for i in members)
-        size = sum(self._sizes[i] for i in members)
-        kinds = {self._kinds[i] for i in members}
+            known = zip(written, states, strict=True)
+            pages = 0 if sample.baseline else sum(n for n, state in known if state in tracked)
+        worst = max((tracked or rows).values(), key=lambda m: list(Exactness).index(m.exactness))
+        start = min(map(self._starts.__getitem__, members))
+        size = sum(map(self._sizes.__getitem__, members))
+        kinds = set(map(self._kinds.__getitem__, members))
         swapped = sample.swapped
         row = MappingSample(
             mapping=Mapping(0, start, start + size, "", 0, "", 0, name, Kind(self._kinds[members[0]])),

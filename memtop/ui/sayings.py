@@ -44,11 +44,11 @@ def of_notice(notice: Notice, about: str = "") -> Saying:
 
 def of_sample(view: ProcessView, *, can_pick: bool) -> Saying:
     """What the newest sample says of the process, with the keys for what can be done now."""
-    sample = view.sample
+    sample = view.speaking
     if sample is None or (not sample.message and sample.life is Life.RUNNING):
         return NOTHING
     text = sample.message or f"{view.title} ended; this is its last picture"
-    keys = _keys(view, can_pick)
+    keys = _keys(view, sample.life, can_pick)
     # The header names the process, too.
     short = text.removeprefix(f"{view.title} ")
     forms = [text + keys, short + keys]
@@ -61,12 +61,12 @@ def of_sample(view: ProcessView, *, can_pick: bool) -> Saying:
     return Saying(forms, "information" if sample.life is not Life.RUNNING else "warning")
 
 
-def _keys(view: ProcessView, can_pick: bool) -> str:
+def _keys(view: ProcessView, life: Life, can_pick: bool) -> str:
     wanted: list[tuple[str, str]] = []
     if view.ended:
         wanted = [("pick", "others")] if can_pick else []
         wanted += [("leave(0)", "quits")]
-    elif view.sample is not None and view.sample.life is Life.EXECED and not view.tracking:
+    elif life is Life.EXECED and not view.tracking:
         wanted = [("arm", "tracks it anew")]
     named = ((keymap.shown_of(action), does) for action, does in wanted)
     return "".join(f" · {key} {does}" for key, does in named if key)

@@ -25,6 +25,9 @@ from memtop.ui.space import Space
 HISTORY = 64
 """Samples that a sparkline can show."""
 
+SAID_S = 8.0
+"""Seconds that a message of a sample stays, however soon the next sample comes; a key takes it away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -94,6 +97,7 @@ class ProcessView:
     lock: threading.Lock = field(default_factory=threading.Lock)
     checkpoints: Checkpoints | None = None
     _newest: Sample | None = None
+    _said: Sample | None = None
     _going_back: ProcessView | None = None
     _until: float = 0.0
     _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
@@ -157,7 +161,7 @@ class ProcessView:
         assert self.mark is not None
         if self._since is None or self._since[0] is not self.sample:
             with self.lock:
-                self._since = self.sample, runs_count(self.mark.runs, self.sample.table)
+                self._since = self.sample, runs_count([self.mark.runs], self.sample.table)
         return self._since[1]
 
     @property
@@ -188,6 +192,18 @@ class ProcessView:
         """Unix seconds of the last sample that ``ages`` has taken in; 0 before the first."""
         return self._newest.time if self._newest is not None else 0.0
 
+    @property
+    def speaking(self) -> Sample | None:
+        """The sample whose message is to be read: the one shown, or one of the last seconds before it."""
+        shown, said = self.sample, self._said
+        if shown is None or said is None or shown.message or shown.life is not Life.RUNNING:
+            return shown
+        return said if 0 <= shown.time - said.time < SAID_S else shown
+
+    def heard(self) -> None:
+        """The message was read; that of the sample shown stays as long as it is shown."""
+        self._said = None
+
     def absorb(self, sample: Sample) -> None:
         """Takes in a sample (sampling thread)."""
         if self._going_back is not None and not self._came_back(sample):
@@ -209,6 +225,8 @@ class ProcessView:
                 self.space.update(sample, self._ages)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
             self._newest = sample
+            if sample.message:
+                self._said = sample
             if self.mark is not None and sample.time > self.mark.time:
                 untracked = sample.tracker.name == "off" or sample.baseline
                 runs = self.mark.runs if sample.baseline else runs_union(self.mark.runs, sample.runs)

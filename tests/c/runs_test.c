@@ -94,14 +94,25 @@ static void test_count_per_mapping(void) {
             items[item_count++] = (mt_mapping){.start = at * 4096, .end = end * 4096};
             at = end + random_next(&seed) % 3; /* neighbours often touch, and runs then cross them */
         }
-        uint64_t pages[20];
-        mt_runs_count(runs, count, items, item_count, pages);
+        static mt_run others[PAGES];
+        static uint8_t in_others[PAGES];
+        const mt_run *sets[] = {runs, others, runs};
+        size_t counts[] = {count, random_runs(others, in_others, &seed), 0};
+        uint64_t apart[60] = {0}, *together = calloc(item_count + 1, sizeof *together); /* ASan sees one too many */
+        mt_runs_count(sets, counts, 3, items, item_count, apart, 20);
+        mt_runs_count(sets, counts, 3, items, item_count, together, 0);
         for (size_t i = 0; i < item_count; i++) {
-            uint64_t there = 0;
-            for (uint64_t page = items[i].start / 4096; page < items[i].end / 4096; page++)
+            uint64_t there = 0, there_too = 0;
+            for (uint64_t page = items[i].start / 4096; page < items[i].end / 4096; page++) {
                 there += in[page] != 0;
-            CHECK_EQ(pages[i], there);
+                there_too += in_others[page] != 0;
+            }
+            CHECK_EQ(apart[i], there);
+            CHECK_EQ(apart[20 + i], there_too);
+            CHECK_EQ(apart[40 + i], 0);
+            CHECK_EQ(together[i], there + there_too);
         }
+        free(together);
     }
 }
 

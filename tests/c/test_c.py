@@ -18,6 +18,7 @@ SOURCES = {
     "maps_test": ["maps.c"],
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
+    "columns_test": ["columns.c"],
     "copy_test": ["copy.c", "hash.c", "listing.c", "room.c"],
     "dump_test": ["extents.c", "fates.c", "index.c", "runs.c"],
     "huge_test": ["huge.c", "runs.c"],

@@ -59,10 +59,10 @@ def test_where_writes_were_not_tracked_nothing_is_claimed() -> None:
     samples, past = ticks(4)
     assert samples[0].baseline
     rows = MappingRows(past.kept, 5)
-    assert rows.pages(past.kept[0]) == (None,) * len(rows.labels)
-    assert all(pages is not None for pages in rows.pages(past.kept[1]))
+    assert rows.pages(past.kept)[0] == (None,) * len(rows.labels)
+    assert all(pages is not None for pages in rows.pages(past.kept)[1])
     untracked = next(m for m in samples[-1].mappings if not m.coverage.tracked)
-    assert PartRows(untracked.mapping, 3).pages(past.kept[-1])[0] is None
+    assert PartRows(untracked.mapping, 3).pages(past.kept)[-1][0] is None
 
 
 def test_parts_of_a_mapping_add_up_to_it() -> None:
@@ -70,7 +70,7 @@ def test_parts_of_a_mapping_add_up_to_it() -> None:
     for m in samples[-1].mappings:
         rows = PartRows(m.mapping, 7)
         assert len(rows.labels) <= 7
-        counted = rows.pages(past.kept[-1])
+        counted = rows.pages(past.kept)[-1]
         assert len(counted) == len(rows.labels)
         if m.written_pages is not None:
             assert sum(p for p in counted if p is not None) == m.written_pages

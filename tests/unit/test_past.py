@@ -112,8 +112,8 @@ def test_what_was_written_to_a_mapping_that_is_gone_is_not_put_on_its_successor(
 def test_runs_by_mapping_and_by_range() -> None:
     sample = a_sample(Coverage.EXACT)  # [0x1000, 0x9000) and [0x20000, 0x28000)
     runs = PageRuns.of([PageRun(0x2000, 3), PageRun(0x8000, 0x18 + 2), PageRun(0x27000, 1)])
-    assert list(runs_count(runs, sample.table)) == [4, 3]
-    assert list(runs_count(PageRuns(), sample.table)) == [0, 0]
+    assert list(runs_count([runs], sample.table)) == [4, 3]
+    assert list(runs_count([PageRuns()], sample.table)) == [0, 0]
     assert runs_within(runs, 0x8000, 0x21000).packed == PageRuns.of([PageRun(0x8000, 0x19)]).packed
     assert [(r.start, r.pages) for r in runs_within(runs, 0x3000, 0x9000)] == [(0x3000, 2), (0x8000, 1)]
     assert [(r.start, r.pages) for r in runs_within(runs, 0x3000, 0x4000)] == [(0x3000, 1)]

@@ -134,7 +134,8 @@ class TargetActions(Page):
 
     def ask(self, question: Ask | Menu | None) -> None:
         """Opens a question, or closes the open one with None."""
-        self._notice = None if question is not None else self._notice
+        if question is not None:
+            self.forget()
         self.prompt.ask(question, self.size.width, self.size.height)
         self.show_keys()
 

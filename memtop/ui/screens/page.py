@@ -287,6 +287,7 @@ class Page(Screen[None]):
     def key_pressed(self) -> None:
         """Whoever pressed a key has seen the message."""
         self._dismissed = self._notice is not None
+        self.view.heard()
         self.forget()
 
     def switch(self, key: Key) -> None:

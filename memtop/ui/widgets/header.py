@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
+from memtop.linux.pagemap import count_sum
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import CountFlag
 from memtop.model.sample import Life, Sample
 from memtop.model.units import DASH, count, percent, seconds, size
 from memtop.sampler.source import Position
-from memtop.ui import packed
 from memtop.ui.glyphs import SPARK
 from memtop.ui.keymap import keyed
 from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
@@ -261,7 +261,7 @@ def interval_forms(sample: Sample | None, nominal: float, p: Palette) -> tuple[S
 def marks_used(sample: Sample) -> str:
     """The marks that rows of this sample carry, as a legend: ``~ approximate, ² 2 MiB``."""
     approximate = any(Coverage(c).exactness is Exactness.APPROXIMATE for c in set(sample.coverage))
-    huge = any(CountFlag(bits) & CountFlag.WRITTEN_HUGE for bits in set(packed.flags(sample)))
+    huge = bool(count_sum(sample.counts).flags & CountFlag.WRITTEN_HUGE)
     return ", ".join(text for there, text in ((approximate, "~ approximate"), (huge, "² 2 MiB")) if there)
 
 

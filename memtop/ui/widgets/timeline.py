@@ -83,14 +83,14 @@ class Timeline(Pane):
 
     def _counted(self, rows: PartRows | MappingRows, kept: Sequence[Kept]) -> list[Pages]:
         """Pages of every kept sample; each is counted once, as long as the rows stay the same."""
-        before, self._pages = self._pages, {}
-        answer = []
-        for each in kept:
-            key = (each.since, each.sample.time)
-            pages = before.get(key) or rows.pages(each)
-            self._pages[key] = pages
-            answer.append(pages)
-        return answer
+
+        def at(each: Kept) -> tuple[float, float]:
+            return each.since, each.sample.time
+
+        new = [each for each in kept if at(each) not in self._pages]
+        self._pages.update(zip(map(at, new), rows.pages(new), strict=True))
+        self._pages = {at(each): self._pages[at(each)] for each in kept}
+        return list(self._pages.values())
 
     # ---- cursor and zoom -------------------------------------------------------------------------
 
