@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
+
+# Textual draws what a key has changed at its next frame: of the 60 a second that it has by itself, up to 30 ms
+# later. There are no more pictures for it: samples and keys make them.
+os.environ.setdefault("TEXTUAL_FPS", "250")
 
 THEMES = ("dark", "light", "contrast", "ansi", "mono")
 """Names of the themes; the colours are in ``theme``, which imports Textual."""

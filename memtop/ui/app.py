@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from memtop.ui.screens.live import LiveScreen
     from memtop.ui.settings import Settings
     from memtop.ui.state import ProcessView
+
+SWITCH_S = 0.0005
+"""Seconds after which the sampling thread lets a key have the interpreter: a tenth of Python's own."""
 
 STALLED_S = 0.1
 """Seconds until it is looked again whether the terminal takes more."""
@@ -193,6 +197,7 @@ class MemtopApp(Dressed[int]):
             await self.on_event(early)
         gc.freeze()  # what has been imported is never looked through
         gc.enable()
+        sys.setswitchinterval(SWITCH_S)
         self.source.start(self._on_sample, self._on_notice)
         if self._arm_at_start is not None:
             for key in self.views:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import compress
 
 from memtop.model.filter import categories_of, parse
 from memtop.model.filter_rows import matches
 from memtop.model.layout import Category
+from memtop.model.mapping import MappingTable
 from memtop.model.sample import MappingSample, Sample
 from memtop.ui import packed
 
@@ -36,7 +36,12 @@ class RowFilter:
         self.text = text.strip()
         self._tree = parse(text)
         self._categories = categories_of(self._tree)
-        self._known: dict[object, bool] = {}
+        amounts = (_AMOUNTS[category] for category in self._categories if category in _AMOUNTS)
+        self._amounts = tuple(dict.fromkeys(amounts))
+        self._known: dict[int, bool] = {}
+        self._sorts: dict[tuple[bytes, int, int, bool], int] = {}
+        self._table: MappingTable | None = None
+        self._sort_of: list[int] = []
 
     def takes(self, row: MappingSample) -> bool:
         """Whether one mapping matches."""
@@ -44,23 +49,30 @@ class RowFilter:
 
     def rows(self, sample: Sample) -> list[int]:
         """Indices of the mappings that match; of equal ones the answer is looked for once."""
-        if len(self._known) > _MOST_KNOWN:
-            self._known.clear()
+        if len(self._known) + len(self._sorts) > _MOST_KNOWN:
+            self._known, self._sorts, self._table = {}, {}, None
         known, facts = self._known, self._facts(sample)
         for what, index in dict(zip(facts, range(len(facts)), strict=True)).items():
             if what not in known:
                 known[what] = self.takes(sample.mappings[index])
         return list(compress(range(len(facts)), map(known.__getitem__, facts)))
 
-    def _facts(self, sample: Sample) -> Sequence[object]:
-        """All that an answer can depend on."""
-        traits = packed.traits(sample.table)
+    def _facts(self, sample: Sample) -> list[int]:
+        """All that an answer can depend on, as a number for each mapping."""
+        table = sample.table
+        if table is not self._table:
+            sorts = self._sorts
+            self._table = table
+            self._sort_of = [sorts.setdefault(traits, len(sorts)) for traits in packed.traits(table)]
+        facts = self._sort_of
         if not self._categories:
-            return traits
-        amounts = {_AMOUNTS[category] for category in self._categories if category in _AMOUNTS}
-        facts = [traits, sample.coverage, packed.flags(sample)]
-        facts += ([amount > 0 for amount in column(sample)] for column in amounts)
-        if sample.swapped is not None and Category.SWAPPED in self._categories:
-            facts.append([sample.swapped.get(mapping, 0) > 0 for mapping in sample.table.ids])
-        facts.append([(sample.baseline, sample.swapped is None)] * len(traits))
-        return list(zip(*facts, strict=True))
+            return facts
+        states = zip(facts, sample.coverage, packed.flags(sample), strict=True)
+        facts = [sort << 64 | cover << 32 | flag for sort, cover, flag in states]
+        columns = [column(sample) for column in self._amounts]
+        if sample.swapped is not None:
+            columns.append([sample.swapped.get(mapping, 0) for mapping in table.ids])
+        for column in columns:
+            facts = [fact << 1 | (amount > 0) for fact, amount in zip(facts, column, strict=True)]
+        both = sample.baseline << 1 | (sample.swapped is not None)
+        return [fact << 2 | both for fact in facts]

@@ -301,21 +301,25 @@ class _Sums:
     def __init__(self, sample: Sample, marked: Sequence[int] | None) -> None:
         self._sample, self._marked = sample, marked
         self._sizes, self._starts = packed.sizes(sample), packed.starts(sample)
-        columns = (packed.resident, packed.huge, packed.zero, packed.guard, packed.written, packed.flags)
+        columns = (packed.resident, packed.huge, packed.zero, packed.guard, packed.written)
         self._pages = [column(sample) for column in columns]
+        # Numbers rather than tuples: 30 000 of those are work for the garbage collector.
+        self._states = [
+            cover << 32 | flag for cover, flag in zip(sample.coverage, packed.flags(sample), strict=True)
+        ]
         self._kinds = packed.kinds(sample)
 
     def group(self, name: str, members: Sequence[int], open: bool) -> Group:
         """The group's row; what is not known of any of them is not known of all."""
         sample = self._sample
-        resident, huge, zero, guard, written, flags = (
+        resident, huge, zero, guard, written = (
             list(map(column.__getitem__, members)) for column in self._pages
         )
-        scanned = all(flag & _SCANNED for flag in set(flags))
-        zeros = all(flag & _ZERO for flag in set(flags))
-        states = list(zip(map(sample.coverage.__getitem__, members), flags, strict=True))
+        states = list(map(self._states.__getitem__, members))
         rows = {state: sample.mappings[i] for state, i in dict(zip(states, members, strict=True)).items()}
         tracked = {state: m for state, m in rows.items() if m.written_pages is not None}
+        scanned = all(state & _SCANNED for state in rows)
+        zeros = all(state & _ZERO for state in rows)
         pages = None
         if tracked:
             known = zip(written, states, strict=True)
