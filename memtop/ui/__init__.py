@@ -10,7 +10,7 @@ from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
 
-# Textual draws what a key has changed at its next frame: of the 60 a second that it has by itself, up to 30 ms
+# Textual draws what a key has changed at its next frame: with its own 60 a second, that is up to 30 ms
 # later. There are no more pictures for it: samples and keys make them.
 os.environ.setdefault("TEXTUAL_FPS", "250")
 
