@@ -80,7 +80,7 @@ SEARCH, FILTER, QUESTION, CURSOR = (
 )
 KEYS = [
     Keys("down, up", (DOWN, DOWN, UP), selected),
-    Keys("PgDn, PgUp", (PAGE_DOWN, PAGE_DOWN, PAGE_UP), selected),
+    Keys("PgDn, PgUp", (PAGE_DOWN, PAGE_UP), selected),
     Keys("End, Home", (END, HOME), selected),
     Keys("t", ("t",) * 3, title),
     Keys("i", ("i",) * 2, title),

@@ -215,9 +215,6 @@ void mt_runs_count(const mt_run *const *sets, const size_t *counts, size_t set_c
 
 /* Writes the indices of what is not 0 to found, which has room for all; returns how many there are. */
 size_t mt_nonzero(const uint64_t *values, size_t stride, size_t count, uint32_t *found);
-/* Puts the indices in order, count of them, into the order of what they stand for, the largest first if down; equal
- * ones stay in theirs.  spare has the same room. */
-void mt_order(const uint64_t *keys, size_t stride, int down, uint32_t *order, uint32_t *spare, size_t count);
 
 /* ---- uffd.c: an async write-protecting userfaultfd, from outside ------------------------------ */
 

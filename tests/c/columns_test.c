@@ -18,37 +18,9 @@ static void test_where(uint64_t *seed) {
     free(found);
 }
 
-static void test_order(uint64_t *seed) {
-    size_t count = 0;
-    uint64_t keys[MOST];
-    uint32_t wide = random_next(seed) % 64, down = random_next(seed) % 2;
-    for (size_t i = 0; i < MOST; i++) /* often equal, sometimes of all bits */
-        keys[i] = random_next(seed) >> wide;
-    uint32_t *order = calloc(MOST, sizeof *order), *spare = calloc(MOST, sizeof *spare);
-    for (uint32_t i = 0; i < MOST; i++)
-        if (random_next(seed) % 4)
-            order[count++] = i;
-    uint8_t given[MOST] = {0};
-    for (size_t i = 0; i < count; i++)
-        given[order[i]] = 1;
-    mt_order(keys, 1, (int)down, order, spare, count);
-    for (size_t i = 0; i < count; i++) {
-        CHECK(given[order[i]]);
-        if (!i)
-            continue;
-        uint64_t before = keys[order[i - 1]], here = keys[order[i]];
-        CHECK(down ? before >= here : before <= here);
-        CHECK(before != here || order[i - 1] < order[i]); /* equal ones as they were */
-    }
-    free(order);
-    free(spare);
-}
-
 int main(void) {
     uint64_t seed = 7;
-    for (int round = 0; round < 2000; round++) {
+    for (int round = 0; round < 2000; round++)
         test_where(&seed);
-        test_order(&seed);
-    }
     return 0;
 }
