@@ -87,6 +87,22 @@ def test_mappings_are_those_written_most_in_the_order_of_addresses() -> None:
     assert [m.start for m in rows.mappings] == sorted(m.start for m in rows.mappings)
 
 
+def test_a_mapping_keeps_its_row_where_others_come_and_go_before_it() -> None:
+    source, past = FakeSource(), Past()
+    target = source.target
+    target.method = Method.AUTO
+    written: list[dict[int, int | None]] = []
+    for tick in range(6):
+        if tick in (2, 4):
+            del target.mappings[0]
+        past.add(sample := target.sample(1.0))
+        written.append({m.mapping.id: m.written_pages for m in sample.mappings})
+    rows = MappingRows(past.kept, 7)
+    ids = [m.id for m in rows.mappings]
+    for pages, known in zip(rows.pages(past.kept), written, strict=True):
+        assert pages == tuple(known.get(mapping) for mapping in ids)
+
+
 def test_levels_are_powers_of_four_below_the_fastest() -> None:
     picture = Heat(0.0, 1.0, ((None, 0.0, 10.0, PAGE * 4.0, PAGE * 16.0, PAGE * 64.0, PAGE * 250.0),))
     assert picture.bounds == (PAGE * 4.0, PAGE * 16.0, PAGE * 64.0)

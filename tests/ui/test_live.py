@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from fake import TIME, FakeMapping, FakeSource, FakeTarget, idle, process, world
 from screen import opened
+from textual.geometry import Region
 from textual.pilot import Pilot
 
 from memtop.model.actions import ClearRefs, Method
@@ -270,6 +271,47 @@ async def test_notices_show_and_a_key_dismisses_them() -> None:
         screen.source.notice("tracking writes", key=(812, 88812))
         await screen.pilot.pause()
         assert "postgres 812: tracking writes" in screen.text
+
+
+async def test_a_message_leaves_without_a_trace() -> None:
+    async with opened() as screen:
+        drawn: list[Region] = []
+        compositor = screen.live._compositor
+        update = compositor.render_update
+        compositor.render_update = lambda **how: (drawn.extend(compositor._dirty_regions), update(**how))[1]
+        for act in (lambda: screen.source.notice("tracking writes"), screen.live.forget):
+            drawn.clear()
+            act()
+            await screen.pilot.pause()
+            assert any(region.y == screen.live.size.height - 2 for region in drawn)
+            assert sum(region.area for region in set(drawn)) < 2 * screen.live.size.width, "its own line"
+
+
+async def test_a_question_ends_the_time_of_a_message() -> None:
+    async with opened(arm=False) as screen:
+        screen.source.notice("nothing of consequence")
+        await screen.pilot.pause()
+        assert screen.live._leaves is not None
+        screen.live.action_arm()  # as from the palette: no key has dismissed it
+        await screen.pilot.pause()
+        assert screen.live._leaves is None
+        assert "nothing of consequence" not in screen.text
+
+
+async def test_what_one_sample_says_can_be_read() -> None:
+    """Of samples that come twice a second, too; a key has read it."""
+    said = "samples come every 3 s, so that sampling costs memtop at most 2 % of a processor"
+    async with opened() as screen:
+        target = screen.source.target
+        for pressed in ((), ("down",)):
+            target.message = said
+            await screen.tick()
+            target.message = ""
+            await screen.tick(5)
+            assert said in screen.text
+            await screen.press(*pressed)
+            await screen.tick(1 if pressed else 4)
+            assert said not in screen.text
 
 
 async def test_ended_keeps_the_last_picture_with_a_banner() -> None:

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 from test_sample import a_sample
 
-from memtop.linux.runs import runs_count, runs_within, runs_without
+from memtop.linux.columns import nonzero
+from memtop.linux.runs import runs_count, runs_counts, runs_within, runs_without
 from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable
@@ -114,6 +115,14 @@ def test_runs_by_mapping_and_by_range() -> None:
     runs = PageRuns.of([PageRun(0x2000, 3), PageRun(0x8000, 0x18 + 2), PageRun(0x27000, 1)])
     assert list(runs_count([runs], sample.table)) == [4, 3]
     assert list(runs_count([PageRuns()], sample.table)) == [0, 0]
+    other = PageRuns.of([PageRun(0x20000, 2)])
+    assert list(runs_count([runs, other], sample.table)) == [4, 5]
+    sets = [other, PageRuns(), runs]
+    assert [list(pages) for pages in runs_counts(sets, sample.table.packed)] == [[0, 2], [0, 0], [4, 3]]
+    assert [list(pages) for pages in runs_counts(sets, b"")] == [[], [], []]
+    assert runs_counts([], sample.table.packed) == []
+    assert nonzero(array("Q", [0, 7, 0, 1])) == [1, 3]
+    assert nonzero(b"") == []
     assert runs_within(runs, 0x8000, 0x21000).packed == PageRuns.of([PageRun(0x8000, 0x19)]).packed
     assert [(r.start, r.pages) for r in runs_within(runs, 0x3000, 0x9000)] == [(0x3000, 2), (0x8000, 1)]
     assert [(r.start, r.pages) for r in runs_within(runs, 0x3000, 0x4000)] == [(0x3000, 1)]

@@ -124,7 +124,7 @@ class Page(Screen[None]):
             return Mode.ASK
         if self.typing.what is not None:
             return Mode.TYPE
-        if self.checklist.display:
+        if self.checklist.visible:
             return Mode.LIST
         if self.form.choice is not None:
             return Mode.FIELD if self.form.typing else Mode.FORM

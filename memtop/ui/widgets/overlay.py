@@ -17,7 +17,7 @@ class Overlay(Drawn):
         Args:
             width: of the page; the widget itself may not have been laid out yet.
         """
-        self.display = bool(lines)
+        self.visible = bool(lines)  # not ``display``: Textual would lay out, and draw, the whole page anew
         self.styles.height = max(len(lines), 1)
         layer = self.look.palette.raised
         self.draw([line(self.look, runs, width, layer) for runs in lines])
