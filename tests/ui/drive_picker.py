@@ -54,7 +54,7 @@ class PickerDrive:
     async def run(self, steps: int) -> Counter[str]:
         """So many steps."""
         app = PickerApp(list_all=lambda: list(self.there), palette=DARK)
-        app.exit = lambda result=None, **_: self.left.append(result)  # type: ignore[method-assign,assignment]
+        app.exit = lambda result=None, **_: self.left.append(result)  # type: ignore[method-assign,assignment]  # goes on
         with patch("memtop.ui.picker.why_not", lambda pid: REFUSED):
             async with app.run_test(size=(80, 24)) as pilot:
                 for n in range(steps):

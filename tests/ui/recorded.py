@@ -147,7 +147,7 @@ async def redressed(app: MemtopApp, palette: Palette) -> None:
 async def redrawn(app: Dressed[Any], palette: Palette, show: Callable[[], None] | None = None) -> None:
     """The same, of any application; ``show`` draws it."""
     app.wear(palette)
-    (show or app.show)()  # type: ignore[attr-defined]
+    (show or app.show)()  # type: ignore[attr-defined]  # those without ``show`` have it
     for _ in range(2):
         done = asyncio.Event()
         app.call_after_refresh(done.set)
@@ -156,7 +156,7 @@ async def redrawn(app: Dressed[Any], palette: Palette, show: Callable[[], None] 
 
 async def _stands(source: ReplaySource) -> None:
     for _ in range(500):
-        if ReplaySource.position.fget(source).stands:  # type: ignore[attr-defined]
+        if ReplaySource.position.fget(source).stands:  # type: ignore[attr-defined]  # a property has it
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the recording does not come to stand")

@@ -30,7 +30,7 @@ BY_BITS = bytes(
         Coverage.FRESH: Coverage.SOFT_DIRTY_NEW,
         Coverage.OTHER_WRITERS: Coverage.SOFT_DIRTY_SHARED,
         **dict.fromkeys((Coverage.EXACT, Coverage.FILE_LEFT_OUT, Coverage.BUSY), Coverage.SOFT_DIRTY),
-    }.get(known, known)  # type: ignore[call-overload]
+    }.get(known, known)  # type: ignore[call-overload]  # other bytes stay as they are
     for known in range(256)
 )
 """What soft-dirty says of mappings, for what write-protect does."""
@@ -122,4 +122,4 @@ def _change(target: FakeTarget, changes: dict[str, Any]) -> None:
         by_bits = now.tracker.name == "soft-dirty"
         return replace(now, coverage=now.coverage.translate(BY_BITS)) if by_bits else now
 
-    target.sample = sample  # type: ignore[method-assign]
+    target.sample = sample  # type: ignore[method-assign]  # of this one only

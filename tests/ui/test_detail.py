@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from fake import FakeMapping, FakeSource, FakeTarget, hot, idle, process
 from screen import Driver, opened
 
+from memtop.model.actions import Method
 from memtop.model.coverage import Coverage
 from memtop.model.detail import Detail, Numa
 from memtop.model.layout import PAGE, Kind, Perm
-from memtop.model.sample import Life
+from memtop.model.sample import Life, Sample
 from memtop.sampler.past import Past
 from memtop.sampler.source import Key
 from memtop.ui.detail_lines import numa_words
@@ -156,8 +158,8 @@ async def test_what_failed_this_time_leaves_what_was_read() -> None:
 # ---- history -------------------------------------------------------------------------------------------
 
 
-def one(pages: int = 1000, **facts: object) -> FakeMapping:
-    return FakeMapping(0x7F0000000000, pages, Kind.ANON, b"", hot(0, 10), **facts)  # type: ignore[arg-type]
+def one(pages: int = 1000, **facts: Any) -> FakeMapping:
+    return FakeMapping(0x7F0000000000, pages, Kind.ANON, b"", hot(0, 10), **facts)
 
 
 async def test_what_happened_to_it() -> None:
@@ -193,9 +195,14 @@ async def test_what_was_not_tracked_is_no_zero() -> None:
 def test_written_adds_up_and_each_sample_is_looked_at_once() -> None:
     target = FakeTarget(process(), [one()])
     source = FakeSource(target)
-    past, samples = Past(), []
-    source.start(lambda sample: (past.add(sample), samples.append(sample)), print)  # type: ignore[arg-type,return-value]
-    source.arm(REDIS, "auto")  # type: ignore[arg-type]
+    past, samples = Past(), list[Sample]()
+
+    def keep(sample: Sample) -> None:
+        past.add(sample)
+        samples.append(sample)
+
+    source.start(keep, print)
+    source.arm(REDIS, Method.AUTO)
     source.tick(20)
     teller = Storyteller()
     story = teller.tell(1, past.kept, samples[-1].time)

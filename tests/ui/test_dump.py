@@ -54,7 +54,7 @@ class Live(Driver):
     """A screen on a real process."""
 
     def __init__(self, app: MemtopApp, dumps: GatedDumps, pilot: Pilot[Any]) -> None:
-        super().__init__(app, None, pilot)  # type: ignore[arg-type]
+        super().__init__(app, None, pilot)  # type: ignore[arg-type]  # nothing is fake here
         self.dumps = dumps
 
     async def until(self, condition: Callable[[], Any], what: str) -> None:

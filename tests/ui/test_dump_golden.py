@@ -43,7 +43,7 @@ class StillDumps(Dumps):
     def now() -> float:
         return 1795218067.0
 
-    def free(self, path: str) -> int | None:  # type: ignore[override]
+    def free(self, path: str) -> int | None:  # type: ignore[override]  # of the method of a class
         return self.room
 
     @staticmethod

@@ -46,7 +46,7 @@ async def picker(size: tuple[int, int] = (100, 24), settings: Settings | None = 
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         await app.reread()
-        app.pilot = pilot  # type: ignore[attr-defined]
+        app.pilot = pilot  # type: ignore[attr-defined]  # the tests' own
         yield app
 
 

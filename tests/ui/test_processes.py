@@ -206,7 +206,7 @@ async def test_a_recording_of_several_is_a_list_that_goes_back(tmp_path: Path) -
     try:
         async with app.run_test(size=(80, 24)) as pilot:
             await stands(pilot)
-            screen = Driver(app, source, pilot)  # type: ignore[arg-type]
+            screen = Driver(app, source, pilot)  # type: ignore[arg-type]  # it only reads the screen
             assert pids(screen) == [4711, 812]
             assert "2 of 2 live" in sums(screen)
             await pilot.press("down", "left", "left")

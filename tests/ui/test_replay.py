@@ -17,6 +17,7 @@ from textual.pilot import Pilot
 from memtop.model.actions import ClearRefs, Method, Notice
 from memtop.model.layout import Kind
 from memtop.model.sample import Sample
+from memtop.sampler.source import Position
 from memtop.stream.delta import WHOLE_EVERY, DeltaWriter
 from memtop.stream.recording import Recording, open_recording
 from memtop.stream.replay import NO_PROCESS, ReplaySource
@@ -223,13 +224,18 @@ def test_what_needs_a_process_is_refused_in_words(viewer: Viewer) -> None:
 async def test_keys_of_a_recording(tmp_path: Path) -> None:
     async with shown(View("", live=False, at=5), (120, 40), DARK, tmp_path) as app:
         pilot: Pilot[int] = Pilot(app)
+
+        def at() -> Position:
+            assert app.source.position is not None
+            return app.source.position
+
         assert "▸ replay 5/9" in app.text
         await pilot.press("ctrl+left")
-        wait_for(lambda: app.source.position.at == 1, "the first sample")  # type: ignore[union-attr]
+        wait_for(lambda: at().at == 1, "the first sample")
         await pilot.pause()
         assert "‖ frozen 1/9" in app.text
         await pilot.press("plus")
-        assert app.source.position.speed == 2  # type: ignore[union-attr]
+        assert at().speed == 2
         await pilot.press("c")
         await pilot.pause()
         assert "there is no process to act on" in app.text

@@ -11,7 +11,7 @@ from screen import opened
 
 from memtop.model.layout import Kind, Perm
 from memtop.model.names import clean
-from memtop.ui.theme import ANSI, DARK, MONO
+from memtop.ui.theme import ANSI, DARK, MONO, Palette
 
 SIZES = [(80, 24), (120, 40), (60, 15), (200, 60)]
 
@@ -116,10 +116,10 @@ async def test_the_reason_of_the_selected_mapping_is_below() -> None:
 
 
 @pytest.mark.parametrize("palette", [DARK, ANSI, MONO], ids=["dark", "ansi", "mono"])
-async def test_every_palette_shows_the_same_text(palette: object) -> None:
+async def test_every_palette_shows_the_same_text(palette: Palette) -> None:
     async with opened(ticks=5) as screen:
         wanted = screen.text
-    async with opened(ticks=5, palette=palette) as screen:  # type: ignore[arg-type]
+    async with opened(ticks=5, palette=palette) as screen:
         assert screen.text == wanted
 
 

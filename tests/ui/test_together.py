@@ -202,7 +202,7 @@ async def test_the_process_stays_while_something_is_typed() -> None:
 async def test_a_recording_is_filtered_like_a_process(tmp_path: Path) -> None:
     keys = ["f", *"kind", "colon", *"text", "enter", "left", "left"]
     async with shown(View("x", live=False, keys=keys), (120, 40), DARK, tmp_path) as app:
-        screen = Driver(app, app.source, None)  # type: ignore[arg-type]
+        screen = Driver(app, app.source, None)  # type: ignore[arg-type]  # no key is pressed
         sample = app.live.view.sample
         texts = [m for m in sample.mappings if matches(parse("kind:text"), m)]
         assert 0 < len(texts) < len(sample.table)
@@ -212,7 +212,7 @@ async def test_a_recording_is_filtered_like_a_process(tmp_path: Path) -> None:
 
 async def test_what_can_not_be_done_in_a_recording_is_not_offered(tmp_path: Path) -> None:
     async with shown(View("x", live=False, keys=["p"]), (200, 60), DARK, tmp_path) as app:
-        screen = Driver(app, app.source, None)  # type: ignore[arg-type]
+        screen = Driver(app, app.source, None)  # type: ignore[arg-type]  # no key is pressed
         assert "other processes can be chosen where" in screen.text
         assert "others" not in screen.lines[-1]
         assert "filter" in screen.lines[-1]
