@@ -13,8 +13,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from fake import RW, FakeMapping, FakeSource, FakeTarget, idle, process, scattered
+from fake import FakeSource
 from fake_dumps import FakeDumps
+from fake_target import FakeTarget
+from fake_world import RW, FakeMapping, idle, process, scattered
 from screen import Driver, opened
 
 from memtop.model.actions import Method

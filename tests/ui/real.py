@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
-from fake import process
+from fake_world import process
 
 from memtop.linux import features, ptrace
 from memtop.linux.features import Feature, KernelFeatures

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fake import TIME, FakeSource, FakeTarget, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import TIME, process, world
 from real import kernel, tracking
 from recorded import settled
 from screen import opened

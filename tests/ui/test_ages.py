@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from array import array
 
-from fake import FakeMapping, FakeTarget, idle, process
+from fake_target import FakeTarget
+from fake_world import FakeMapping, idle, process
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from fake import FakeMapping, FakeTarget, idle, process
+from fake_target import FakeTarget
+from fake_world import FakeMapping, idle, process
 
 from memtop.model.actions import Method
 from memtop.model.layout import Kind

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fake import FakeMapping, FakeSource, FakeTarget, hot, idle, process
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import FakeMapping, hot, idle, process
 from screen import Driver, opened
 
 from memtop.model.actions import Method

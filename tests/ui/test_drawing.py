@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from fake import FakeMapping, FakeSource, FakeTarget, idle, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import FakeMapping, idle, process, world
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 import pytest
-from fake import TIME, FakeMapping, FakeSource, FakeTarget, idle, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import TIME, FakeMapping, idle, process, world
 from screen import opened
 from textual.geometry import Region
 from textual.pilot import Pilot

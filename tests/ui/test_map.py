@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from fake import FakeMapping, FakeSource, FakeTarget, hot, idle, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import FakeMapping, hot, idle, process, world
 from hypothesis import given
 from hypothesis import strategies as st
 from screen import Driver, opened

@@ -10,7 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from fake import FakeSource, FakeTarget, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import process, world
 from screen import opened
 
 from memtop.linux import processes as listing

@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from fake import FakeSource, FakeTarget, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import process, world
 from screen import Driver, opened
 from textual.pilot import Pilot
 

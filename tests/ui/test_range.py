@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fake import FakeMapping, FakeSource, idle
+from fake import FakeSource
+from fake_world import FakeMapping, idle
 from screen import Driver, opened
 
 from memtop.model.actions import Method

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake import FakeMapping, FakeTarget, hot, idle, process, scattered, sweep
+from fake_target import FakeTarget
+from fake_world import FakeMapping, hot, idle, process, scattered, sweep
 from harness import wait_for
 from recorded import View, recorded, shown
 from textual.pilot import Pilot

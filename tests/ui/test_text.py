@@ -6,7 +6,9 @@ import re
 from itertools import pairwise
 
 import pytest
-from fake import FakeMapping, FakeSource, FakeTarget, idle, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import FakeMapping, idle, process, world
 from screen import opened
 
 from memtop.model.layout import Kind, Perm

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fake import FakeMapping, FakeSource, FakeTarget, process, world
+from fake import FakeSource
+from fake_target import FakeTarget
+from fake_world import FakeMapping, process, world
 from recorded import View, shown
 from screen import Driver, opened
 from test_rows import names, typed
