@@ -17,6 +17,19 @@ LONGEST = 4096
 # Control, format (bidi, zero width), surrogate, private use, unassigned; combining marks and line
 # separators, because terminals disagree about their width.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Mn", "Me", "Mc", "Zl", "Zp"})
+# Letters and signs without a cell of their own: Hangul vowels and finals, its fillers, skin tones.
+_JOINING = tuple(
+    range(first, last + 1)
+    for first, last in (
+        (0x115F, 0x11FF), (0x3164, 0x3164), (0xD7B0, 0xD7FF), (0xFFA0, 0xFFA0), (0x1F3FB, 0x1F3FF)
+    )
+)  # fmt: skip
+
+
+def _safe(character: str) -> bool:
+    if unicodedata.category(character) in _UNSAFE or any(ord(character) in each for each in _JOINING):
+        return False
+    return character == " " or not character.isspace()
 
 
 def _escape(character: str) -> str:
@@ -44,10 +57,7 @@ def clean(raw: bytes) -> str:
     if text.isascii() and text.isprintable():
         safe = text
     else:
-        safe = "".join(
-            _escape(c) if unicodedata.category(c) in _UNSAFE or (c.isspace() and c != " ") else c
-            for c in text
-        )
+        safe = "".join(c if _safe(c) else _escape(c) for c in text)
     return safe if len(safe) <= LONGEST else safe[: LONGEST - 1] + "…"
 
 
