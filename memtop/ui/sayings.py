@@ -42,11 +42,17 @@ def of_notice(notice: Notice, about: str = "") -> Saying:
     return Saying([about + form for form in (notice.text, *notice.shorter)], notice.severity)
 
 
-def of_sample(view: ProcessView, *, can_pick: bool) -> Saying:
-    """What the newest sample says of the process, with the keys for what can be done now."""
+def of_sample(view: ProcessView, *, can_pick: bool, nominal: float) -> Saying:
+    """What the newest sample says of the process, with the keys for what can be done now.
+
+    Args:
+        nominal: seconds between samples as asked for.
+    """
     sample = view.sample
     if sample is None or (not sample.message and sample.life is Life.RUNNING):
         return NOTHING
+    if sample.life is Life.RUNNING and sample.stretched and seconds(sample.interval) == seconds(nominal):
+        return NOTHING  # by less than anybody sees
     text = sample.message or f"{view.title} ended; this is its last picture"
     keys = _keys(view, can_pick)
     # The header names the process, too.

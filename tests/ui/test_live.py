@@ -237,7 +237,7 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path, ending: str) -> None:
 
 
 async def test_help_names_every_key_and_any_key_closes_it() -> None:
-    async with opened(size=(120, 70)) as screen:
+    async with opened(size=(120, 110)) as screen:
         await screen.press("question_mark")
         for key in KEYMAP:
             if key.help:

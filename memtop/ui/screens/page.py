@@ -180,6 +180,7 @@ class Page(Screen[None]):
             frozen=self.frozen,
             cpu=self.cpu,
             position=self.source.position,
+            can_act=not (self.source.readonly or self.view.ended),
         )
         if self.listing:
             self.processes.show(list(self.views.values()), view)
@@ -202,8 +203,10 @@ class Page(Screen[None]):
             can_pick=self.app.can_pick,
             frozen=self.frozen,
             tracking=self.view.tracking,
+            ended=self.view.ended,
             position=self.source.position,
             choices=self.prompt.choices,
+            does=self.pane.does,
         )
 
     def add_view(self, view: ProcessView) -> None:
@@ -252,7 +255,7 @@ class Page(Screen[None]):
         """What the banner says."""
         notice = self._notice
         if notice is None:
-            return of_sample(self.view, can_pick=self.app.can_pick)
+            return of_sample(self.view, can_pick=self.app.can_pick, nominal=self.source.interval)
         other = self.views.get(notice.key) if notice.key is not None else None
         return of_notice(notice, "" if other in (None, self.view) else f"{other.title}: ")
 
