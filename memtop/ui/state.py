@@ -120,6 +120,11 @@ class ProcessView:
         return self.sample is not None and self.sample.life is Life.ENDED
 
     @property
+    def over(self) -> bool:
+        """The process is gone, whatever is shown of it."""
+        return self._newest is not None and self._newest.life is Life.ENDED
+
+    @property
     def tracking(self) -> bool:
         """A tracker is in charge."""
         return self.sample is not None and self.sample.tracker.name != "off"

@@ -141,7 +141,9 @@ def test_what_is_no_line_is_named(line: bytes) -> None:
 def test_an_unknown_version_is_named() -> None:
     found = recording(json.dumps({**SAMPLE, "version": 2}).encode() + b"\n")
     assert found.problem == "it is no recording that this memtop reads: version 2 of the stream, not 1"
-    with pytest.raises(Failed, match="FILE can't be shown: it is no recording that this memtop reads: version 2"):
+    with pytest.raises(
+        Failed, match="FILE can't be shown: it is no recording that this memtop reads: version 2"
+    ):
         found.processes()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -209,9 +209,14 @@ class Page(Screen[None]):
             does=self.pane.does,
         )
 
-    def add_view(self, view: ProcessView) -> None:
-        """One more process; nothing else on screen moves, but for the line of all processes."""
+    def add_view(self, view: ProcessView, kept: Mapping[Key, ProcessView]) -> None:
+        """One more process; nothing else on screen moves, but for the line of all processes.
+
+        Args:
+            kept: the processes that are remembered; the one that is shown stays in any case.
+        """
         self.views[view.key] = view
+        self.views = {key: each for key, each in self.views.items() if key in kept or each is self.view}
         if self.is_mounted:
             self._arrange(self.size.width, self.size.height)
             self.show_list(self.listing)
@@ -257,7 +262,7 @@ class Page(Screen[None]):
         if notice is None:
             return of_sample(self.view, can_pick=self.app.can_pick, nominal=self.source.interval)
         other = self.views.get(notice.key) if notice.key is not None else None
-        return of_notice(notice, "" if other in (None, self.view) else f"{other.title}: ")
+        return of_notice(notice, None if other is self.view else other)
 
     # ---- messages ----------------------------------------------------------------------------------
 
