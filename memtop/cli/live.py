@@ -43,7 +43,12 @@ def parser() -> argparse.ArgumentParser:
 
 def add_screen(p: argparse.ArgumentParser) -> None:
     """Options of the screen itself, shared with ``demo`` and ``replay``."""
-    p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument(
+        "--ascii",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="draw with ASCII only, or never; default: where the locale is not UTF-8",
+    )
     p.add_argument(
         "--theme",
         choices=THEMES,
