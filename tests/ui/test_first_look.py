@@ -80,6 +80,16 @@ async def test_help_explains_every_word_of_header_and_table() -> None:
             assert ABOUT[column] in screen.text
 
 
+async def test_help_follows_the_width() -> None:
+    async with opened(size=(120, 100)) as screen:
+        await screen.press("question_mark")
+        await screen.pilot.resize_terminal(60, 100)
+        await screen.pilot.pause()
+        assert "any other key closes" in screen.lines[0]
+        (row,) = (row for row in screen.lines if "Home, End" in row)
+        assert row.startswith(" " * 10)
+
+
 async def test_since_the_mark_the_header_has_the_sum() -> None:
     async with opened() as screen:
         await screen.press("m")

@@ -64,6 +64,10 @@ class HelpScreen(Screen[None]):
             event.prevent_default()
             self.dismiss()
 
+    def on_resize(self) -> None:
+        """Its lines are broken for a width."""
+        self.query_one(Static).update(self._page())
+
     @property
     def _room(self) -> int:
         return max(self.app.size.width - INDENT - 2, 20)
