@@ -90,6 +90,22 @@ async def test_help_follows_the_width() -> None:
         assert row.startswith(" " * 10)
 
 
+async def test_what_lies_over_the_page_follows_the_width() -> None:
+    async with opened(size=(100, 30)) as screen:
+        for keys, text in (
+            (["f2"], "mapped to the shared zero page: read,"),
+            (["slash"], "a part of a name, an"),
+        ):
+            await screen.press(*keys)
+            await screen.pilot.resize_terminal(44, 24)
+            await screen.pilot.pause()
+            (row,) = (row for row in screen.lines if text[:20] in row)
+            assert row.rstrip().endswith("…"), row
+            await screen.press("escape")
+            await screen.pilot.resize_terminal(100, 30)
+            await screen.pilot.pause()
+
+
 async def test_since_the_mark_the_header_has_the_sum() -> None:
     async with opened() as screen:
         await screen.press("m")

@@ -149,6 +149,8 @@ class Page(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """The heights follow the terminal; what is shown follows when they are known."""
         self._arrange(event.size.width, event.size.height)
+        self.checklist.show(event.size.width, event.size.height)
+        self.report.show(self.report.outcome, event.size.width)
         self.call_after_refresh(self.show)
 
     def on_screen_resume(self) -> None:
