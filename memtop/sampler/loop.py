@@ -144,13 +144,11 @@ class Sampler:
 
     def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """On the sampling thread; the baseline follows at once."""
-        self._request(
-            lambda: self._act(key, lambda target: self._arm(target, method, choice, scope)), now=key
-        )
+        self._request(lambda: self._act(key, lambda target: self._arm(target, method, choice, scope)))
 
     def disarm(self, key: Key) -> None:
         """On the sampling thread."""
-        self._request(lambda: self._act(key, lambda target: self._arm(target, Method.OFF)), now=key)
+        self._request(lambda: self._act(key, lambda target: self._arm(target, Method.OFF)))
 
     def clear_refs(self, key: Key, what: ClearRefs) -> None:
         """On the sampling thread."""
@@ -187,16 +185,9 @@ class Sampler:
 
     # ---- on the sampling thread -----------------------------------------------------------------
 
-    def _request(self, action: Callable[[], None], *, now: Key | None = None) -> None:
-        """Does it soon.
-
-        Args:
-            now: of this process a sample follows; the others keep their rhythm.
-        """
+    def _request(self, action: Callable[[], None]) -> None:
         with self._wake:
             self._requests.append(action)
-            if now is not None:
-                self._requests.append(lambda: self._tick_now(now))
             self._wake.notify()
 
     def _act(self, key: Key, action: Callable[[Target], None]) -> None:
@@ -217,7 +208,10 @@ class Sampler:
         if target.tracker_info.name != "off":
             self._tick(target)  # what the tracker of before has seen since its last tick is not lost
             self._target(target.key)
-        target.arm(method, choice, scope)
+        try:
+            target.arm(method, choice, scope)
+        finally:
+            self._tick(target)  # the baseline, of this process alone: the others keep their rhythm
         self._on_notice(tracking_notice(target, method, cost, scope))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
@@ -293,11 +287,6 @@ class Sampler:
         for target in list(self._targets.values()):
             if target.ended or (only_affordable and self._waits(target)):
                 continue
-            self._tick(target)
-
-    def _tick_now(self, key: Key) -> None:
-        target = self._targets.get(key)
-        if target is not None and not target.ended:
             self._tick(target)
 
     def _tick(self, target: Target) -> None:

@@ -50,7 +50,7 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
     """The sentence, and shorter ones that fit into one line of 80 cells.
 
     Args:
-        target: after the change.
+        target: after the change and a sample.
         method: what was asked for.
         cost: as it was expected before.
         scope: the part of the process that was asked for; None: all.
@@ -62,6 +62,8 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
     if info.name == "off":
         text = info.note or "writes can't be tracked here"
         return Notice(text, "warning", target.key, cannot(target))
+    if not info.armed and info.note:
+        return Notice(f"{name}: nothing is tracked: {info.note}", "warning", target.key, (info.note,))
     where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
     tracked = f"tracking writes{where}"
     by = f"{tracked} by {info.name}; this sample is the baseline"

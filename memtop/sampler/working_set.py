@@ -53,7 +53,7 @@ class WorkingSet:
 
     def add(self, sample: Sample) -> SetSize | None:
         """What the set is by now; None while writes are not tracked."""
-        if sample.tracker.name == "off" or sample.baseline:
+        if not sample.tracker.armed or sample.baseline:
             self._forget()
             return None
         if self._since is None or self._first is None:

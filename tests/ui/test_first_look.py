@@ -48,6 +48,12 @@ async def test_the_footer_says_what_to_press_next(size: tuple[int, int]) -> None
         assert "← → earlier, later" in screen.lines[-1] or size[0] < 60
 
 
+async def test_in_ascii_the_arrows_are_not_the_keys_that_sort() -> None:
+    async with opened(size=(100, 30), ascii=True) as screen:
+        await screen.press("space")
+        assert "<-> earlier, later" in screen.lines[-1]
+
+
 async def test_on_the_smallest_screen_every_row_has_its_name() -> None:
     async with opened(size=(40, 10), arm=False) as screen:
         assert "not tracked" in screen.lines[1]

@@ -263,6 +263,8 @@ def tracker_fields(sample: Sample, nominal: float | None, p: Palette, can_act: b
     else:
         exact = (_EXACTNESS[tracker.exact], p.strong)
         marked = marks_used(sample)
+        if not tracker.armed:
+            exact = ("nothing is tracked", p.warn)
         title: Run = (tracker.name, p.strong)
         forms: list[Sequence[Run]] = [(title, (" · ", p.faint), exact)]
         if marked and tracker.exact is Exactness.EXACT:
