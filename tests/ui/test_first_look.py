@@ -196,3 +196,19 @@ async def test_a_picture_is_its_owners_alone(tmp_path: Path) -> None:
         await screen.press("s")
         await screen.pilot.pause()
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+
+
+async def test_of_a_process_that_has_ended_every_kept_sample_can_be_gone_back_to() -> None:
+    target = FakeTarget(process(), world())
+    async with opened(FakeSource(target), ticks=5) as screen:
+        taken = target.sample
+        target.sample = lambda interval: replace(taken(interval), life=Life.ENDED)  # type: ignore[method-assign]
+        await screen.tick()
+        await screen.press("left", "left", "left")
+        assert "‖ 3.0s back" in screen.lines[0]
+        assert "while the picture is frozen" not in screen.text
+        assert "stop tracking" not in screen.lines[-1], "it is as dead as in its last picture"
+        await screen.press("w")
+        assert "has ended: nothing can be done to it" in screen.text
+        await screen.press("right", "right", "right")
+        assert "■ ended" in screen.lines[0]

@@ -29,7 +29,7 @@ class ClockActions(Page):
             if not self.frozen:
                 self.action_freeze()
             self.source.step(-samples, self.app.rewind)
-        elif not (self.frozen or self.view.ended):
+        elif not (self.frozen or self.view.over):
             self.say(keyed("earlier samples can be looked at while the picture is frozen ({freeze})"))
         elif self.view.go_back(samples):
             if self.listing:  # one list, one moment

@@ -182,7 +182,7 @@ class Page(Screen[None]):
             frozen=self.frozen,
             cpu=self.cpu,
             position=self.source.position,
-            can_act=not (self.source.readonly or self.view.ended),
+            can_act=not (self.source.readonly or self.view.over),
         )
         if self.listing:
             self.processes.show(list(self.views.values()), view)
@@ -200,12 +200,12 @@ class Page(Screen[None]):
         """Draws the last line."""
         self.keys.show(
             self.mode,
-            can_act=not (self.source.readonly or self.view.ended),
+            can_act=not (self.source.readonly or self.view.over),
             many=len(self.views) > 1,
             can_pick=self.app.can_pick,
             frozen=self.frozen,
             tracking=self.view.tracking,
-            ended=self.view.ended,
+            ended=self.view.over,
             position=self.source.position,
             choices=self.prompt.choices,
             does=self.pane.does,
@@ -240,7 +240,7 @@ class Page(Screen[None]):
         """Draws what is about the selected mapping."""
         view, wanted = self.view, self.pane.show(self.view) if self.pane.size else None
         self.detail.show(selected(view), self.pane.about(view))
-        if wanted is not None and wanted != self._watched and not view.ended:
+        if wanted is not None and wanted != self._watched and not view.over:
             self._watched = wanted
             self.source.watch(*wanted)
 
