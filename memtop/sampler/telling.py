@@ -62,7 +62,7 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
     if info.name == "off":
         text = info.note or "writes can't be tracked here"
         return Notice(text, "warning", target.key, cannot(target))
-    if not info.armed and info.note:
+    if info.mappings and not info.armed and info.note:
         return Notice(f"{name}: nothing is tracked: {info.note}", "warning", target.key, (info.note,))
     where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
     tracked = f"tracking writes{where}"

@@ -65,8 +65,9 @@ class HelpScreen(Screen[None]):
             self.dismiss()
 
     def on_resize(self) -> None:
-        """Its lines are broken for a width."""
-        self.query_one(Static).update(self._page())
+        """Its lines are broken for a width; the first size comes before there are any."""
+        for page in self.query(Static):
+            page.update(self._page())
 
     @property
     def _room(self) -> int:
