@@ -316,7 +316,8 @@ class MemtopApp(Dressed[int]):
             forms = {".svg": self.picture(view), ".txt": self.text}
             path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
-            return f"the picture was not saved: {error.strerror or error}", "error"
+            where = f" in {clean_text(os.path.dirname(error.filename))}" if error.filename else ""
+            return f"the picture was not saved{where}: {error.strerror or error}", "error"
         return f"saved {path.name} and .txt in {clean_text(str(path.parent))}", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
