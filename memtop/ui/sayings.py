@@ -51,13 +51,13 @@ def of_sample(view: ProcessView, *, can_pick: bool, nominal: float) -> Saying:
     Args:
         nominal: seconds between samples as asked for.
     """
-    sample = view.sample
+    sample = view.telling
     if sample is None or (not sample.message and sample.life is Life.RUNNING):
         return NOTHING
     if sample.life is Life.RUNNING and sample.stretched and seconds(sample.interval) == seconds(nominal):
         return NOTHING  # by less than anybody sees
     text = sample.message or f"{view.title} ended; this is its last picture"
-    keys = _keys(view, can_pick)
+    keys = _keys(view, can_pick, sample.life is Life.EXECED)
     # The header names the process, too.
     short = text.removeprefix(f"{view.title} ")
     forms = [text + keys, short + keys]
@@ -70,12 +70,12 @@ def of_sample(view: ProcessView, *, can_pick: bool, nominal: float) -> Saying:
     return Saying(forms, "information" if sample.life is not Life.RUNNING else "warning")
 
 
-def _keys(view: ProcessView, can_pick: bool) -> str:
+def _keys(view: ProcessView, can_pick: bool, execed: bool) -> str:
     wanted: list[tuple[str, str]] = []
     if view.ended:
         wanted = [("pick", "others")] if can_pick else []
         wanted += [("leave(0)", "quits")]
-    elif view.sample is not None and view.sample.life is Life.EXECED and not view.tracking:
+    elif execed and not view.tracking:
         wanted = [("arm", "tracks it anew")]
     named = ((keymap.shown_of(action), does) for action, does in wanted)
     return "".join(f" · {key} {does}" for key, does in named if key)

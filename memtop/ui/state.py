@@ -25,6 +25,9 @@ from memtop.ui.space import Space
 HISTORY = 64
 """Samples that a sparkline can show."""
 
+TELLS_S = 10.0
+"""Seconds that what a sample has to say stands, when the following ones say nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -94,6 +97,7 @@ class ProcessView:
     lock: threading.Lock = field(default_factory=threading.Lock)
     checkpoints: Checkpoints | None = None
     _newest: Sample | None = None
+    _told: Sample | None = None
     _going_back: ProcessView | None = None
     _until: float = 0.0
     _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
@@ -118,6 +122,14 @@ class ProcessView:
     def ended(self) -> bool:
         """The process is gone; what is shown is its last picture."""
         return self.sample is not None and self.sample.life is Life.ENDED
+
+    @property
+    def telling(self) -> Sample | None:
+        """The sample shown, or one just before it that had something to say, for long enough to be read."""
+        told, shown = self._told, self.sample
+        if told is None or shown is None or shown.message or not 0 <= shown.time - told.time <= TELLS_S:
+            return shown
+        return told
 
     @property
     def over(self) -> bool:
@@ -212,6 +224,8 @@ class ProcessView:
                 self.lens.update(sample)
             if self.space is not None:
                 self.space.update(sample, self._ages)
+            if sample.message:
+                self._told = sample
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
             self._newest = sample
             if self.mark is not None and sample.time > self.mark.time:
@@ -255,6 +269,12 @@ class ProcessView:
         with self.lock:
             if self._back is None:
                 self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
+            self._name()
+
+    def _name(self) -> None:
+        """After an exec it is called something else; before it, it was not."""
+        if self.sample is not None:
+            self.process = self.sample.process
 
     def go_back(self, samples: int) -> bool:
         """Shows the kept sample so many before (negative: behind) the one shown; False: there is none.
@@ -293,6 +313,7 @@ class ProcessView:
             for each in kept[: to + 1]:
                 self._ages_then.update(each.sample.table, each.runs, each.sample.time)
             self.sample = kept[to].sample
+            self._name()
             self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
 
     def set_mark(self) -> None:

@@ -212,3 +212,21 @@ async def test_of_a_process_that_has_ended_every_kept_sample_can_be_gone_back_to
         assert "has ended: nothing can be done to it" in screen.text
         await screen.press("right", "right", "right")
         assert "■ ended" in screen.lines[0]
+
+
+async def test_what_an_exec_means_can_be_read_and_the_process_has_its_new_name() -> None:
+    target = FakeTarget(process(), world())
+    async with opened(FakeSource(target), arm=False) as screen:
+        taken, after = target.sample, replace(process(), comm="sleep")
+        target.sample = lambda interval: replace(  # type: ignore[method-assign]
+            taken(interval), process=after, life=Life.EXECED, message="redis-server 4711 ran exec"
+        )
+        await screen.tick()
+        target.sample = lambda interval: replace(taken(interval), process=after)  # type: ignore[method-assign]
+        await screen.tick(3)
+        assert "sleep 4711" in screen.lines[0]
+        assert "ran exec" in screen.text
+        await screen.tick(12)
+        assert "ran exec" not in screen.text
+        await screen.press("space", *["left"] * 17)
+        assert "redis-server 4711" in screen.lines[0], "so it was called then"
