@@ -11,7 +11,7 @@ from memtop.cli.log import logged
 from memtop.cli.opening import Opening, find
 from memtop.cli.options import Parser, add_pids, add_sampling, pattern
 from memtop.linux import access
-from memtop.linux.errors import ProcessGone
+from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.model.actions import Method
 from memtop.ui import THEMES
 
@@ -43,7 +43,12 @@ def parser() -> argparse.ArgumentParser:
 
 def add_screen(p: argparse.ArgumentParser) -> None:
     """Options of the screen itself, shared with ``demo`` and ``replay``."""
-    p.add_argument("--ascii", action="store_true", help="draw with ASCII only")
+    p.add_argument(
+        "--ascii",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="draw with ASCII only, or never; default: where the locale is not UTF-8",
+    )
     p.add_argument(
         "--theme",
         choices=THEMES,
@@ -123,8 +128,9 @@ def _show(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> i
 
 
 def _screen(pids: Sequence[int], options: argparse.Namespace, can_pick: bool) -> int:
-    processes = find(pids)
-    opening = Opening(pids, processes, options)
+    refused: list[MemtopError] = []
+    processes = find(pids, refused)
+    opening = Opening(pids, processes, options, refused)
     from memtop.ui import run as run_screen
 
     return run_screen(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from memtop.cli.options import care_of
-from memtop.cli.several import of_each
+from memtop.cli.several import complain_of, of_each
 from memtop.linux.errors import MemtopError
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     from memtop.sampler.target import Target
 
 
-def find(pids: Sequence[int]) -> list[Process]:
+def find(pids: Sequence[int], refused: list[MemtopError]) -> list[Process]:
     """Who they are; whatever is to be said against looking at one is said before the terminal is taken.
 
-    Those that can't be looked at are complained of as long as one can.
+    Args:
+        refused: gets what is to be said of those that can't be looked at, as long as one can: the screen
+            says it once more, since it lies over what was said before.
 
     Raises:
         MemtopError: of the first, when none can be looked at.
     """
-    return of_each(pids, _look)
+
+    def refuse(error: MemtopError) -> None:
+        complain_of(error)
+        refused.append(error)
+
+    return of_each(pids, _look, refuse)
 
 
 def _look(pid: int) -> Process:
@@ -46,11 +53,17 @@ class Opening:
         pids: what was asked for; their children are looked at, too, if the options say so.
         processes: what ``find`` has found of them.
         options: of the verb.
+        refused: of ``find``.
     """
 
     def __init__(
-        self, pids: Sequence[int], processes: Sequence[Process], options: argparse.Namespace
+        self,
+        pids: Sequence[int],
+        processes: Sequence[Process],
+        options: argparse.Namespace,
+        refused: Sequence[MemtopError] = (),
     ) -> None:
+        self._refused = list(refused)
         self._pids, self._processes, self._options = pids, processes, options
         self._sampler: Sampler | None = None
 
@@ -65,7 +78,7 @@ class Opening:
 
         options = self._options
         care, found = care_of(options), [process.pid for process in self._processes]
-        refused: list[MemtopError] = []
+        refused = self._refused
         targets = open_targets(found, swap=options.swap, care=care, refused=refused.append)
         with_children = getattr(options, "children", False)
         children = Children(self._pids, swap=options.swap, care=care) if with_children else None

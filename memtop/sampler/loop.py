@@ -109,7 +109,8 @@ class Sampler:
 
     def watch(self, key: Key, mapping_id: int, start: int, cell_pages: int, cells: int) -> None:
         """The next tick counts this range in fine cells, and so do the following ones."""
-        self._targets[key].watch = WatchRange(mapping_id, start, cell_pages, cells)
+        if (target := self._targets.get(key)) is not None:  # else it has just ended
+            target.watch = WatchRange(mapping_id, start, cell_pages, cells)
 
     def peek(self, key: Key, address: int, pages: int, contents: bool, then: Callable[[Peek], None]) -> None:
         """On the sampling thread; one that a newer one has overtaken is never made."""
@@ -119,7 +120,7 @@ class Sampler:
         def answer() -> None:
             if number == self._peeks:
                 try:
-                    then(self._targets[key].peek(address, pages, contents))
+                    then(self._target(key).peek(address, pages, contents))
                 except MemtopError as error:
                     then(Peek(address, time.time(), why=error.sentence))
 
@@ -127,24 +128,27 @@ class Sampler:
 
     def detail(self, key: Key, mapping_id: int, anyway: bool, then: Callable[[Detail], None]) -> None:
         """On a thread of its own: ticks go on."""
-        target = self._targets[key]
-        self._errand.send(lambda: then(target.detail(mapping_id, anyway)))
+        try:
+            target = self._target(key)
+        except ProcessGone as error:
+            then(Detail(0, time.time(), why=error.sentence))
+        else:
+            self._errand.send(lambda: then(target.detail(mapping_id, anyway)))
 
     def arm_cost(
         self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None
     ) -> ArmCost | None:
         """From the last sample."""
-        return self._targets[key].arm_cost(method, choice, scope)
+        target = self._targets.get(key)
+        return None if target is None else target.arm_cost(method, choice, scope)
 
     def arm(self, key: Key, method: Method, choice: Arm | None = None, scope: Scope | None = None) -> None:
         """On the sampling thread; the baseline follows at once."""
-        self._request(
-            lambda: self._act(key, lambda target: self._arm(target, method, choice, scope)), now=True
-        )
+        self._request(lambda: self._act(key, lambda target: self._arm(target, method, choice, scope)))
 
     def disarm(self, key: Key) -> None:
         """On the sampling thread."""
-        self._request(lambda: self._act(key, lambda target: self._arm(target, Method.OFF)), now=True)
+        self._request(lambda: self._act(key, lambda target: self._arm(target, Method.OFF)))
 
     def clear_refs(self, key: Key, what: ClearRefs) -> None:
         """On the sampling thread."""
@@ -161,35 +165,41 @@ class Sampler:
         Raises:
             ProcessGone: it has ended.
         """
-        target = self._targets[key]
-        if target.ended:
-            raise ProcessGone(f"process {key[0]} ({target.process.comm}) has ended")
-        self._lent[key] = whom
+        self._lent[key] = whom  # first: from now on it is not let go of
         try:
-            yield target
+            yield self._target(key)
         finally:
             del self._lent[key]
+            self._request(self._let_go)
+
+    def _target(self, key: Key) -> Target:
+        """The process.
+
+        Raises:
+            ProcessGone: it has ended.
+        """
+        target = self._targets.get(key)
+        if target is None or target.ended:
+            raise ProcessGone(f"process {key[0]} has ended")
+        return target
 
     # ---- on the sampling thread -----------------------------------------------------------------
 
-    def _request(self, action: Callable[[], None], *, now: bool = False) -> None:
+    def _request(self, action: Callable[[], None]) -> None:
         with self._wake:
             self._requests.append(action)
-            if now:
-                self._requests.append(self._tick_all)
             self._wake.notify()
 
     def _act(self, key: Key, action: Callable[[Target], None]) -> None:
         """Runs an action on the process that it was meant for; what fails is a notice."""
-        target = self._targets.get(key)
         try:
-            if target is None or target.ended:
-                raise ProcessGone("the process of this action has ended")
+            target = self._target(key)
             if key in self._lent:
                 raise Failed("tracking stays as it is", f"{self._lent[key]} follows what is written")
             action(target)
         except MemtopError as error:
-            self._on_notice(refusal(error, "error", key))
+            if key in self._targets:  # else its last sample has told
+                self._on_notice(refusal(error, "error", key))
 
     def _arm(
         self, target: Target, method: Method, choice: Arm | None = None, scope: Scope | None = None
@@ -197,7 +207,11 @@ class Sampler:
         cost = target.arm_cost(method, choice, scope)
         if target.tracker_info.name != "off":
             self._tick(target)  # what the tracker of before has seen since its last tick is not lost
-        target.arm(method, choice, scope)
+            self._target(target.key)
+        try:
+            target.arm(method, choice, scope)
+        finally:
+            self._tick(target)  # the baseline, of this process alone: the others keep their rhythm
         self._on_notice(tracking_notice(target, method, cost, scope))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
@@ -248,9 +262,25 @@ class Sampler:
             return
         if new:
             # A new dict: the screen's thread looks targets up.
-            self._targets = {**self._targets, **{target.key: target for target in new}}
-            for target in self._targets.values():
-                target.share_processor(len(self._targets))
+            self._share({**self._targets, **{target.key: target for target in new}})
+
+    def _share(self, targets: dict[Key, Target]) -> None:
+        self._targets = targets
+        for target in targets.values():
+            target.share_processor(len(targets))
+
+    def _let_go(self, unseen: Target | None = None) -> None:
+        """Of what has ended nothing is held on to: a process may fork all day. A dump keeps what it follows.
+
+        Args:
+            unseen: one that ended before its first sample.
+        """
+        ended = {key for key, target in self._targets.items() if target.ended or target is unseen}
+        over = ended - set(self._lent)
+        for key in over:
+            self._targets[key].close()
+        if over:
+            self._share({key: target for key, target in self._targets.items() if key not in over})
 
     def _tick_all(self, only_affordable: bool = False) -> None:
         self._welcome()
@@ -263,12 +293,17 @@ class Sampler:
         try:
             samples = self._samples(target)
         except MemtopError as error:
-            self._on_notice(refusal(error, "error", target.key))
+            if isinstance(error, ProcessGone) and target.last is None and len(self._targets) > 1:
+                self._let_go(target)  # nobody has seen it, and there are others
+            else:
+                self._on_notice(refusal(error, "error", target.key))
         except (
             Exception
         ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
             self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
         else:
+            if target.ended:
+                self._let_go()
             for sample in samples:
                 self._on_sample(sample)
             if not samples[-1].stretched:

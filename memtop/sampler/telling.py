@@ -50,7 +50,7 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
     """The sentence, and shorter ones that fit into one line of 80 cells.
 
     Args:
-        target: after the change.
+        target: after the change and a sample.
         method: what was asked for.
         cost: as it was expected before.
         scope: the part of the process that was asked for; None: all.
@@ -62,13 +62,16 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
     if info.name == "off":
         text = info.note or "writes can't be tracked here"
         return Notice(text, "warning", target.key, cannot(target))
+    if info.mappings and not info.armed and info.note:
+        return Notice(f"{name}: nothing is tracked: {info.note}", "warning", target.key, (info.note,))
     where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
     tracked = f"tracking writes{where}"
-    by = f"{tracked} by {info.name}; this sample is the baseline"
+    since = f"since {_clock(time.time())}"  # it stands on later pictures, too
+    by = f"{tracked} by {info.name} {since}"
     if target.refused:  # auto came to something less exact
         text = f"{name}: tracking writes by {info.name}, {info.exact.value}: {info.note}"
         return Notice(text, "warning", target.key, lesser(target))
-    shorter: tuple[str, ...] = (by, f"{tracked}; this is the baseline")
+    shorter: tuple[str, ...] = (by, f"{tracked} {since}")
     text = f"{name}: {by}"
     if cost is not None and cost.huge_pages and info.huge_split is not None:
         split = f"{units.count(cost.huge_pages)} huge pages split on first write (--keep-huge)"

@@ -21,7 +21,7 @@ def totals_of(
         sums: over all mappings.
         scanned: page tables can be read; where not, the counters stand in for what they say, too.
     """
-    tracked = info.name != "off"
+    tracked = info.armed > 0  # where every mapping was refused, nothing is known
     written = 0 if tick.baseline else sums.written
     return Totals(
         size=memory.size,

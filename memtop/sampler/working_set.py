@@ -53,7 +53,7 @@ class WorkingSet:
 
     def add(self, sample: Sample) -> SetSize | None:
         """What the set is by now; None while writes are not tracked."""
-        if sample.tracker.name == "off" or sample.baseline:
+        if sample.tracker.name == "off" or sample.baseline or sample.totals.written_pages is None:
             self._forget()
             return None
         if self._since is None or self._first is None:

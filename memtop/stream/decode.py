@@ -53,11 +53,11 @@ def parse(line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise Damaged(f"no JSON ({error})") from None
+        raise Damaged(f"no line of JSON ({error})") from None
     if not isinstance(value, dict) or value.get("type") not in ("process", "sample", "delta"):
         raise Damaged("no line of a memtop recording")
     if value.get("version") != VERSION:
-        raise Damaged(f"version {value.get('version')!r:.20} of the stream; this memtop reads {VERSION}")
+        raise Damaged(f"version {value.get('version')!r:.20} of the stream, not {VERSION}")
     return value
 
 

@@ -154,7 +154,8 @@ class Recording:
                     self._take(at, offset, line)
                     self.changed.notify_all()
         except Damaged as error:
-            self._close(f"line {at} is damaged: {error}" if at else str(error))
+            first = "it is no recording that this memtop reads"
+            self._close(f"line {at} is damaged: {error}" if at > 1 else f"{first}: {error}")
         except OSError as error:
             self._close(f"reading it failed: {error.strerror or error}")
         else:

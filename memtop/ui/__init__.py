@@ -23,7 +23,9 @@ PICK = -1
 """Instead of an exit code: the user wants to choose other processes."""
 
 
-def pick(*, ascii: bool = False, mouse: bool = True, theme: str | None = None) -> tuple[Sequence[int], int]:
+def pick(
+    *, ascii: bool | None = None, mouse: bool = True, theme: str | None = None
+) -> tuple[Sequence[int], int]:
     """Lists all processes until the user has chosen some.
 
     Returns:
@@ -40,7 +42,7 @@ def run(
     processes: Sequence[Process],
     *,
     readonly: bool = False,
-    ascii: bool = False,
+    ascii: bool | None = None,
     arm_at_start: Method | None = None,
     mouse: bool = True,
     can_pick: bool = False,
@@ -54,7 +56,7 @@ def run(
             returns.
         processes: at least one, in the order of the screen.
         readonly: the source refuses every action; the screen says so.
-        ascii: draw with ASCII only; also done where the terminal's encoding has nothing else.
+        ascii: draw with ASCII only; None: where the locale has nothing else.
         arm_at_start: track writes from the first sample on.
         mouse: take the mouse from the terminal.
         can_pick: the caller can open other processes when the user asks for it.

@@ -46,6 +46,10 @@ STALLED_S = 0.1
 """Seconds until it is looked again whether the terminal takes more."""
 
 
+MOST_ENDED = 32
+"""Processes that have ended and are shown: with ``--children`` there may come any number."""
+
+
 class Arrived(Message):
     """Samples arrived; many in the queue count as one, so a slow terminal drops frames."""
 
@@ -223,10 +227,8 @@ class MemtopApp(Dressed[int]):
             from memtop.ui.state import ProcessView
 
             view = ProcessView(sample.process)
-            self.views = {
-                **self.views,
-                view.key: view,
-            }  # the screen's thread may be going through the old one
+            # A new dict: the screen's thread may be going through the old one.
+            self.views = {**self._remembered(), view.key: view}
             self._post(Appeared(view))
         try:
             view.absorb(sample)
@@ -234,6 +236,14 @@ class MemtopApp(Dressed[int]):
             self._post(Broke(error))
         else:
             self._post(Arrived())
+
+    def _remembered(self) -> dict[Key, ProcessView]:
+        """All that live, and those that ended last; a recording must be able to go back to every one."""
+        if self.source.position is not None:
+            return self.views
+        ended = sorted((view.newest_time, key) for key, view in self.views.items() if view.over)
+        forgotten = {key for _, key in ended[: max(len(ended) - MOST_ENDED, 0)]}
+        return {key: view for key, view in self.views.items() if key not in forgotten}
 
     def rewind(self, time: float) -> float:
         """All processes go back; see ``sampler.source.Rewind``."""
@@ -278,9 +288,11 @@ class MemtopApp(Dressed[int]):
 
     def on_appeared(self, message: Appeared) -> None:
         """Shows one more process; what was selected stays so."""
-        if self._arm_at_start is not None and any(view.tracking for view in self.views.values()):
-            self.source.arm(message.view.key, self._arm_at_start)
-        self.live.add_view(message.view)
+        view, tracked = message.view, any(view.tracking for view in self.views.values())
+        if self._arm_at_start is not None and tracked and not view.over:
+            self.source.arm(view.key, self._arm_at_start)
+        view.take()
+        self.live.add_view(view, self.views)
 
     def on_broke(self, message: Broke) -> None:
         """Fails where failing is handled."""
@@ -309,7 +321,8 @@ class MemtopApp(Dressed[int]):
             forms = {".svg": self.picture(view), ".txt": self.text}
             path = picture.save(forms, view.process, view.sample.time, self._folder or Path.cwd())
         except OSError as error:
-            return f"the picture was not saved: {error.strerror or error}", "error"
+            where = f" in {clean_text(os.path.dirname(error.filename))}" if error.filename else ""
+            return f"the picture was not saved{where}: {error.strerror or error}", "error"
         return f"saved {path.name} and .txt in {clean_text(str(path.parent))}", "information"
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:

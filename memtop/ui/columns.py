@@ -192,6 +192,8 @@ class Layout:
             columns.remove(column)
         left = max(cls._left(columns, width, gap) - gap, 0)
         map_width = min(max(left * 55 // 100 // 8 * 8, NARROWEST_MAP), WIDEST_MAP, left)
+        if left - map_width < NARROWEST_NAME // 2:
+            map_width = 0  # whose row it is says more
         name = left - map_width
         if not mapped:
             name, map_width = left, 0

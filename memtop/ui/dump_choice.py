@@ -162,7 +162,7 @@ class DumpChoice:
     def against(self) -> str:
         """Why it can't be started like this; empty: it can."""
         job = self.job
-        if self.view.ended:
+        if self.view.over:
             return f"{self.title} has ended: there is nothing to dump any more"
         if not job.path or job.path.endswith("/") or job.path == "-":
             return "the file needs a name"

@@ -65,4 +65,5 @@ def ascii_only(text: str) -> str:
     """The same text in ASCII, in as many cells; what has no stand-in becomes ``?``."""
     if text.isascii():
         return text
+    text = text.replace("← →", "<->")  # the keys < and > do something else
     return "".join(c if c.isascii() else _ASCII.get(c, "?" * cell_len(c)) for c in text)

@@ -17,6 +17,9 @@ from memtop.ui.theme import Look
 Run = tuple[str, Style]
 """Text and its style: data is never parsed for markup."""
 
+_BLANK = f" {RULE}"
+"""What says nothing: where it is cut there is no mark."""
+
 MOVE = 4
 """Bytes that moving the cursor along a line takes."""
 
@@ -55,7 +58,7 @@ def width_of(runs: Iterable[Run]) -> int:
 
 
 def line(look: Look, runs: Iterable[Run], width: int, layer: Style | None = None) -> Strip:
-    """A strip of exactly this width; neighbours of one style are joined.
+    """A strip of exactly this width; neighbours of one style are joined. What is cut ends in an ellipsis.
 
     Args:
         layer: a style laid over the whole line.
@@ -65,10 +68,13 @@ def line(look: Look, runs: Iterable[Run], width: int, layer: Style | None = None
     text, style = "", look.palette.text
     for more, its in (*runs, (" " * width, look.palette.text)):
         if not room:
-            break
+            if more.strip(_BLANK):
+                text = cut(text + more, cell_len(text))
+                break
+            continue
         cells = len(more) if more.isascii() else cell_len(more)
         if cells > room:
-            more, cells = set_cell_size(more, room), room
+            more, cells = fill(more.rstrip(_BLANK), room), room
         room -= cells
         if its is style:  # styles of a palette that are equal are the same
             text += more

@@ -30,7 +30,7 @@ class Commands(Provider):
 
     def _commands(self) -> Iterator[tuple[str, Key]]:
         live = self._live
-        can_act = not (live.source.readonly or live.view.ended)
+        can_act = not (live.source.readonly or live.view.over)
         for key in KEYMAP:
             if not key.help or Mode.TABLE not in key.modes or key.action in _POINTLESS:
                 continue

@@ -22,7 +22,7 @@ from memtop.ui.keymap import Mode
 from memtop.ui.lines import Field, Run, cut, fill, fitting, line, spread, width_of
 from memtop.ui.settings import Settings
 from memtop.ui.theme import Palette
-from memtop.ui.widgets.drawn import Drawn
+from memtop.ui.widgets.drawn import WHEEL, Drawn
 from memtop.ui.widgets.footer import key_runs
 
 REFRESH_S = 2.0
@@ -242,6 +242,18 @@ class PickerApp(Dressed[Picked]):
                 self.open()
             self._selected = rows[y].pid
             self.show()
+
+    def on_mouse_scroll_up(self) -> None:
+        """Goes up by as many lines as in the other lists."""
+        self._wheel(-WHEEL)
+
+    def on_mouse_scroll_down(self) -> None:
+        """Goes down."""
+        self._wheel(WHEEL)
+
+    def _wheel(self, lines: int) -> None:
+        self.move(lines)
+        self.show()
 
     # ---- drawing -----------------------------------------------------------------------------------
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -59,15 +58,23 @@ def save(forms: Mapping[str, str], process: Process, when: float, folder: Path) 
         paths = [base.with_name(base.name + ending) for ending in forms]
         if any(os.path.lexists(path) for path in paths):
             continue
-        with suppress(FileExistsError):  # somebody was faster
+        made: list[Path] = []
+        try:
             for path, content in zip(paths, forms.values(), strict=True):
-                _write_new(path, content)
-            return paths[0]
+                _write_new(path, content, made)
+        except OSError as error:
+            for path in made:  # half a picture is none
+                path.unlink(missing_ok=True)
+            if isinstance(error, FileExistsError):  # somebody was faster
+                continue
+            raise
+        return paths[0]
     raise FileExistsError(f"{MOST_TRIES} pictures of this moment exist already")
 
 
-def _write_new(path: Path, content: str) -> None:
+def _write_new(path: Path, content: str, made: list[Path]) -> None:
     # O_EXCL: neither a file that exists nor a link that somebody laid there is written to.
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    made.append(path)
     with open(fd, "w", encoding="utf-8") as file:
         file.write(content)

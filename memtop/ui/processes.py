@@ -145,12 +145,15 @@ def fields_for(width: int) -> tuple[Field, ...]:
 def arranged(
     views: Sequence[ProcessView], by: Field, reverse: bool, words: Sequence[str] = ()
 ) -> list[ProcessView]:
-    """Those that have every word in pid, name, user or command, in order: ties by pid, unknown last."""
+    """Those that have every word in pid, name, user or command, in order: ties by pid, unknown last.
+
+    What has ended stands below all that lives.
+    """
     found = [v for v in views if all(word in about(v) for word in words)]
     found.sort(key=lambda v: v.key)
     known = [v for v in found if by.key(v) is not None]
     known.sort(key=by.key, reverse=by.down ^ reverse)  # type: ignore[arg-type]
-    return [*known, *(v for v in found if by.key(v) is None)]
+    return sorted([*known, *(v for v in found if by.key(v) is None)], key=lambda v: v.ended)
 
 
 def about(view: ProcessView) -> str:

@@ -33,20 +33,29 @@ class Saying:
 NOTHING = Saying()
 
 
-def of_notice(notice: Notice, about: str = "") -> Saying:
+def of_notice(notice: Notice, about: ProcessView | None = None) -> Saying:
     """What the source or the screen itself has to say.
 
     Args:
-        about: goes in front of it, where it is about another process than the one that is shown.
+        about: the process that it is about, where that is another than the one that is shown.
     """
-    return Saying([about + form for form in (notice.text, *notice.shorter)], notice.severity)
+    forms = [notice.text, *notice.shorter]
+    if about is not None:  # once is enough for the name
+        forms = [f"{about.title}: {form.removeprefix(f'{about.process.comm}: ')}" for form in forms]
+    return Saying(forms, notice.severity)
 
 
-def of_sample(view: ProcessView, *, can_pick: bool) -> Saying:
-    """What the newest sample says of the process, with the keys for what can be done now."""
+def of_sample(view: ProcessView, *, can_pick: bool, nominal: float) -> Saying:
+    """What the newest sample says of the process, with the keys for what can be done now.
+
+    Args:
+        nominal: seconds between samples as asked for.
+    """
     sample = view.speaking
     if sample is None or (not sample.message and sample.life is Life.RUNNING):
         return NOTHING
+    if sample.life is Life.RUNNING and sample.stretched and seconds(sample.interval) == seconds(nominal):
+        return NOTHING  # by less than anybody sees
     text = sample.message or f"{view.title} ended; this is its last picture"
     keys = _keys(view, sample.life, can_pick)
     # The header names the process, too.

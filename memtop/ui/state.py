@@ -124,6 +124,11 @@ class ProcessView:
         return self.sample is not None and self.sample.life is Life.ENDED
 
     @property
+    def over(self) -> bool:
+        """The process is gone, whatever is shown of it."""
+        return self._newest is not None and self._newest.life is Life.ENDED
+
+    @property
     def tracking(self) -> bool:
         """A tracker is in charge."""
         return self.sample is not None and self.sample.tracker.name != "off"
@@ -268,6 +273,12 @@ class ProcessView:
         with self.lock:
             if self._back is None:
                 self.sample, self.rates, self.sets = self._newest, list(self._history), self._set_sizes
+            self._name()
+
+    def _name(self) -> None:
+        """After an exec it is called something else; before it, it was not."""
+        if self.sample is not None:
+            self.process = self.sample.process
 
     def go_back(self, samples: int) -> bool:
         """Shows the kept sample so many before (negative: behind) the one shown; False: there is none.
@@ -306,6 +317,7 @@ class ProcessView:
             for each in kept[: to + 1]:
                 self._ages_then.update(each.sample.table, each.runs, each.sample.time)
             self.sample = kept[to].sample
+            self._name()
             self.rates = [each.sample.totals.written_bytes_per_s for each in kept[: to + 1]][-HISTORY:]
 
     def set_mark(self) -> None:

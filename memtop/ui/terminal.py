@@ -48,7 +48,7 @@ def run_app(
     open_source: Callable[[], Source],
     processes: Sequence[Process],
     *,
-    ascii: bool,
+    ascii: bool | None,
     arm_at_start: Method | None,
     mouse: bool,
     can_pick: bool,
@@ -66,7 +66,7 @@ def run_app(
     app = MemtopApp(
         open_source,
         processes,
-        ascii=ascii or plain,
+        ascii=plain if ascii is None else ascii,
         arm_at_start=arm_at_start,
         palette=_palette(theme, settings),
         settings=settings,
@@ -89,7 +89,7 @@ def run_app(
     return app.return_value if app.return_value is not None else app.return_code or 0
 
 
-def run_picker(*, ascii: bool, mouse: bool, theme: str | None) -> tuple[Picked, int]:
+def run_picker(*, ascii: bool | None, mouse: bool, theme: str | None) -> tuple[Picked, int]:
     """Runs the picker in this terminal; see ``memtop.ui.pick``.
 
     Raises:
@@ -99,7 +99,9 @@ def run_picker(*, ascii: bool, mouse: bool, theme: str | None) -> tuple[Picked, 
 
     stdin, stderr, plain = _terminal()
     settings = _settings()
-    app = PickerApp(ascii=ascii or plain, palette=_palette(theme, settings), settings=settings)
+    app = PickerApp(
+        ascii=plain if ascii is None else ascii, palette=_palette(theme, settings), settings=settings
+    )
     with Guard(app, lambda: None, stdin, stderr) as guard:
         app.run(mouse=mouse)
     code = app.return_code or 0 if guard.code is None else guard.code
@@ -132,6 +134,10 @@ def _terminal() -> tuple[int, int, bool]:
     if stdin is None or stderr is None or not (stdin.isatty() and stderr.isatty()):
         raise Failed("the live screen can't open", "this is no terminal", "memtop batch writes to anything")
     encoding = (stderr.encoding or "ascii").lower().replace("-", "")
+    # Python takes the C locale for UTF-8 (PEP 538, 540). Unset, as in containers, that is a good guess;
+    # who has asked for it has a reason.
+    if sys.flags.utf8_mode and (os.environ.get("LC_ALL") or os.environ.get("LANG")) in ("C", "POSIX"):
+        encoding = "ascii"
     return stdin.fileno(), stderr.fileno(), not encoding.startswith("utf")
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from contextlib import suppress
+from pathlib import Path
 from threading import Event
+
+from harness import spawned
 
 from memtop.cli.targets import Children
 from memtop.linux.descendants import descendants
 from memtop.linux.features import probe_kernel
-from memtop.model.actions import Notice
+from memtop.model.actions import Care, Method, Notice
 from memtop.model.sample import Life, Sample
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
@@ -23,6 +28,14 @@ for line in sys.stdin:
     child.kill(), child.wait()
     print(0, flush=True)
 """
+
+
+def descriptors() -> list[str]:
+    names = []
+    for each in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):
+            names.append(os.readlink(each))
+    return names
 
 
 def test_a_child_appears_is_sampled_and_ends() -> None:
@@ -50,6 +63,7 @@ def test_a_child_appears_is_sampled_and_ends() -> None:
         raise AssertionError(f"{pid} is not seen {life}: {lives}, {notices}")
 
     sampler = Sampler([open_target(parent.pid, probe_kernel())], 0.1, Children([parent.pid]))
+    (sampler_key,) = sampler._targets
     try:
         sampler.start(on_sample, on_notice)
         for _ in range(2):
@@ -60,9 +74,40 @@ def test_a_child_appears_is_sampled_and_ends() -> None:
             print("end", file=parent.stdin, flush=True)
             assert parent.stdout.readline() == "0\n"
             waits_for(child, Life.ENDED)
+            # Nothing of it is held any more, and the others have its share of the processor.
+            assert not any(f"/proc/{child}/" in name for name in descriptors())
+            assert list(sampler._targets) == [sampler_key]
+            assert sampler.arm_cost((child, 1), Method.AUTO) is None
         assert len(lives) == 3
+        assert sampler._targets[sampler_key]._budget.cpu_share == Care().max_cost
     finally:
         sampler.stop()
         parent.stdin.close()
         parent.wait(10)
         parent.stdout.close()
+
+
+def test_arming_one_leaves_the_others_their_rhythm() -> None:
+    """With --track and --children every child is armed when it comes; a rate over no time is no rate."""
+    with spawned(["cat"], stdin=subprocess.PIPE) as first, spawned(["cat"], stdin=subprocess.PIPE) as second:
+        taken: list[Sample] = []
+        seen = Event()
+
+        def on_sample(sample: Sample) -> None:
+            taken.append(sample)
+            seen.set()
+
+        targets = [open_target(each.pid, probe_kernel()) for each in (first, second)]
+        sampler = Sampler(targets, 3600.0)
+        sampler.start(on_sample, lambda notice: None)
+        try:
+            while len(taken) < 2:
+                assert seen.wait(20)
+                seen.clear()
+            sampler.arm(targets[1].key, Method.OFF)
+            while len(taken) < 3:
+                assert seen.wait(20)
+                seen.clear()
+        finally:
+            sampler.stop()
+        assert [sample.key for sample in taken] == [each.key for each in (*targets, targets[1])]

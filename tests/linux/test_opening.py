@@ -10,7 +10,7 @@ import pytest
 
 from memtop.cli.live import parser
 from memtop.cli.opening import Opening, find
-from memtop.linux.errors import ProcessGone
+from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.model.actions import Notice
 
 
@@ -35,13 +35,15 @@ def test_those_that_are_there_are_found_the_others_complained_of(
     cats: list[subprocess.Popen[bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     one, other = (each.pid for each in cats)
-    assert [process.pid for process in find([one, other])] == [one, other]
+    refused: list[MemtopError] = []
+    assert [process.pid for process in find([one, other], refused)] == [one, other]
     end(cats[0])
-    assert [process.pid for process in find([one, other])] == [other]
+    assert [process.pid for process in find([one, other], refused)] == [other]
     assert capsys.readouterr().err == f"memtop: there is no process {one}\n"
+    assert [error.sentence for error in refused] == [f"there is no process {one}"], "the screen says it, too"
     end(cats[1])
     with pytest.raises(ProcessGone, match=f"there is no process {one}"):
-        find([one, other])
+        find([one, other], refused)
     assert capsys.readouterr().err == ""
 
 
@@ -49,7 +51,7 @@ def test_one_that_ends_behind_the_first_picture_is_a_notice(
     cats: list[subprocess.Popen[bytes]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     pids = [each.pid for each in cats]
-    opening = Opening(pids, find(pids), parser().parse_args([]))
+    opening = Opening(pids, find(pids, []), parser().parse_args([]))
     end(cats[0])
     told, sampled = Event(), Event()
     notices: list[Notice] = []
@@ -71,7 +73,7 @@ def test_one_that_ends_behind_the_first_picture_is_a_notice(
 
 def test_all_that_end_behind_the_first_picture_are_an_error(cats: list[subprocess.Popen[bytes]]) -> None:
     pids = [each.pid for each in cats]
-    opening = Opening(pids, find(pids), parser().parse_args([]))
+    opening = Opening(pids, find(pids, []), parser().parse_args([]))
     for each in cats:
         end(each)
     with pytest.raises(ProcessGone):

@@ -124,7 +124,9 @@ class Terminal:
         self.screen = Screen(columns, rows)
         self.output = bytearray()
         self._decoded = 0
-        keep = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES", "CI")}
+        keep = {
+            k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES", "CI", "LC_ALL")
+        }
         self.process = subprocess.Popen(
             command,
             stdin=slave,

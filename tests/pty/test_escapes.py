@@ -151,9 +151,9 @@ def test_a_recording(tmp_path: Path, label: str) -> None:
     with Terminal(memtop("replay", str(file))) as terminal:
         terminal.wait_for_text("▸ replay")
         terminal.send("?")
-        terminal.wait_for_text("any key closes")
+        terminal.wait_for_text("any other key closes")
         terminal.send("q")
-        terminal.wait_for(lambda screen: "any key" not in screen.text, "the help page closed")
+        terminal.wait_for(lambda screen: "any other key" not in screen.text, "the help page closed")
         terminal.send("q")
         terminal.end(30)
     assert_terminal(bytes(terminal.output))

@@ -101,7 +101,7 @@ def test_keys_that_come_before_the_page_are_for_it(already: str) -> None:
     with Terminal(memtop("-p", str(os.getpid()))) as terminal:
         terminal.wait_for_text(already)
         terminal.send("?")
-        terminal.wait_for_text("any key closes")
+        terminal.wait_for_text("any other key closes")
 
 
 def test_a_process_that_ends_after_it_is_a_sentence(tmp_path: Path) -> None:

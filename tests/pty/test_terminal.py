@@ -212,6 +212,24 @@ def test_any_terminal(env: str) -> None:
         terminal.assert_restored()
 
 
+@pytest.mark.parametrize(
+    ("env", "words", "plain"),
+    [
+        ("LC_ALL=C", [], True),
+        ("LANG=POSIX", [], True),
+        ("LANG=", [], False),
+        ("LANG=C", ["--no-ascii"], False),
+    ],
+)
+def test_ascii_where_the_locale_is_not_utf_8(env: str, words: list[str], plain: bool) -> None:
+    command = memtop("-p", str(os.getpid()), "-d", "0.2", *words)
+    with Terminal(command, **dict([env.split("=")])) as terminal:
+        terminal.wait_for_text("ADDRESS", "[heap]")
+        terminal.send("q")
+        assert terminal.end() == 0
+        assert terminal.output.isascii() == plain
+
+
 @pytest.mark.parametrize("words", [["demo"], ["-p", str(os.getpid())]], ids=["demo", "live"])
 def test_without_a_terminal_it_says_so(words: list[str]) -> None:
     done = subprocess.run(

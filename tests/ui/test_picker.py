@@ -14,6 +14,7 @@ from fake import FakeSource
 from fake_target import FakeTarget
 from fake_world import process, world
 from screen import opened
+from textual.events import MouseScrollDown, MouseScrollUp
 
 from memtop.linux import processes as listing
 from memtop.linux.errors import NotPermitted
@@ -23,6 +24,7 @@ from memtop.ui.keymap import KEYMAP, Mode
 from memtop.ui.picker import PickerApp
 from memtop.ui.settings import Settings
 from memtop.ui.theme import DARK
+from memtop.ui.widgets.drawn import WHEEL
 
 OWN = os.getuid()
 
@@ -114,6 +116,14 @@ async def test_the_selection_follows_its_process() -> None:
         await app.reread()
         assert app._selected == before
         assert any(line.startswith("▸") and str(before) in line for line in text(app).splitlines())
+
+
+async def test_the_wheel_goes_through_the_list() -> None:
+    async with picker() as app:
+        await app.pilot._post_mouse_events([MouseScrollDown], app.drawing, (20, 3))
+        assert app._at(app.rows) == WHEEL
+        await app.pilot._post_mouse_events([MouseScrollUp], app.drawing, (20, 3))
+        assert app._at(app.rows) == 0
 
 
 def test_real_processes_are_listed_with_what_the_kernel_says() -> None:

@@ -61,6 +61,7 @@ async def picker(
 ) -> AsyncIterator[PickerApp]:
     """The picker where the keys have led it."""
     monkeypatch.setattr("memtop.ui.picker.os.getuid", lambda: 1000)
+    monkeypatch.setattr("memtop.ui.picker.REFRESH_S", 3600.0)  # nothing is read again, however slow this is
     refused = NotPermitted(
         "reading the memory map of process 811 is not permitted",
         "it belongs to user 0",

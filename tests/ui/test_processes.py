@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from memtop.model.sample import Life
 from memtop.stream.delta import DeltaWriter
 from memtop.stream.recording import open_recording
 from memtop.stream.replay import ReplaySource
-from memtop.ui.app import MemtopApp
+from memtop.ui.app import MOST_ENDED, MemtopApp
 from memtop.ui.theme import DARK
 
 
@@ -223,3 +224,18 @@ async def test_a_recording_of_several_is_a_list_that_goes_back(tmp_path: Path) -
             assert "recording" in screen.text
     finally:
         source.stop()
+
+
+async def test_of_many_that_have_ended_the_last_ones_stay_below_those_that_live() -> None:
+    """A process that forks all day must not fill the list, nor the memory."""
+    source = FakeSource(FakeTarget(process(1000, "parent"), world()[3:5]), FakeTarget(process(), world(), 2))
+    async with opened(source, listing=True) as screen:
+        for pid in range(2000, 2000 + MOST_ENDED + 8):
+            child = FakeTarget(process(pid, "child"), world(), 3)  # larger than the parent
+            screen.app._on_sample(replace(child.sample(1.0), life=Life.ENDED))
+            await screen.pilot.pause()
+        await screen.tick()
+        assert pids(screen)[:2] == [4711, 1000]
+        newest = {2000 + 7 + n for n in range(MOST_ENDED + 1)}  # the newest itself has ended
+        assert {key[0] for key in screen.live.views} == {1000, 4711} | newest
+        assert set(screen.live.views) == set(screen.app.views)

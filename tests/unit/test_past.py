@@ -15,13 +15,14 @@ from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
-from memtop.model.sample import Sample, TrackerInfo
+from memtop.model.sample import Sample, Totals, TrackerInfo
 from memtop.sampler.past import Past
 
 
 def at(time: float, pages: set[int], interval: float = 1.0) -> Sample:
     runs = PageRuns.of([PageRun(page * PAGE, 1) for page in sorted(pages)])
-    return replace(a_sample(Coverage.EXACT), time=time, interval=interval, runs=runs)
+    totals = Totals(written_pages=len(pages))
+    return replace(a_sample(Coverage.EXACT), time=time, interval=interval, runs=runs, totals=totals)
 
 
 def test_all_samples_stay_as_they_are_while_there_is_room() -> None:

@@ -140,8 +140,10 @@ def test_what_is_no_line_is_named(line: bytes) -> None:
 
 def test_an_unknown_version_is_named() -> None:
     found = recording(json.dumps({**SAMPLE, "version": 2}).encode() + b"\n")
-    assert found.problem == "line 1 is damaged: version 2 of the stream; this memtop reads 1"
-    with pytest.raises(Failed, match="FILE can't be shown: line 1 is damaged: version 2"):
+    assert found.problem == "it is no recording that this memtop reads: version 2 of the stream, not 1"
+    with pytest.raises(
+        Failed, match="FILE can't be shown: it is no recording that this memtop reads: version 2"
+    ):
         found.processes()
 
 

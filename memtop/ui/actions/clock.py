@@ -29,7 +29,7 @@ class ClockActions(Page):
             if not self.frozen:
                 self.action_freeze()
             self.source.step(-samples, self.app.rewind)
-        elif not (self.frozen or self.view.ended):
+        elif not (self.frozen or self.view.over):
             self.say(keyed("earlier samples can be looked at while the picture is frozen ({freeze})"))
         elif self.view.go_back(samples):
             if self.listing:  # one list, one moment
@@ -38,6 +38,8 @@ class ClockActions(Page):
                     if view is not self.view:
                         view.go_to(time)
             self.show()
+        elif samples > 0:
+            self.say("this is the oldest sample that is kept")
 
     def action_interval(self, step: int) -> None:
         """The next longer or shorter interval; of a recording, the speed."""
@@ -53,9 +55,10 @@ class ClockActions(Page):
         """Marks this moment."""
         self.view.set_mark()
         self.show()
-        self.say(
-            keyed("marked: SINCE MARK counts pages written from now on, each once; {forget_mark} forgets it")
-        )
+        counts = "SINCE MARK counts pages written from now on, each once"
+        if not self.view.tracking:
+            counts = "writes are not tracked yet, so nothing is counted ({arm} tracks them)"
+        self.say(keyed(f"marked: {counts}; {{forget_mark}} forgets it"))
 
     def action_forget_mark(self) -> None:
         """Forgets the mark."""

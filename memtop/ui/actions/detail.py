@@ -43,7 +43,7 @@ class DetailActions(Page):
         pane, of = message.pane, (message.key, message.mapping_id)
         position = self.source.position
         live = position is None or not position.recorded
-        if message.key == self.view.key and self.view.ended:
+        if message.key == self.view.key and self.view.over:
             pane.refuse(*of, "the process has ended: the kernel says nothing of it any more")
         elif self.frozen and live:
             anyway = keyed("{enter_pane}, then {read_again} reads it as it is now")

@@ -30,7 +30,7 @@ class PeekActions(DetailActions):
     def look_at_cell(self) -> None:
         """Asks for the flags of the cell under the cursor, unless the picture is frozen."""
         cell = self.pane.cell() if self.pane.has_keys else None
-        if cell is not None and not self.frozen and not self.view.ended:
+        if cell is not None and not self.frozen and not self.view.over:
             self._request(self.view.key, *cell, contents=False)
 
     def action_peek(self) -> None:
@@ -42,7 +42,7 @@ class PeekActions(DetailActions):
             self.pane.zoom(1)
             self.show_selected()
             return
-        if self.view.ended:
+        if self.view.over:
             self.say("the process has ended: its memory is gone", "warning")
             return
         hexes = self.panes[HexPane]

@@ -128,7 +128,7 @@ class RowActions(ProcessActions):
         self.typing.close()
         if self.listing:
             self.processes.words = self._words_before if what == FILTER else self.processes.words
-            self.view = self.views[self._process_before]
+            self.view = self.views.get(self._process_before, self.view)
         elif what == SEARCH:
             self.table.select_mapping(self._from[0])
         else:

@@ -111,7 +111,7 @@ class TargetActions(Page):
         """Leaves for the picker; asks first where that would end tracking."""
         if not self.app.can_pick:
             self.say("other processes can be chosen where memtop shows live ones (memtop -p)")
-        elif tracked := [view.key for view in self.views.values() if view.tracking and not view.ended]:
+        elif tracked := [view.key for view in self.views.values() if view.tracking and not view.over]:
             cost = "tracking ends, all mappings are given back, and what was seen so far is forgotten"
             self.ask(Ask(tracked[0], "Choose other processes", cost, lambda: self.app.leave(PICK)))
         else:
@@ -126,7 +126,7 @@ class TargetActions(Page):
             self.say(READONLY, "warning")
         elif self.listing and self.processes.chosen is None:
             self.say("the filter hides what is selected: select a process first", "warning")
-        elif view.ended:
+        elif view.over:
             self.say(f"{view.title} has ended: nothing can be done to it", "warning")
         else:
             return True
@@ -154,7 +154,7 @@ class TargetActions(Page):
             return
         self.ask(None)
         view = self.views.get(ask.key)
-        if ask.lives and (view is None or view.ended):
+        if ask.lives and (view is None or view.over):
             self.say("the process ended meanwhile: nothing was done", "warning")
         elif why := ask.check():
             self.say(f"{why}: nothing was done", "warning")

@@ -11,15 +11,20 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from memtop.ui.ages import Age
+from memtop.ui.columns import ABOUT
 from memtop.ui.glyphs import CELLS
 from memtop.ui.keymap import KEYMAP
 from memtop.ui.lines import wrap
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
+from memtop.ui.widgets.header import TERMS
 from memtop.ui.widgets.write_map import selected
 
 INDENT = 10
 """Cells in front of what a key does."""
+
+TERM = 13
+"""Cells in front of what a word means."""
 
 _CELLS = {
     Age.NOW: "written since the sample before",
@@ -33,7 +38,9 @@ _MARKS = (
     ("~", "approximate: the line of the selected mapping says why"),
     ("²", "by 2 MiB: a huge page reports all its pages when one was written"),
     ("–", "not known; never a zero"),
-    ("≤", "an upper bound"),
+    ("≤ ≥", "at most, at least"),
+    ("÷4", "in the legend of the timeline: each shade stands for a quarter of the one before"),
+    ("a word", "in WRITTEN/S: why it is not known; the line of the selected mapping says all of it"),
 )
 
 
@@ -57,6 +64,11 @@ class HelpScreen(Screen[None]):
             event.prevent_default()
             self.dismiss()
 
+    def on_resize(self) -> None:
+        """Its lines are broken for a width; the first size comes before there are any."""
+        for page in self.query(Static):
+            page.update(self._page())
+
     @property
     def _room(self) -> int:
         return max(self.app.size.width - INDENT - 2, 20)
@@ -71,7 +83,7 @@ class HelpScreen(Screen[None]):
         say(" memtop", p.accent)
         room = self._room
         about = "  what a process does to its memory" if room > 60 else ""
-        say(f"{about}{'any key closes':>{room - len(about)}}\n\n", p.dim)
+        say(f"{about}{'↑ ↓ scroll, any other key closes':>{room - len(about)}}\n\n", p.dim)
         if self._said:
             say(" Said last\n", p.strong)
             say(_indented(self._said, room) + "\n")
@@ -84,10 +96,12 @@ class HelpScreen(Screen[None]):
             say("     ")
             say(CELLS[age] * 3, p.ages[age])
             say(f"  {_CELLS[age]}\n")
-        say("\n Marks\n", p.strong)
-        for mark, meaning in _MARKS:
-            say(f" {mark:>7}", p.accent)
-            say(f"  {meaning}\n")
+        columns = {column.head: about for column, about in ABOUT.items()}
+        for title, terms in (("Marks", dict(_MARKS)), ("Header", TERMS), ("Columns (F2)", columns)):
+            say(f"\n {title}\n", p.strong)
+            for term, meaning in terms.items():
+                say(f" {term:>{TERM - 3}}", p.accent)
+                say("  " + f"\n{' ' * TERM}".join(wrap(meaning, room + INDENT - TERM, 9)) + "\n")
         self._about(say)
         return page
 

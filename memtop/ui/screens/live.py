@@ -60,7 +60,7 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         self.app.wear(palette)
         self.app.theme_chosen = palette.name
         self.show()
-        self.say(keyed(f"theme {palette.name}; to keep it for the next time: {{palette}} and save"))
+        self.say(keyed(f"theme {palette.name}; {{palette}} and typing save keeps it for the next time"))
 
     def action_help(self) -> None:
         """Opens the help page."""

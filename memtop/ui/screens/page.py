@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from textual import events
@@ -149,6 +149,8 @@ class Page(Screen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """The heights follow the terminal; what is shown follows when they are known."""
         self._arrange(event.size.width, event.size.height)
+        self.checklist.show(event.size.width, event.size.height)
+        self.report.show(self.report.outcome, event.size.width)
         self.call_after_refresh(self.show)
 
     def on_screen_resume(self) -> None:
@@ -180,6 +182,7 @@ class Page(Screen[None]):
             frozen=self.frozen,
             cpu=self.cpu,
             position=self.source.position,
+            can_act=not (self.source.readonly or self.view.over),
         )
         if self.listing:
             self.processes.show(list(self.views.values()), view)
@@ -197,18 +200,25 @@ class Page(Screen[None]):
         """Draws the last line."""
         self.keys.show(
             self.mode,
-            can_act=not (self.source.readonly or self.view.ended),
+            can_act=not (self.source.readonly or self.view.over),
             many=len(self.views) > 1,
             can_pick=self.app.can_pick,
             frozen=self.frozen,
             tracking=self.view.tracking,
+            ended=self.view.over,
             position=self.source.position,
             choices=self.prompt.choices,
+            does=self.pane.does,
         )
 
-    def add_view(self, view: ProcessView) -> None:
-        """One more process; nothing else on screen moves, but for the line of all processes."""
+    def add_view(self, view: ProcessView, kept: Mapping[Key, ProcessView]) -> None:
+        """One more process; nothing else on screen moves, but for the line of all processes.
+
+        Args:
+            kept: the processes that are remembered; the one that is shown stays in any case.
+        """
         self.views[view.key] = view
+        self.views = {key: each for key, each in self.views.items() if key in kept or each is self.view}
         if self.is_mounted:
             self._arrange(self.size.width, self.size.height)
             self.show_list(self.listing)
@@ -230,7 +240,7 @@ class Page(Screen[None]):
         """Draws what is about the selected mapping."""
         view, wanted = self.view, self.pane.show(self.view) if self.pane.size else None
         self.detail.show(selected(view), self.pane.about(view))
-        if wanted is not None and wanted != self._watched and not view.ended:
+        if wanted is not None and wanted != self._watched and not view.over:
             self._watched = wanted
             self.source.watch(*wanted)
 
@@ -252,9 +262,9 @@ class Page(Screen[None]):
         """What the banner says."""
         notice = self._notice
         if notice is None:
-            return of_sample(self.view, can_pick=self.app.can_pick)
+            return of_sample(self.view, can_pick=self.app.can_pick, nominal=self.source.interval)
         other = self.views.get(notice.key) if notice.key is not None else None
-        return of_notice(notice, "" if other in (None, self.view) else f"{other.title}: ")
+        return of_notice(notice, None if other is self.view else other)
 
     # ---- messages ----------------------------------------------------------------------------------
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.message import Message
 
 from memtop.model.detail import Detail
 from memtop.model.sample import MappingSample
 from memtop.model.units import seconds, size
 from memtop.sampler.source import Key
+from memtop.ui.columns import short_title
 from memtop.ui.detail_lines import detail_lines
 from memtop.ui.glyphs import RULE
 from memtop.ui.keymap import keyed
-from memtop.ui.lines import Run, cut_path, width_of
+from memtop.ui.lines import Run, cut_path, fitting, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.story import Storyteller
 from memtop.ui.theme import Look
-from memtop.ui.widgets.map_lines import clock
+from memtop.ui.widgets.map_lines import LEAST_NAME, clock
 from memtop.ui.widgets.pane import ScrollingPane, Wanted
 from memtop.ui.widgets.write_map import selected
 
@@ -30,6 +32,7 @@ class DetailPane(ScrollingPane):
     """A title, then lines that scroll when the pane has the keys."""
 
     title = "detail"
+    does = frozenset({"read_again"})
     share = 0.7
     overlap = 1
 
@@ -116,14 +119,17 @@ class DetailPane(ScrollingPane):
         if lines > rows:
             more = f" {self.top + 1}–{min(self.top + rows, lines)} of {lines} "
             right = [(more, p.strong if self.has_keys else p.dim), *right]
-        if answer is not None and answer.smaps is not None:
-            other = abs(view.sample.time - answer.time) > max(2 * view.sample.interval, EVERY + 1)
-            said = f" smaps of {clock(answer.time)}, read in {seconds(answer.seconds)} "
-            right = [(said, p.warn if other else p.dim), (RULE, p.faint), *right]
         left: list[Run] = [(f"{RULE * 2} ", p.faint), (f"{m.mapping.start:x} ", p.strong)]
         left += [(f"{m.mapping.perms} {size(m.mapping.size)} ", p.text)] if width >= 100 else []
+        name = short_title(m.mapping)
+        if answer is not None and answer.smaps is not None:
+            other = abs(view.sample.time - answer.time) > max(2 * view.sample.interval, EVERY + 1)
+            of = f" smaps of {clock(answer.time)}"
+            room = width - width_of(left) - width_of(right) - 4 - min(cell_len(name), LEAST_NAME)
+            said = fitting((f"{of}, read in {seconds(answer.seconds)} ", f"{of} ", ""), room)
+            right = [(said, p.warn if other else p.dim), (RULE, p.faint), *right]
         room = max(width - width_of(left) - width_of(right) - 2, 0)
-        left += [(cut_path(m.mapping.title, room) + " ", p.strong)]
+        left += [(cut_path(fitting((m.mapping.title, name), room), room) + " ", p.strong)]
         return [*left, (RULE * max(width - width_of(left) - width_of(right), 0), p.faint), *right]
 
     # ---- moving ------------------------------------------------------------------------------------

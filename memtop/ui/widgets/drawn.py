@@ -16,6 +16,9 @@ from textual.widget import Widget
 from memtop.ui.lines import Run, changed_regions, line
 from memtop.ui.theme import Look
 
+WHEEL = 3
+"""Lines that one notch of the mouse wheel scrolls."""
+
 
 class Drawn(Widget):
     """Shows lines of styled text.

@@ -8,7 +8,7 @@ from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.units import DASH, rate, seconds, size
 from memtop.ui.keymap import keyed
-from memtop.ui.lines import Field, Run, fill, fit, line, width_of, wrap
+from memtop.ui.lines import Field, Run, fill, fit, fitting, line, width_of, wrap
 from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.overlay import Overlay
 
@@ -33,7 +33,12 @@ class DumpBar(Drawn):
             self.draw_in([head, (" is being cancelled", p.text)], width)
             return
         if now.frozen:
-            self.draw_in([head, (" the process stands still for the last pages", p.warn)], width)
+            forms = (
+                "the process stands still for the last pages",
+                "the process stands still",
+                "stands still",
+            )
+            self.draw_in([head, (" " + fitting(forms, width - width_of([head]) - 1), p.warn)], width)
             return
         if not now.round:
             self.draw_in([head, (" looks at what there is", p.text)], width)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from memtop.model.sample import MappingSample
 from memtop.sampler.source import Position
-from memtop.ui.keymap import KEYMAP, Mode
+from memtop.ui.keymap import KEYMAP, PANE, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
@@ -24,7 +24,7 @@ def key_runs(fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
 
 
 class KeyBar(Drawn):
-    """Keys and what they do; what can't be used now is faint."""
+    """Keys and what they do; what can't be used now is not there, as in the palette."""
 
     _drawn: tuple[object, ...] = ()
 
@@ -37,21 +37,40 @@ class KeyBar(Drawn):
         can_pick: bool = True,
         frozen: bool,
         tracking: bool,
+        ended: bool = False,
         position: Position | None = None,
         choices: Sequence[tuple[str, str]] = (),
+        does: Set[str] = frozenset(),
     ) -> None:
         """Draws as many keys as there is room for; ``quit`` and ``help`` stay longest.
 
         Args:
+            ended: there is nothing left to freeze; going back in time works without.
+            does: of the keys of panes, those that mean something in this one.
             choices: keys of an open question, and what they do; they come first.
         """
         p, width = self.look.palette, self.size.width
         recorded = position is not None and position.recorded
-        says = (mode, can_act, many, can_pick, frozen, tracking, recorded, tuple(choices), p, width)
+        says = (
+            mode,
+            can_act,
+            many,
+            can_pick,
+            frozen,
+            tracking,
+            ended,
+            recorded,
+            tuple(choices),
+            does,
+            p,
+            width,
+        )
         if says == self._drawn:  # it seldom changes, and is asked at each sample
             return
         self._drawn = says
         fields = [Field((((key, p.accent), (f" {label}", p.dim)),), 200) for key, label in choices]
+        stands = frozen or ended or recorded
+        off = {"pick": not can_pick, "scrub(1)": not stands, "freeze": ended and not (frozen or recorded)}
         keys = [
             key
             for key in KEYMAP
@@ -59,13 +78,15 @@ class KeyBar(Drawn):
             and key.shown
             and mode in key.modes
             and (many or not key.many)
-            and not (recorded and key.acts)
-            if can_pick or key.action != "pick"
+            and not (key.acts and (recorded or not can_act))
+            and not off.get(key.action)
+            and (key.modes != PANE or key.action in {*does, "leave_pane"})
         ]
-        # After help what works only here.
-        keys.sort(key=lambda key: (key.label != "help", key.modes != {mode}))
+        # After help what moves a picture that stands, then what works only here, where that is not the table.
+        time = ("freeze", "scrub(1)") if stands else ()
+        here = mode if mode is not Mode.TABLE else None
+        keys.sort(key=lambda key: (key.label != "help", key.action not in time, key.modes != {here}))
         for rank, key in enumerate(keys):
-            off = key.acts and not can_act
             label = key.label
             if key.action == "freeze" and frozen:
                 label = "go on"
@@ -73,7 +94,7 @@ class KeyBar(Drawn):
                 label = "stop tracking"
             elif key.action == "interval(1)" and recorded:
                 label = "speed"
-            runs = ((key.shown, p.faint if off else p.accent), (f" {label}", p.faint if off else p.dim))
+            runs = ((key.shown, p.accent), (f" {label}", p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
             fields.append(Field((runs,), keep))
         self.draw_runs([key_runs(fields, width, p)])

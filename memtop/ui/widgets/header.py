@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 
 from memtop.linux.pagemap import count_sum
 from memtop.model.coverage import Coverage, Exactness
-from memtop.model.layout import CountFlag
+from memtop.model.layout import PAGE, CountFlag
 from memtop.model.sample import Life, Sample
 from memtop.model.units import DASH, count, percent, seconds, size
 from memtop.sampler.source import Position
@@ -25,6 +25,20 @@ TALL = 30
 
 SHORTEST_NOTE = 20
 """Cells that a part of the tracker's note must have to say anything."""
+
+TERMS = {
+    "WRITTEN": "memory written per second: every page counts once a sample",
+    "SET": "different memory written in the last 10 and 60 seconds, or in as many as there were",
+    "SINCE MARK": "the same since the mark (m)",
+    "RSS": "resident memory; on tall screens the next line says what it is used for",
+    "HUGE": "share of it that huge pages map, and how many of them tracking has split",
+    "FAULTS": "page faults per second of the process, minor and major",
+    "every": "time between two samples; (budget): longer than asked for, to stay below --max-cost",
+    "scan": "how long the last look at all mappings took",
+    "target": "what tracking costs the process at most: write faults, and their share of its time",
+    "memtop": "share of one processor that memtop itself takes",
+}
+"""What the words of the header mean, for the help page."""
 
 _EXACTNESS = {
     Exactness.EXACT: "exact",
@@ -64,6 +78,7 @@ class HeaderBar(Drawn):
         frozen: bool,
         cpu: float | None,
         position: Position | None = None,
+        can_act: bool = True,
     ) -> None:
         """Draws the header.
 
@@ -72,6 +87,7 @@ class HeaderBar(Drawn):
             frozen: the picture stands.
             cpu: share of one CPU that all of memtop uses, or None.
             position: where among the samples that can be gone back to.
+            can_act: something can be done to the process.
         """
         p, width = self.look.palette, self.size.width
         sample = view.sample
@@ -84,13 +100,16 @@ class HeaderBar(Drawn):
             lines.append([(f" {text}", p.dim)])
         elif self.size.height == 2:
             lines.append(
-                _line([*totals_fields(view, sample, p), *tracker_fields(sample, nominal, p)], width, p)
+                _line(
+                    [*totals_fields(view, sample, p), *tracker_fields(sample, nominal, p, can_act)], width, p
+                )
             )
         else:
             lines.append(_line(totals_fields(view, sample, p), width, p))
             if self.size.height > (3 if wide else 4):
                 lines.append(kinds_runs(sample, width, p))
-            tracker, cost = tracker_fields(sample, None if wide else nominal, p), cost_fields(sample, cpu, p)
+            tracker = tracker_fields(sample, None if wide else nominal, p, can_act)
+            cost = cost_fields(sample, cpu, p)
             if wide:
                 lines.append(_with_note(_line([*tracker, *cost], width, p), sample, width, p))
             else:
@@ -145,6 +164,8 @@ def state_run(view: ProcessView, frozen: bool, p: Palette, position: Position | 
             return (f"▸ replay{where}{speed}", p.accent)
     if view.sample.life is Life.ENDED:
         return (f"■ ended{where}", p.warn)
+    if view.back is not None and view.newest is not None and position is None:
+        return (f"‖ {seconds(view.newest.time - view.sample.time)} back", p.warn)
     return (f"‖ frozen{where}", p.warn) if frozen else ("● live", p.good)
 
 
@@ -169,6 +190,7 @@ def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:
     fields = [
         Field(written, 9, needed=True),
         *([Field(set_forms(view, p), 5)] if view.tracking else []),
+        *([Field(mark_forms(view, p), 10)] if view.marked_at is not None else []),
         number("RSS", size(totals.resident), 5, 8),
         Field(huge_forms(sample, p), 7),
         number("SWAP", size(totals.swapped), 5 if totals.swapped is not None else 1, 4),
@@ -193,6 +215,16 @@ def set_forms(view: ProcessView, p: Palette) -> tuple[Sequence[Run], ...]:
     return both, [("SET ", p.dim), *parts[-1]]
 
 
+def mark_forms(view: ProcessView, p: Palette) -> tuple[Sequence[Run], ...]:
+    """Memory written since the mark, each page once: what the next round of a migration has to copy."""
+    pages, sample = view.since_mark(), view.sample
+    if pages is None or sample is None or view.mark is None or not view.tracking:
+        return ((("SINCE MARK ", p.dim), (DASH, p.faint)),)
+    span = f"{seconds(sample.time - view.mark.time)} " if sample.time > view.mark.time else ""
+    value: Run = (size(sum(pages) * PAGE).rjust(4) + ("~" if view.mark.gap else ""), p.strong)
+    return (("SINCE MARK ", p.dim), (span, p.dim), value), (("MARK ", p.dim), value)
+
+
 def huge_forms(sample: Sample, p: Palette) -> tuple[Sequence[Run], ...]:
     """Share of resident memory in huge pages, and how many of them tracking has split."""
     share = percent(sample.totals.huge, sample.totals.resident)
@@ -214,20 +246,25 @@ def _with_note(runs: list[Run], sample: Sample, width: int, p: Palette) -> list[
     return runs
 
 
-def tracker_fields(sample: Sample, nominal: float | None, p: Palette) -> list[Field]:
+def tracker_fields(sample: Sample, nominal: float | None, p: Palette, can_act: bool = True) -> list[Field]:
     """Tracker, exactness with its marks, how much is tracked, interval."""
     tracker = sample.tracker
     if tracker.name == "off":
         name: tuple[Sequence[Run], ...] = (
             (("writes are not tracked", p.warn), (keyed(" · {arm} tracks them"), p.dim)),
             (("writes are not tracked", p.warn),),
+            (("not tracked", p.warn),),
         )
         if tracker.note:  # it was tried, or can't be: the note says why
             name = ((("writes can't be tracked", p.warn),),)
+        elif not can_act:
+            name = name[1:]
         fields = [Field(name, 9, needed=True)]
     else:
         exact = (_EXACTNESS[tracker.exact], p.strong)
         marked = marks_used(sample)
+        if not tracker.armed:
+            exact = ("nothing is tracked", p.warn)
         title: Run = (tracker.name, p.strong)
         forms: list[Sequence[Run]] = [(title, (" · ", p.faint), exact)]
         if marked and tracker.exact is Exactness.EXACT:
@@ -251,7 +288,8 @@ def interval_forms(sample: Sample | None, nominal: float, p: Palette) -> tuple[S
     if sample.stretched and seconds(measured) != seconds(nominal):
         value = (seconds(measured), p.warn)
         short = (("every ", p.dim), value, (" (budget)", p.dim))
-        return ((*short, (f", asked {seconds(nominal)}", p.dim)), short)
+        least = (short[0], value)
+        return ((*short, (f", asked {seconds(nominal)}", p.dim)), short, least)
     late = abs(measured - nominal) > max(0.1 * nominal, 0.05)
     value = (seconds(measured), p.warn if late else p.text)
     plain = (("every ", p.dim), value)

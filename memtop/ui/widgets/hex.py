@@ -23,6 +23,7 @@ class HexPane(ScrollingPane):
     """A title, rows of bytes with their characters, and when they were read."""
 
     title = "page"
+    does = frozenset({"read_again"})
     share = 0.75
     over = WriteMap
 

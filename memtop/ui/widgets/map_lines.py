@@ -81,15 +81,15 @@ def title_runs(
     pages = _pages(grid.cell_pages)
     cell, short = f"one cell {size(grid.cell_bytes)} = {pages}", f"one cell {pages}"
     # What there is to say about the cells is worth more than what the table says too.
-    for what, holds in (
-        (f"  {extent} {here.kind.label} {here.perms}  ", cell),
-        (f"  {extent} {here.kind.label}  ", cell),
-        (f"  {extent}  ", cell),
-        (f"  {extent}  ", short),
-        ("  ", short),
+    for what, holds, notes in (
+        (f"  {extent} {here.kind.label} {here.perms}  ", cell, said),
+        (f"  {extent} {here.kind.label}  ", cell, said),
+        (f"  {extent}  ", cell, said),
+        (f"  {extent}  ", short, said),
+        *(("  ", short, said[dropped:]) for dropped in range(len(said) + 1)),
     ):
         left: list[Run] = [(f"{RULE * 2} ", p.faint), (f"{start:x}", p.strong), (what, p.dim)]
-        right: list[Run] = [(f" {each} ", p.dim) for each in said]
+        right: list[Run] = [(f" {each} ", p.dim) for each in notes]
         right += [(f" {holds} ", p.text), (RULE * 2, p.faint)]
         room = width - width_of(left) - width_of(right) - 2
         if room >= min(width_of([(short_title(here), p.text)]), LEAST_NAME):

@@ -16,14 +16,10 @@ from memtop.model.peek import Peek
 from memtop.sampler.source import Key
 from memtop.ui.lines import Run
 from memtop.ui.state import ProcessView
-from memtop.ui.widgets.drawn import Drawn
+from memtop.ui.widgets.drawn import WHEEL, Drawn
 
 Wanted = tuple[Key, int, int, int, int]
 """Process, mapping id, start address, pages a cell, cells: the arguments of ``Source.watch``."""
-
-
-WHEEL = 3
-"""Lines that one notch scrolls."""
 
 
 class Pane(Drawn):
@@ -37,6 +33,9 @@ class Pane(Drawn):
 
     over: ClassVar[type[Pane] | None] = None
     """The pane that ``Esc`` goes back to; None: to the table."""
+
+    does: ClassVar[frozenset[str]] = frozenset()
+    """Which actions of the pane's keys mean something in it, for the last line of the page."""
 
     has_keys = False
     """The cursor is shown and the arrows move it."""

@@ -30,6 +30,7 @@ class Timeline(Pane):
     """A title, one line a row, an axis of clock times (UTC, as in the header)."""
 
     title = "timeline"
+    does = frozenset({"zoom(1)"})
 
     def __init__(self, look: Look, *, id: str | None = None) -> None:
         super().__init__(look, id=id)

@@ -62,6 +62,7 @@ class TypeLine(Widget):
         self.look = look
         self.what: str | None = None
         self._label = ""
+        self._said: tuple[Sequence[Run], int | None] = (), None
 
     def compose(self) -> ComposeResult:
         """The input, and what is said about it."""
@@ -99,6 +100,11 @@ class TypeLine(Widget):
         self.screen.set_focus(None)
         self.input.can_focus = False
 
+    def on_resize(self) -> None:
+        """The same in another width."""
+        if self._said[0]:
+            self.say(*self._said)
+
     def say(self, runs: Sequence[Run], column: int | None = None) -> None:
         """Says something below the text.
 
@@ -106,6 +112,7 @@ class TypeLine(Widget):
             runs: what.
             column: of the text that it is about: a mark points there.
         """
+        self._said = runs, column
         p, width = self.look.palette, self.screen.size.width
         left = len(self._label)
         if column is not None:

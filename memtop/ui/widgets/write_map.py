@@ -12,7 +12,7 @@ from memtop.model.peek import Peek
 from memtop.model.sample import MappingSample, Sample
 from memtop.model.units import size
 from memtop.sampler.history import AgeMap
-from memtop.ui.ages import Grid, grid_cells
+from memtop.ui.ages import BITS, Grid, grid_cells
 from memtop.ui.lens import Lens
 from memtop.ui.lines import Run, cut, width_of
 from memtop.ui.space import Space
@@ -42,6 +42,7 @@ class WriteMap(Pane):
     """A title, the cells with an address at the head of each line, a legend."""
 
     title = "write map"
+    does = frozenset({"peek", "read_again", "mark_range", "zoom(1)"})
 
     def __init__(self, look: Look, *, id: str | None = None) -> None:
         super().__init__(look, id=id)
@@ -99,8 +100,9 @@ class WriteMap(Pane):
             if view.back is not None and least > grid.cell_pages:
                 said = [f"ages by {least} pages"]
             said = [each for each in said if each]
-        if not grid.shown_by(sample.watched, m.mapping.id):
-            said.insert(0, "residency by 64ths")
+        coarse = -(-m.mapping.size // PAGE // BITS)
+        if coarse > 1 and not grid.shown_by(sample.watched, m.mapping.id):
+            said.insert(0, f"residency by {size(coarse * PAGE)}")
         width = self.size.width
         lines: list[Sequence[Run]] = [title_runs(m, grid, p, width, whole=not zoomed, said=said)]
         marked = view.marked_range
