@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from memtop.model.actions import Method
 from memtop.model.sample import Process
 from memtop.sampler.source import Source
-
-# Textual draws what a key has changed at its next frame: with its own 60 a second, that is up to 30 ms
-# later. There are no more pictures for it: samples and keys make them.
-os.environ.setdefault("TEXTUAL_FPS", "250")
 
 THEMES = ("dark", "light", "contrast", "ansi", "mono")
 """Names of the themes; the colours are in ``theme``, which imports Textual."""

@@ -36,6 +36,18 @@ def test_a_command_is_started_and_its_output_stays_off_the_screen(tmp_path: Path
         assert str(file) in terminal.output.decode()
 
 
+def test_a_command_gets_the_environment_that_memtop_got(tmp_path: Path) -> None:
+    script = "import os, signal; read = lambda p: set(open(f'/proc/{p}/environ').read().split(chr(0))); "
+    script += "print('other:', *read('self') ^ read(os.getppid()), flush=True); signal.pause()"
+    with Terminal(memtop("-d", "0.2", "--", sys.executable, "-c", script), TMPDIR=str(tmp_path)) as terminal:
+        terminal.wait_for_text("python", "● live")
+        (file,) = tmp_path.glob("memtop-*.log")
+        wait_for(file.read_text, "what it prints")
+        terminal.send("q")
+        assert terminal.end() == 0
+        assert file.read_text() == "other:\n"
+
+
 def test_q_ends_the_command(tmp_path: Path) -> None:
     command = memtop("-d", "0.2", "--", sys.executable, "-c", "import signal; signal.pause()")
     with Terminal(command, TMPDIR=str(tmp_path)) as terminal:

@@ -18,6 +18,7 @@ from memtop.model.actions import ClearRefs, Method
 from memtop.model.layout import Kind
 from memtop.model.sample import Life
 from memtop.ui.app import MemtopApp
+from memtop.ui.dressed import FRAME_S
 from memtop.ui.keymap import KEYMAP
 from memtop.ui.theme import DARK
 
@@ -35,6 +36,12 @@ async def test_first_picture_stands_before_the_first_sample() -> None:
         assert "redis-server 4711" in screen.lines[0]
         assert "first scan" in screen.lines[0]
         assert screen.source.started
+
+
+async def test_what_a_key_changed_is_drawn_without_waiting_for_a_frame() -> None:
+    """Textual's own constant, set from outside: a Textual without it would wait up to 30 ms again."""
+    async with opened() as screen:
+        assert screen.app.screen._update_timer._interval == FRAME_S
 
 
 async def test_selection_follows_its_mapping_when_the_order_changes() -> None:
