@@ -199,7 +199,7 @@ class Engine:
 
     def _fill(self, plan: Plan, census: Census) -> Census:
         """Adds what program and libraries have in their files and not in memory."""
-        with closing(FileSource(self._source.handle.pid, object_files(plan))) as files:
+        with closing(FileSource(object_files(plan), self._source.file_of)) as files:
             absent = files.runs
             for runs in census.sets:
                 absent = runs_subtract(absent, runs)
