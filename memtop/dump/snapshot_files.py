@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from memtop.dump.chain import STEP, Chain
+from memtop.dump.chain import Chain
 from memtop.dump.file_source import FileSource
 from memtop.dump.image import Area, Image, PageKind, Run, pack, runs_of
 from memtop.dump.plan import Range
+from memtop.dump.source import STEP
 from memtop.linux.mapped_file import open_unchanged
 from memtop.linux.runsets import runs_intersect
 from memtop.model.layout import PAGE, RUN, Perm
@@ -103,8 +104,8 @@ def _is_unchanged(chain: Chain, image: Image, areas: Sequence[Area]) -> bool:
 def _pieces(area: Area) -> Iterator[tuple[int, int]]:
     """What the snapshot holds of a mapping: address and bytes, not too many at once."""
     for first, pages, _ in RUN.iter_unpack(runs_of(area.runs, PageKind.DATA).packed):
-        for start in range(first, first + pages * PAGE, STEP):
-            yield start, min(STEP, first + pages * PAGE - start)
+        for start in range(first, first + pages * PAGE, STEP * PAGE):
+            yield start, min(STEP * PAGE, first + pages * PAGE - start)
 
 
 def _is_same(chain: Chain, area: Area, start: int, count: int, fd: int) -> bool:
