@@ -97,6 +97,8 @@ def _is_unchanged(chain: Chain, image: Image, areas: Sequence[Area]) -> bool:
         fixed = [a for a in areas if not a.perms & Perm.WRITE and (a.perms & Perm.EXEC or a.offset == 0)]
         same = [_is_same(chain, a, start, count, fd) for a in fixed for start, count in _pieces(a)]
         return bool(same) and all(same)
+    except (OSError, OverflowError):  # it can't be read, or there is no such offset
+        return False
     finally:
         os.close(fd)
 

@@ -132,6 +132,17 @@ def test_a_file_that_is_not_what_it_was(taken: Taken, change: Callable[[Taken], 
     assert b"not of" in notes[1]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), OverflowError()])
+def test_a_file_that_can_not_be_read(taken: Taken, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def fails(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr("memtop.dump.snapshot_files._is_same", fails)
+    contents, doubts, _ = converted(taken)
+    assert contents is None
+    assert any("not of" in doubt for doubt in doubts)
+
+
 def test_code_that_differs(taken: Taken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever its times say: the pages of code that the snapshot holds are compared."""
     overwrite(taken)
