@@ -41,7 +41,7 @@ def convert(path: str, out: str, format: Format = Format.CORE, *, compress: bool
                 image = _fill(chain, image, sink)
             sink.finish(image)
         except OSError as error:
-            raise explain_output(error, out) from error
+            raise explain_output(error, output.place) from error
         output.commit()
         return image
 

@@ -163,7 +163,7 @@ class Engine:
             image = self._image(plan, census)
             self._sink.finish(image)
         except OSError as error:
-            raise explain_output(error, self._output.path) from error
+            raise explain_output(error, self._output.place) from error
         except ProcessGone as error:
             raise self._source.gone() from error
         size = self._output.commit()
