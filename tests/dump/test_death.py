@@ -127,7 +127,7 @@ def dumper(target: Sensitive, directory: Path) -> Iterator[subprocess.Popen[byte
 
 
 def await_tracer(pid: int) -> int:
-    """Whoever traces it next. While a tracer ends, the kernel may name the parent in its place, which is us."""
+    """Whoever traces it next. While one ends, the kernel may name the parent in its place: that is us."""
     deadline = time.monotonic() + 20
     while (tracer := int(status(pid, "TracerPid"))) in (0, os.getpid()):
         assert time.monotonic() < deadline, "nobody dumps it"
