@@ -128,7 +128,7 @@ def dumper(target: Sensitive, directory: Path) -> Iterator[subprocess.Popen[byte
 
 def await_tracer(pid: int) -> int:
     """Whoever traces it next. While one ends, the kernel may name the parent in its place: that is us."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (tracer := int(status(pid, "TracerPid"))) in (0, os.getpid()):
         assert time.monotonic() < deadline, "nobody dumps it"
     return tracer
