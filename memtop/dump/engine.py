@@ -224,12 +224,13 @@ class Engine:
         feed = self._feed
         assert feed is not None
         written = feed.take()
-        began = time.monotonic()
+        began = looked = time.monotonic()
         plan = self._source.plan()
         expected = Expectation(plan, self._source.census(plan), written)
         self._copy(self._first(expected.census, written), again=False)
         while True:
             written = feed.take()
+            span, looked = time.monotonic() - looked, time.monotonic()
             plan = self._source.plan()
             if feed.protects:
                 expected.advance(self._source, plan, written)
@@ -248,7 +249,7 @@ class Engine:
             ):
                 verdict = Verdict.GO_ON  # while that took its time, more was written
             if verdict is not Verdict.GO_ON:
-                self._because = explain(verdict, self._rounds, dirty)
+                self._because = explain(verdict, self._rounds, dirty, span)
                 if written.shared:
                     self._doubts.append(_SHARED)
                 return pending, expected
