@@ -310,7 +310,7 @@ async def test_one_that_runs_can_be_watched_and_cancelled(writer: Writer, folder
         samples = screen.live.view.newest.time
         await screen.until(lambda: screen.live.view.newest.time > samples, "the screen goes on meanwhile")
         await screen.press("d")
-        await screen.shows("Cancel the dump of writer", "one dump at a time")
+        await screen.shows("Cancel the dump of writer", "at a time")
         await screen.press("escape")
         assert screen.dumps.busy is not None
         await screen.press("w", "enter")  # stop tracking
