@@ -24,7 +24,8 @@ class Blow:
     """Whom to kill, and when.
 
     Attributes:
-        who: ``nobody``, ``injector`` (the helper process), ``memtop``, ``both``.
+        who: ``nobody``, ``injector`` (the helper process), ``memtop``, ``both``; ``late``: the injector is
+            held up there until memtop has called it off, or has done without its end.
         when: ``step``: the injector is stopped at each system call, and the blow falls at one of these
             stops; ``window``: some time after it asked for the target; ``life``: some time after its start.
         at: which stop (from 0), or the time in seconds.
@@ -139,7 +140,13 @@ def _hit(injector: int, memtop: int, blow: Blow) -> None:
     """Neither has been reaped, so these numbers are their own."""
     if blow.who in ("memtop", "both"):
         os.kill(memtop, signal.SIGKILL)
-    if blow.who in ("injector", "both"):
+    if blow.who == "late":
+        with contextlib.ExitStack() as stack:
+            ends = [os.pidfd_open(pid) for pid in (injector, memtop)]
+            for fd in ends:
+                stack.callback(os.close, fd)
+            select.select(ends, [], [], PATIENCE_S)
+    if blow.who in ("injector", "both", "late"):
         os.kill(injector, signal.SIGKILL)
 
 

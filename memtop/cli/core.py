@@ -30,5 +30,5 @@ def run(argv: Sequence[str]) -> int:
     say = complain if options.output == "-" else print
     stored = size(image.pages_of(PageKind.DATA) * PAGE)
     say(f"{clean_text(options.output)}: {stored} of {image.origin.comm} {image.origin.pid}")
-    say(f"  {image.statement.consistency.meaning}")
+    say("  " + "; ".join((image.statement.consistency.meaning, *image.statement.doubts)))
     return ExitCode.DONE

@@ -116,7 +116,7 @@ def _tell(result: Result, path: str, format: Format) -> None:
     if format is Format.CRIU:
         say("  memory only: crit shows it, criu can't restore it")
     elif not image.statement.threads:
-        say("  memory only: the process never stood still, so there are no registers")
+        say("  memory only: no registers were taken")
     sys.stdout.flush()
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from memtop.dump.files import OpenFiles
 from memtop.dump.image import Area, Consistency, Freeze, Image, PageKind, Run, Statement, pack
+from memtop.dump.notes import told_by
 from memtop.dump.snapshot_index import Stored
 from memtop.dump.snapshot_reader import Snapshot
 from memtop.dump.source import copy_loaded
@@ -219,10 +220,18 @@ class Chain:
 
 
 def statement_of(snapshot: Snapshot) -> Statement:
-    """What its header says of how it came about."""
-    about = snapshot.about
+    """What it says of how it came about, in its notes, or else in its header, which may be cut down."""
+    about = told_by(snapshot.notes) or snapshot.about
     try:
         freeze, consistency = Freeze(about.get("freeze")), Consistency(about.get("consistency"))
     except ValueError:
         freeze, consistency = Freeze.NONE, Consistency.TORN
-    return Statement(freeze, consistency, str(about.get("tracker", "")), str(about.get("exactness", "")))
+    doubts, unsettled = about.get("doubts"), about.get("unsettled")
+    return Statement(
+        freeze,
+        consistency,
+        str(about.get("tracker", "")),
+        str(about.get("exactness", "")),
+        unsettled=unsettled if isinstance(unsettled, int) else 0,
+        doubts=[clean_text(str(doubt)) for doubt in doubts] if isinstance(doubts, list) else [],
+    )

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from memtop.dump.account import consistency_of, doubts_of
 from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.hold import READY, Hold
-from memtop.dump.image import Consistency, Freeze, Image, Round, Statement
+from memtop.dump.image import Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
 from memtop.dump.notes import build_notes
@@ -24,10 +25,9 @@ from memtop.dump.source import HeldSource, PageSink, PageSource
 from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union, split
 from memtop.linux.standstill import Stop, frozen, urgent
-from memtop.model.coverage import Exactness
+from memtop.linux.vmread import Held
 from memtop.model.layout import PAGE
 from memtop.model.runs import PageRuns
-from memtop.model.units import seconds
 
 CHUNK = 16384
 """Pages between two looks at progress, cancellation and free space: 64 MiB at first. At each the disk comes
@@ -38,6 +38,10 @@ LOOK_S = 0.25
 
 SETTLE = 4
 """How often pages that were written while they were read are read again, when nothing stands still."""
+
+STOPS = 3
+"""How often it is stopped for the last pages at most: a stop ends early if its helper process is ended, or if
+memtop itself is stopped (Ctrl-Z)."""
 
 _SHARED = "shared memory: what other processes write there meanwhile is not followed"
 
@@ -122,6 +126,7 @@ class Engine:
         self._progress = Progress()
         self._rounds: list[Round] = []
         self._stop: Stop | None = None
+        self._cut_short: list[float] = []
         self._unsettled = self._final_pages = 0
         self._because = ""
         self._doubts: list[str] = []
@@ -158,7 +163,7 @@ class Engine:
             image = self._image(plan, census)
             self._sink.finish(image)
         except OSError as error:
-            raise explain_output(error, self._output.path) from error
+            raise explain_output(error, self._output.place) from error
         except ProcessGone as error:
             raise self._source.gone() from error
         size = self._output.commit()
@@ -194,7 +199,7 @@ class Engine:
 
     def _fill(self, plan: Plan, census: Census) -> Census:
         """Adds what program and libraries have in their files and not in memory."""
-        with closing(FileSource(self._source.handle.pid, object_files(plan))) as files:
+        with closing(FileSource(object_files(plan), self._source.file_of)) as files:
             absent = files.runs
             for runs in census.sets:
                 absent = runs_subtract(absent, runs)
@@ -219,12 +224,13 @@ class Engine:
         feed = self._feed
         assert feed is not None
         written = feed.take()
-        began = time.monotonic()
+        began = looked = time.monotonic()
         plan = self._source.plan()
         expected = Expectation(plan, self._source.census(plan), written)
         self._copy(self._first(expected.census, written), again=False)
         while True:
             written = feed.take()
+            span, looked = time.monotonic() - looked, time.monotonic()
             plan = self._source.plan()
             if feed.protects:
                 expected.advance(self._source, plan, written)
@@ -243,7 +249,7 @@ class Engine:
             ):
                 verdict = Verdict.GO_ON  # while that took its time, more was written
             if verdict is not Verdict.GO_ON:
-                self._because = explain(verdict, self._rounds, dirty)
+                self._because = explain(verdict, self._rounds, dirty, span)
                 if written.shared:
                     self._doubts.append(_SHARED)
                 return pending, expected
@@ -297,9 +303,28 @@ class Engine:
 
     def _finish_stopped(self, pending: PageRuns, expected: Expectation) -> tuple[Plan, Census]:
         """Stops all threads, reads what is left into memory, and lets them go before anything is written."""
-        feed, source = self._feed, self._source
+        feed = self._feed
         assert feed is not None
         self._hold.make_room(runs_pages(pending) * 5 // 4 + READY // 4)
+        while True:
+            plan, census, left, held, rest = self._read_stopped(pending, expected)
+            self._stopped()
+            # What had lost its protection still has: another look finds it, and what was written since.
+            again = feed.protects and len(self._cut_short) + 1 < STOPS
+            if self._stop is None or self._stop.complete or not again:
+                break
+            self._cut_short.append(self._stop.whole_s)
+            pending = left
+        self._store(held.runs, HeldSource(held), again=True)
+        self._final_pages = runs_pages(held.runs) + runs_pages(rest)
+        return plan, census
+
+    def _read_stopped(
+        self, pending: PageRuns, expected: Expectation
+    ) -> tuple[Plan, Census, PageRuns, Held, PageRuns]:
+        """One stop: what there is, what of it was read, what of that is in memory, and what in the file."""
+        feed, source = self._feed, self._source
+        assert feed is not None
         self._progress.frozen = True
         self._watch(self._progress)
         gc.disable()
@@ -307,17 +332,15 @@ class Engine:
             with feed.alone(), urgent(), frozen(source.handle) as still:
                 source.beat = still.beat
                 plan, census, again = self._last_look(expected)
-                held, rest = self._hold.read(source, self._to_read(census, runs_union(pending, again)))
+                left = self._to_read(census, runs_union(pending, again))
+                held, rest = self._hold.read(source, left)
                 for part in chop(rest, CHUNK):
                     self._store(part, source, again=True)
                 self._stop = still.release()
         finally:
             source.beat = NO_BEAT
             gc.enable()
-        self._stopped()
-        self._store(held.runs, HeldSource(held), again=True)
-        self._final_pages = runs_pages(held.runs) + runs_pages(rest)
-        return plan, census
+        return plan, census, left, held, rest
 
     def _last_look(self, expected: Expectation) -> tuple[Plan, Census, PageRuns]:
         """What there is, and what of it has to be read again."""
@@ -366,28 +389,12 @@ class Engine:
 
     def _statement(self) -> Statement:
         stop, feed = self._stop, self._feed
-        consistency = Consistency.TORN
-        if stop is not None and stop.complete:
-            consistency = Consistency.POINT
-        elif feed is not None:
-            consistency = Consistency.PAGES
-        if stop is not None and not stop.complete:
-            self._doubts.append("the stop ended before all was read, because its helper process was ended")
-        if stop is not None and stop.late:
-            who = ", ".join(map(str, stop.late))
-            self._doubts.append(
-                f"thread {who} waited in the kernel and did not stop (state D): it has no registers here"
-            )
-        if feed is not None and feed.stops:
-            many, longest = len(feed.stops), seconds(max(feed.stops))
-            self._doubts.append(f"{many} more stops of at most {longest} to read what was written")
-        if feed is not None and feed.exactness is not Exactness.EXACT and not feed.stops:
-            self._doubts.append("what was written is known approximately: pages may be older than the rest")
+        self._doubts += doubts_of(stop, feed, self._cut_short)
         if self._because:
             self._doubts.insert(0, self._because)
         return Statement(
             freeze=self._freeze,
-            consistency=consistency,
+            consistency=consistency_of(stop, feed),
             tracker=feed.name if feed else "off",
             exactness=feed.exactness.value if feed else "none",
             ended_because=self._because,

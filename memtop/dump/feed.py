@@ -20,7 +20,6 @@ from memtop.linux.ksm import mergeable, merging
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
-from memtop.linux.standstill import frozen
 from memtop.model.actions import Arm, Care, Method
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import Kind
@@ -29,6 +28,7 @@ from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Sample
 from memtop.tracking.base import Tracker
 from memtop.tracking.choose import arm
+from memtop.tracking.soft_dirty import SoftDirtyTracker, Stillness
 
 if TYPE_CHECKING:  # what the screen needs, and a dump of its own does not
     from memtop.sampler.target import Target
@@ -60,10 +60,10 @@ class Feed(Protocol):
     """Tells what was written since it was asked last; the first answer is empty.
 
     Attributes:
-        stops: seconds of each stop of all threads that asking took.
+        still: the stops of all threads that asking took, and whether one failed: then a write may be missing.
     """
 
-    stops: list[float]
+    still: Stillness
 
     @property
     def name(self) -> str:
@@ -109,7 +109,7 @@ class OwnFeed:
     """A tracker for this dump alone.
 
     Attributes:
-        stops: see ``Feed``. Soft-dirty bits are read and cleared in two steps; what is written between them
+        still: see ``Feed``. Soft-dirty bits are read and cleared in two steps; what is written between them
             would be lost.
 
     Raises:
@@ -124,8 +124,7 @@ class OwnFeed:
         *,
         files: bool = False,
     ) -> None:
-        self.stops: list[float] = []
-        self._handle = handle
+        self.still = Stillness()
         pid, tid = handle.pid, handle.maps_tid()
         self._maps = MapsReader(pid, tid)
         self._scanner = Scanner(
@@ -144,6 +143,8 @@ class OwnFeed:
                 raise KernelCannot(
                     f"following what process {pid} writes is not possible", self._tracker.info.note
                 )
+            if isinstance(self._tracker, SoftDirtyTracker):
+                self._tracker.still = self.still
         except BaseException:
             self._scanner.close()
             self._maps.close()
@@ -166,24 +167,17 @@ class OwnFeed:
 
     def take(self, *, stopped: bool = False) -> Written:
         """See ``Feed``."""
-        if stopped or self.exactness is Exactness.EXACT:
-            return self._take()
-        with frozen(self._handle) as still:
-            written = self._take()
-            self.stops.append(still.release().whole_s)
-        return written
-
-    def overheard(self) -> PageRuns:
-        """See ``Feed``: there are no others."""
-        return PageRuns()
-
-    def _take(self) -> Written:
+        self.still.stands = stopped
         table = self._maps.read()
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
         hidden = self._merges.ranges() if not self.protects else ()
         return Written(tick.runs, *self._cover.ranges(table, tick.coverage, hidden))
+
+    def overheard(self) -> PageRuns:
+        """See ``Feed``: there are no others."""
+        return PageRuns()
 
     def alone(self) -> AbstractContextManager[None]:
         """See ``Feed``: nobody else is there."""
@@ -197,11 +191,15 @@ class OwnFeed:
 
 
 class SharedFeed:
-    """A share of a target's tracker: its screen keeps its rates, and may tick on a thread of its own."""
+    """A share of a target's tracker: its screen keeps its rates, and may tick on a thread of its own.
+
+    Under soft-dirty, ticks of the screen stop the process meanwhile, too: what was written between reading
+    and clearing would be missing in the dump.
+    """
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self.stops: list[float] = []
+        self.still = Stillness()
         self._cover = Cover()
         with target.lock:
             self._tracker, self._execs, self._name = target.tracker, target.execs, target.tracker_info.name
@@ -212,6 +210,8 @@ class SharedFeed:
             self._consumer = target.fan_out.subscribe()
             self._tick()
             self._consumer.take()
+            if isinstance(self._tracker, SoftDirtyTracker):
+                self._tracker.still = self.still
 
     @property
     def name(self) -> str:
@@ -229,10 +229,12 @@ class SharedFeed:
         return self.exactness is Exactness.EXACT
 
     def take(self, *, stopped: bool = False) -> Written:
-        """See ``Feed``. Under soft-dirty the screen's own ticks may miss some writes."""
+        """See ``Feed``."""
         with self._target.lock:
             self._require_unbroken()
+            self.still.stands = stopped
             sample = self._tick()
+            self.still.stands = False
             if sample.life is Life.ENDED or self._target.execs != self._execs:
                 raise ProcessGone("the address space that was to be dumped is no more")
             self._require_unbroken()
@@ -278,6 +280,8 @@ class SharedFeed:
         """See ``Feed``."""
         with self._target.lock:
             self._target.fan_out.unsubscribe(self._consumer)
+            if isinstance(self._tracker, SoftDirtyTracker):
+                self._tracker.still = None
 
 
 class Merges:

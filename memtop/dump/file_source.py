@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from memtop.dump.image import Area
 from memtop.dump.plan import Plan, Range, ranges_runs
 from memtop.dump.source import copy_loaded
-from memtop.linux.mapped_file import open_mapped
 from memtop.linux.vmread import Copied, OutFile, Pieces, hash_pages
 from memtop.model.layout import PAGE, RUN, Perm
 from memtop.model.runs import PageRuns
@@ -35,8 +34,8 @@ class FileSource:
     """Contents of these mappings as their files have them now.
 
     Args:
-        pid: of the process.
         mapped: mappings and what is wanted of each; see ``object_files``.
+        opener: of the file of a mapping; None: it can't be had.
 
     Attributes:
         runs: pages that it has; none behind the end of a file.
@@ -44,10 +43,10 @@ class FileSource:
 
     whole = False
 
-    def __init__(self, pid: int, mapped: Sequence[tuple[Area, Range]]) -> None:
+    def __init__(self, mapped: Sequence[tuple[Area, Range]], opener: Callable[[Area], int | None]) -> None:
         self._parts: list[tuple[int, int, int, int]] = []  # start, end, offset, fd
         for area, take in mapped:
-            fd = open_mapped(pid, area.start, area.end, area.name, area.inode)
+            fd = opener(area)
             if fd is None:
                 continue
             offset = area.offset + take.start - area.start

@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from memtop.dump.image import Origin
+from memtop.dump.image import Area, Origin
 from memtop.dump.plan import Census, Plan, Planner, Range, count
 from memtop.linux import coreinfo
 from memtop.linux.errors import ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.look import Looker
+from memtop.linux.mapped_file import open_mapped
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.linux.smaps import vm_flags
@@ -122,6 +123,10 @@ class LiveSource:
     def hold(self, runs: PageRuns, into: Any) -> Held:
         """Reads pages into memory that has room for them, to be written later."""
         return Held(runs, into, self._memory.read(runs, into, beat=self.beat).states)
+
+    def file_of(self, area: Area) -> int | None:
+        """The file behind a mapping; the caller's to close. None: it can't be had."""
+        return open_mapped(self.handle.pid, area.start, area.end, area.name, area.inode)
 
     def origin(self) -> Origin:
         """Whose memory it is, with the time of now."""

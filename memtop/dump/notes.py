@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from struct import Struct, pack
+from typing import Any
 
 from memtop import __version__
 from memtop.dump.image import Area, Statement
@@ -56,14 +57,20 @@ def notes_of(notes: bytes) -> Iterator[tuple[int, bytes]]:
 
 def layout_of(notes: bytes) -> dict[str, int]:
     """Where program, stack and arguments begin and end (``coreinfo.LAYOUT``), as memtop's own note has it."""
+    told = told_by(notes).get("layout")
+    if not isinstance(told, dict):
+        return {}
+    return {name: value for name, value in told.items() if isinstance(value, int) and 0 <= value < 1 << 64}
+
+
+def told_by(notes: bytes) -> dict[str, Any]:
+    """What memtop's own note says of how a dump came about; empty: there is none."""
     content = next((content for kind, content in notes_of(notes) if kind == NT_MEMTOP), b"")
     try:
-        told = json.loads(content)["layout"]
-        return {
-            name: value for name, value in told.items() if isinstance(value, int) and 0 <= value < 1 << 64
-        }
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        told = json.loads(content)
+    except (ValueError, RecursionError):
         return {}
+    return told if isinstance(told, dict) else {}
 
 
 def build_notes(

@@ -36,6 +36,9 @@ class Output:
         path: the final name, or ``-`` for standard output: then the file is put together in the directory for
             temporary files first, and passed on when it is whole.
 
+    Attributes:
+        place: what is written before, for a sentence.
+
     Raises:
         Failed: there is something of that name, or no directory.
         NotPermitted: no right to write there.
@@ -49,15 +52,18 @@ class Output:
         self._writing: threading.Thread | None = None
         self._lost: OSError | None = None
         where = _temporary() if self._to_stdout else os.path.dirname(path) or "."
+        self.place = f"a temporary file in {where}" if self._to_stdout else path
         self._name = os.path.basename(path)
         try:
             self._directory = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             self._refuse_existing()
             self._file = Nameless(self._directory, self._name, cached=self._to_stdout)
         except OSError as error:
+            there = self._directory >= 0
+            if there and error.errno == errno.ENOENT:  # /proc
+                error = OSError(errno.EOPNOTSUPP, "")
             self.close()
-            named = error.filename not in (None, ".")  # the second is the directory, as openat was told
-            raise explain_output(error, str(error.filename) if named else where) from error
+            raise explain_output(error, self.place if there else where) from error
         except BaseException:
             self.close()
             raise
@@ -128,7 +134,7 @@ class Output:
         """
         free = self.free
         if wanted > free:
-            what = f"writing {clean_text(self.path)} is not possible"
+            what = f"writing {clean_text(self.place)} is not possible"
             if wanted:
                 why = f"it takes {size(wanted)} more, and the file system has {size(max(free, 0))} to spare"
             else:
@@ -178,16 +184,24 @@ class Output:
             os.fsync(self._directory)
             return length
         except OSError as error:
-            raise explain_output(error, self.path) from error
+            raise explain_output(error, "standard output" if self._to_stdout else self.path) from error
 
     def _pass_on(self, length: int) -> None:
         sys.stdout.flush()
         at = 0
         while at < length:
-            sent = os.sendfile(1, self.fd, at, min(_CHUNK, length - at))
+            sent = self._send(at, min(_CHUNK, length - at))
             if sent == 0:
                 raise OSError(errno.EIO, "the temporary file came short")
             at += sent
+
+    def _send(self, at: int, length: int) -> int:
+        try:
+            return os.sendfile(1, self.fd, at, length)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file that is appended to (>>), and some devices
+                raise
+            return os.write(1, os.pread(self.fd, length, at))
 
     def close(self) -> None:
         """Lets go; what was not committed is gone. Idempotent."""
@@ -211,6 +225,7 @@ def explain_output(error: OSError, path: str) -> MemtopError:
         errno.EEXIST: ("something of that name came up meanwhile", "choose another name"),
         errno.ENOENT: ("there is no such directory", ""),
         errno.ENOTDIR: ("there is no such directory", ""),
+        errno.EOPNOTSUPP: ("no files can be made there", "choose another place"),
     }
     why, remedy = words.get(error.errno or 0, (os.strerror(error.errno or 0), ""))
     return Failed(f"writing {name} failed", why, remedy)

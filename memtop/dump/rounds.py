@@ -65,14 +65,25 @@ def _stuck(rounds: list[Round], dirty: int) -> bool:
     return rounds[-1].pages > SHRINKS * rounds[-2].pages and dirty <= PEAK * min(r.pages for r in rounds)
 
 
-def explain(verdict: Verdict, rounds: list[Round], dirty: int) -> str:
-    """The sentence, with the numbers; empty where all went well."""
+def explain(verdict: Verdict, rounds: list[Round], dirty: int, span: float = 0.0) -> str:
+    """The sentence, with the numbers; empty where all went well.
+
+    Args:
+        verdict: as ``judge`` gave it, with the same ``rounds`` and ``dirty``.
+        span: seconds in which those pages were written; more than the last round took, where memtop had to
+            wait for a processor or the disk.
+    """
     last = rounds[-1]
     if verdict in (Verdict.SMALL, Verdict.GO_ON):
         return ""
     written = (
         f"{size(dirty * PAGE)} written while {size(last.pages * PAGE)} were copied in {seconds(last.took)}"
     )
+    if span > 1.5 * last.took:
+        written = (
+            f"{size(dirty * PAGE)} written in {seconds(span)}, of which {seconds(last.took)} went into "
+            f"copying {size(last.pages * PAGE)}"
+        )
     if verdict is Verdict.STUCK:
         speed = rate(last.pages * PAGE / last.took) if last.took else "?"
         return f"it does not converge at this rate of writing: {written} ({speed})"

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import signal
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain, islice
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from memtop.linux.access import Capability, has_capability, is_filtered, require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
@@ -26,7 +27,9 @@ from memtop.native import ffi, lib
 _WHAT = "tracking writes of process {pid} ({comm}) is not possible"
 NOT_PROVEN = "stopping a process is proven on x86-64 only, not on this processor ({})"
 _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
+_log = logging.getLogger(__name__)
 _TRIES = 8  # threads, to find one with a stack of its own
+_ATTEMPTS = 3  # where the helper process was ended, or got no processor
 _WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
 
 
@@ -84,21 +87,38 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
         Failed: it is traced already, does not stop, or is out of descriptors.
     """
     require_action(f"tracking writes of process {process.pid}")
+    out = ffi.new("mt_injection *")
+    for left in reversed(range(_ATTEMPTS)):
+        tid, stage = _inject(process, timeout_s, out)
+        lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
+        if not left or not lost or not _is_let_go(tid):
+            break
+        _log.info("%d: the helper process %s; nothing was changed", process.pid, _why_lost(stage, out.error))
+    if stage is not Stage.OK:
+        _explain(process, tid, stage, out.error, timeout_s, _ATTEMPTS - left)
+    return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
+
+
+def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, Stage]:
+    """One attempt: the thread, and how far it came; the rest is in ``out``."""
     first, refusal = choose_thread(process.pid, lambda tid: find_refusal(process, tid))
     if refusal is not None:
         raise refusal
-    out = ffi.new("mt_injection *")
     pidfd = -1 if process.pidfd is None else process.pidfd
     others = (tid for tid in rank_threads(process.pid) if tid != first)
     for tid in islice(chain([first], others), _TRIES):
         stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
         if stage is not Stage.STACK and os.path.exists(f"/proc/{process.pid}/task/{tid}"):  # it may end
             break
-    if stage is Stage.OK and out.uffd < 0:
-        stage = Stage.FETCH
-    if stage is not Stage.OK:
-        _explain(process, tid, stage, out.error, timeout_s)
-    return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
+    return tid, Stage.FETCH if stage is Stage.OK and out.uffd < 0 else stage
+
+
+def _is_let_go(tid: int) -> bool:
+    """It is as if nothing had been: nobody traces the thread, and it is in no trace stop."""
+    try:
+        return read_status(tid).get("TracerPid") == "0" and read_stat(tid).state not in "tZX"
+    except MemtopError:
+        return False
 
 
 def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
@@ -195,8 +215,10 @@ def _owner(pid: int) -> int | None:
         return None
 
 
-def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout_s: float) -> NoReturn:
-    """Raises the sentence for a stage that failed with this errno."""
+def _explain(
+    process: ProcessHandle, tid: int, stage: Stage, error: int, timeout_s: float, tries: int
+) -> NoReturn:
+    """Raises the sentence for a stage that failed with this errno, the last of so many tries."""
     pid, why = process.pid, os.strerror(error) if error else ""
     try:
         what = _WHAT.format(pid=pid, comm=read_stat(pid).comm)
@@ -204,8 +226,7 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     except MemtopError:
         raise ProcessGone(f"process {pid} ended while memtop attached to it") from None
     if stage is Stage.KILLED and not ended:
-        by = signal.strsignal(error)
-        raise Failed(what, f"the helper process was ended by a signal ({by})", "nothing is lost; try again")
+        raise _lost(what, stage, error, tries)
     if ended or stage is Stage.GONE or error == errno.ESRCH:  # to a dying thread, SEIZE says EPERM
         raise ProcessGone(what, "it ended, or ran exec, while memtop attached to it")
     if error in (errno.EPERM, errno.EACCES) and stage in (Stage.SEIZE, Stage.GADGET):
@@ -258,7 +279,7 @@ def _explain(process: ProcessHandle, tid: int, stage: Stage, error: int, timeout
     if stage is Stage.VECTORS:
         raise KernelCannot(what, "it uses matrix registers (AMX), which take more than a page to give back")
     if stage is Stage.TIMEOUT:
-        raise Failed(what, "the helper process took too long", "nothing is lost; try again")
+        raise _lost(what, stage, error, tries)
     raise Failed(what, f"{_DOING.get(stage, stage.name.lower())}{': ' + why if why else ''}")
 
 
@@ -269,6 +290,16 @@ _DOING = {
     Stage.GADGET: "the call could not be run in it",
     Stage.FETCH: "the descriptor could not be handed over",
 }
+
+
+def _why_lost(stage: Stage, error: int) -> str:
+    """What became of a helper process that was killed or got no processor."""
+    return f"was ended by a signal ({signal.strsignal(error)})" if stage is Stage.KILLED else "took too long"
+
+
+def _lost(what: str, stage: Stage, error: int, tries: int) -> MemtopError:
+    times = f", {tries} times" if tries > 1 else ""
+    return Failed(what, f"the helper process {_why_lost(stage, error)}{times}", "nothing is lost; try again")
 
 
 def _filtered(what: str) -> MemtopError:

@@ -28,6 +28,7 @@ PATIENCE_MS = 2000
 """The helper lets all go when memtop shows no sign of life for so long (it was stopped by Ctrl-Z)."""
 
 _WHAT = "stopping process {pid} ({comm}) is not possible"
+_ATTEMPTS = 3  # where the helper process was ended: then all run on as before
 
 
 class _Stage(IntEnum):
@@ -90,10 +91,7 @@ class Frozen:
     """
 
     def __init__(self, process: ProcessHandle, *, registers: bool = True) -> None:
-        pidfd = -1 if process.pidfd is None else process.pidfd
-        self._freeze = lib.mt_standstill_start(process.pid, pidfd, LATE_MS, PATIENCE_MS, registers)
-        if self._freeze == ffi.NULL:
-            raise Failed(f"stopping process {process.pid} failed", "out of memory")
+        self._freeze = _start(process, registers)
         self.beat: Any = lib.mt_standstill_beat(self._freeze)
         self.stop: Stop | None = None
         stop = lib.mt_standstill_stop(self._freeze)
@@ -115,6 +113,18 @@ class Frozen:
         if self._freeze != ffi.NULL:
             lib.mt_standstill_free(self._freeze)
             self._freeze = ffi.NULL
+
+
+def _start(process: ProcessHandle, registers: bool) -> Any:
+    pidfd = -1 if process.pidfd is None else process.pidfd
+    for left in reversed(range(_ATTEMPTS)):
+        freeze = lib.mt_standstill_start(process.pid, pidfd, LATE_MS, PATIENCE_MS, registers)
+        if freeze == ffi.NULL:
+            raise Failed(f"stopping process {process.pid} failed", "out of memory")
+        if lib.mt_standstill_stop(freeze).stage != _Stage.LOST or not left:
+            break
+        lib.mt_standstill_free(freeze)
+    return freeze
 
 
 @contextmanager

@@ -240,7 +240,7 @@ int64_t mt_uffd_register_many(int uffd, const mt_mapping *items, const uint32_t 
 #define MT_INJECT_SECCOMP 7   /* filtered, and the filter can't be suspended; EBUSY: it dispatches its own calls */
 #define MT_INJECT_CALL 8      /* userfaultfd() inside the target failed with error */
 #define MT_INJECT_FETCH 9     /* pidfd_getfd failed */
-#define MT_INJECT_TIMEOUT 10  /* the helper took too long and was ended */
+#define MT_INJECT_TIMEOUT 10  /* the helper took too long */
 #define MT_INJECT_GONE 11     /* the target ended meanwhile */
 #define MT_INJECT_ARCH 12     /* no code for this processor */
 #define MT_INJECT_STACK 13    /* no untouched page in the thread's stack for a signal frame */
@@ -255,6 +255,7 @@ typedef struct {
     int32_t tid;      /* the thread that was stopped, or 0 */
     int64_t stop_ns;  /* from seize to detach */
     int32_t verified; /* 1: registers and signal mask, read back before the detach, were as they are to be */
+    int32_t touched;  /* of TIMEOUT and KILLED, 0: nothing of the target was changed, so one may try again */
 } mt_injection;
 
 /* Runs the whole injection in a forked helper with all signals blocked.  A thread in state D gets timeout_ms to

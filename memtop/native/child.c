@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,8 +31,28 @@ int mt_read_task(int pid, int tid, const char *name, char *text, size_t size) {
     return got < 0 ? -error : (int)got;
 }
 
+/* Left to end by themselves; 0: a free place. */
+static _Atomic int left[16];
+
+void mt_child_leave(int pid) {
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        int none = 0;
+        if (atomic_compare_exchange_strong(&left[i], &none, pid))
+            return;
+    }
+}
+
+static void reap_left(void) {
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        int pid = atomic_exchange(&left[i], 0); /* ours alone: once reaped, its number may be another one's */
+        if (pid && waitpid(pid, 0, __WALL | WNOHANG) == 0)
+            mt_child_leave(pid);
+    }
+}
+
 int mt_child_fork(void) {
     uint64_t all = ~0ull, before;
+    reap_left();
     if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, MASK_SIZE) != 0)
         return -errno;
     /* Not fork(): its atfork handlers take locks and run other libraries' code.  Exit signal 0: see child.h. */

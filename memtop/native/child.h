@@ -13,6 +13,8 @@ int mt_child_fork(void);
 int mt_child_wait(int pid, int timeout_ms, int *status);
 /* SIGKILL, and reaps it. */
 void mt_child_kill(int pid);
+/* It need not be waited for: it is reaped when the next one is made, if it has ended by then. */
+void mt_child_leave(int pid);
 /* In the child: closes all descriptors but these two (-1: none). */
 void mt_child_close_all_but(int a, int b);
 

@@ -32,7 +32,7 @@ int mt_inject_uffd(int pid, int tid, int pidfd, int timeout_ms, mt_injection *ou
 #include "child.h"
 
 #define MOST_LOOKS 200
-#define GRACE_MS 1000 /* what the helper gets beyond its own limits before memtop calls it off */
+#define GRACE_MS 1000 /* what the helper gets beyond its own limits before memtop calls it off; and to end */
 
 static int send_fd(int socket, int fd) {
     char control[CMSG_SPACE(sizeof fd)] = {0}, byte = 0;
@@ -76,6 +76,9 @@ static void helper(mt_job *j) {
     if (stage == MT_INJECT_OK && send_fd(j->socket, uffd) != 0)
         stage = mt_fail(j, MT_INJECT_FETCH, errno);
     j->shared->result.stage = stage;
+    atomic_store(&j->shared->phase, MT_DONE);
+    if (j->runs)
+        mt_turn_end(j);
     _exit(0);
 }
 
@@ -85,6 +88,19 @@ static int is_filtered(int pid, int tid) {
     int got = mt_read_task(pid, tid, "status", text, sizeof text);
     const char *line = strstr(text, "\nSeccomp:\t");
     return got < 0 || (line && line[10] != '0');
+}
+
+static int is_done(const mt_job *j) { return atomic_load(&j->shared->phase) == MT_DONE; }
+
+/* Waits for its result.  As mt_child_wait. */
+static int await_result(const mt_job *j, int pid, int timeout_ms, int *status) {
+    int64_t deadline = mt_now_ns() + timeout_ms * 1000000ll;
+    for (;;) {
+        int ended = mt_child_wait(pid, 0, status);
+        if (ended || is_done(j) || mt_now_ns() >= deadline)
+            return ended;
+        nanosleep(&(struct timespec){0, 100000}, 0);
+    }
 }
 
 /* Runs the helper and waits for it.  The result is in the shared page. */
@@ -98,18 +114,28 @@ static void run(mt_job *j, int timeout_ms) {
         *result = (mt_injection){.stage = MT_INJECT_FORK, .error = -pid};
         return;
     }
-    int ended = mt_child_wait(pid, limit_ms, &status);
-    if (ended == 0 && !atomic_compare_exchange_strong(&j->shared->phase, &untouched, MT_CALLED_OFF)) {
+    int ended = await_result(j, pid, limit_ms, &status);
+    if (ended == 0 && !is_done(j)) {
+        if (atomic_compare_exchange_strong(&j->shared->phase, &untouched, MT_CALLED_OFF)) {
+            mt_child_kill(pid);
+            *result = (mt_injection){.stage = MT_INJECT_TIMEOUT};
+            return;
+        }
         /* It is at work in the target.  It must finish, whether or not we are still there to see it. */
-        ended = mt_child_wait(pid, limit_ms, &status);
-        if (ended == 0)
-            result->stage = MT_INJECT_TIMEOUT;
-    } else if (ended == 0) {
-        mt_child_kill(pid);
-        result->stage = MT_INJECT_TIMEOUT;
+        ended = await_result(j, pid, limit_ms, &status);
     }
-    if (ended == 1 && WIFSIGNALED(status) && result->stage == MT_INJECT_TIMEOUT)
-        *result = (mt_injection){.stage = MT_INJECT_KILLED, .error = WTERMSIG(status)};
+    if (!is_done(j)) {
+        int killed = ended == 1 && WIFSIGNALED(status);
+        *result = (mt_injection){
+            .stage = killed ? MT_INJECT_KILLED : MT_INJECT_TIMEOUT,
+            .error = killed ? WTERMSIG(status) : 0,
+            .touched = atomic_load(&j->shared->phase) != MT_UNTOUCHED,
+        };
+    }
+    /* It comes last (turn.c), and the more memory memtop has, the longer its end takes: on a machine with much to
+     * do, seconds. */
+    if (ended == 0 && mt_child_wait(pid, is_done(j) ? GRACE_MS : 0, &status) == 0)
+        mt_child_leave(pid);
 }
 
 /* Waits a moment for the thread, on its own by now, to close its descriptor. */

@@ -28,8 +28,9 @@ int mt_find_code(const mt_maps *maps, int tid, const char *code, size_t length, 
 
 #define MT_PATIENCE 10
 
-/* Who may end what: memtop may kill the helper only while the target is untouched. */
-enum { MT_UNTOUCHED, MT_CHANGED, MT_CALLED_OFF };
+/* Who may end what: memtop may kill the helper only while the target is untouched.  DONE: the result is whole, and
+ * what is left is the helper's own end. */
+enum { MT_UNTOUCHED, MT_CHANGED, MT_CALLED_OFF, MT_DONE };
 
 /* The page that memtop and the helper share. */
 typedef struct {
@@ -54,6 +55,7 @@ typedef struct {
     int stopped;         /* by a signal (SIGSTOP), not by us */
     int64_t free_ns;     /* that it ran its own code in between */
     int remote;          /* the userfaultfd in the target, or -errno */
+    int runs, detached;   /* the thread has been let go; and we do not trace it any more */
     cpu_set_t processors; /* that we may run on when the thread goes on; none: as it is */
     mt_shared *shared;
 } mt_job;

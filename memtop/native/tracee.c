@@ -310,7 +310,8 @@ int mt_tracee_make_uffd(mt_job *j, int *uffd) {
     if (mt_let_go(j, before_call) != 0 && stage == MT_INJECT_OK)
         stage = mt_fail(j, MT_INJECT_GONE, ESRCH);
     j->shared->result.stop_ns = mt_now_ns() - begin - j->free_ns;
-    mt_turn_end(j);
+    j->runs = 1;
+    j->detached = !before_call;
     return stage;
 }
 

@@ -41,10 +41,12 @@ void mt_turn_begin(mt_job *j) {
     }
 }
 
-/* Not to a certain other processor: the kernel may just have put the thread there. */
+/* Not to a certain other processor: the kernel may just have put the thread there.  A thread that our end detaches
+ * gets no signal until then, so that end is not to wait for all others. */
 void mt_turn_end(const mt_job *j) {
     sched_setscheduler(0, SCHED_OTHER, &(struct sched_param){0});
-    setpriority(PRIO_PROCESS, 0, 19);
+    if (j->detached)
+        setpriority(PRIO_PROCESS, 0, 19);
     if (CPU_COUNT(&j->processors))
         sched_setaffinity(0, sizeof j->processors, &j->processors);
 }

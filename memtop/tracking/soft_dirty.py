@@ -9,10 +9,10 @@ user.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from memtop.linux.clear_refs import clear
-from memtop.linux.errors import Failed
+from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.standstill import Frozen, frozen
@@ -28,8 +28,27 @@ from memtop.tracking.policy import SOFT_DIRTY
 _FROZEN = bytes(Coverage.SOFT_DIRTY_FROZEN if c == Coverage.SOFT_DIRTY else c for c in range(256))
 
 
+@dataclass(slots=True)
+class Stillness:
+    """For somebody who must not miss a write, for as long as he is there.
+
+    Attributes:
+        stands: the process stands still already.
+        stops: seconds of each stop that was made.
+        missed: how often it ran all the same while the bits were read and cleared; ``why``: the last time.
+    """
+
+    stands: bool = False
+    stops: list[float] = field(default_factory=list)
+    missed: int = 0
+    why: str = ""
+
+
 class SoftDirtyTracker:
     """Reads the soft-dirty bits, then clears them.
+
+    Attributes:
+        still: while this is set, every tick is made in a stop, whatever ``freeze`` says.
 
     Args:
         process: stays the caller's, as its scanner does.
@@ -43,6 +62,7 @@ class SoftDirtyTracker:
         self._process = process
         self._scanner = scanner
         self._freezes = freeze
+        self.still: Stillness | None = None
         self._frozen: Frozen | None = None
         self._thaw = ExitStack()
         self._unfrozen = ""
@@ -64,11 +84,13 @@ class SoftDirtyTracker:
         """Stops the process, if it is to be stopped: what it mapped until then must be in the table."""
         self._thaw.close()
         self._frozen, self._unfrozen = None, ""
-        if not self._freezes:
+        if self.still.stands if self.still else not self._freezes:
             return False
         try:
             self._frozen = self._thaw.enter_context(frozen(self._process, registers=False))
-        except Failed as error:  # a debugger holds it
+        except ProcessGone:
+            raise
+        except MemtopError as error:  # a debugger holds it
             self._unfrozen = error.sentence
         return self._frozen is not None
 
@@ -77,15 +99,19 @@ class SoftDirtyTracker:
         with self._thaw:
             tick = self._read_and_clear(table, count_zero, watch)
         stop = self._frozen.stop if self._frozen else None
-        if stop is None:
-            return tick
-        if stop.late:
+        if stop is not None and stop.late:
             self._unfrozen = (
                 f"thread {stop.late[0]} did not stop in time: it waits in the kernel, or gets no processor"
             )
-        held = stop.complete and not stop.late
+        elif stop is not None and not stop.complete:
+            self._unfrozen = "the stop ended early, because its helper process was ended"
+        held = not self._unfrozen if stop is not None else self.still is not None and self.still.stands
+        if self.still is not None:
+            self.still.stops += [stop.whole_s] if stop is not None else []
+            if not held:
+                self.still.missed, self.still.why = self.still.missed + 1, self._unfrozen
         coverage = tick.coverage.translate(_FROZEN) if held else tick.coverage
-        return replace(tick, coverage=coverage, stop_s=stop.whole_s)
+        return replace(tick, coverage=coverage, stop_s=stop.whole_s if stop is not None else 0.0)
 
     def _read_and_clear(self, table: MappingTable, count_zero: bool, watch: WatchRange | None) -> Tick:
         for index in self._new:

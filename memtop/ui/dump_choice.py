@@ -150,7 +150,14 @@ class DumpChoice:
             if self.format is not Format.SNAPSHOT:
                 return "–", "of a snapshot only"
             return self.parent, "" if self.parent else "none: all of it; a path: what has changed since"
+        if self.freeze is Freeze.NONE and self._stops_to_look:
+            return self.freeze.value, "no last stop: no point in time, no registers"
         return self.freeze.value, FREEZES[self.freeze]
+
+    @property
+    def _stops_to_look(self) -> bool:
+        """Soft-dirty bits are read and cleared in two steps; the process stands still for both."""
+        return self.view.newest is not None and self.view.newest.tracker.name == "soft-dirty"
 
     @property
     def place(self) -> Place | None:
@@ -216,6 +223,8 @@ class DumpChoice:
         free = place.free if place is not None else None
         lines = [(self._size(told, free, since), _is_short(told, free, job))]
         lines += [(self._course(told, writes, sample), told.why is Verdict.STUCK)]
+        if self._stops_to_look and self.freeze is not Freeze.FULL:
+            lines.append(("soft-dirty: it stands still for each look at what it wrote", False))
         if self._cost and not self.view.tracking and self.freeze is not Freeze.FULL:
             lines.append((f"tracks writes meanwhile: {self._cost}", False))
         if frozen:
@@ -237,15 +246,16 @@ class DumpChoice:
         return f"{text} · {took}copies {rate(speed or COPY)} ({how})"
 
     def _course(self, told: Forecast, writes: Writes | None, sample: Sample) -> str:
+        no_stop = "no last stop" if self._stops_to_look else "no stop"
         if told.rounds is None or told.stop is None:
             if self.freeze is Freeze.NONE:
-                return "how many rounds: not known, as writes are not tracked; no stop"
+                return f"how many rounds: not known, as writes are not tracked; {no_stop}"
             return "rounds and stop: not known, as writes are not tracked"
         if self.freeze is Freeze.FULL:
             return f"stands still for about {_span(told.stop)}"
         few, many = told.rounds
         rounds = f"{few} round{'s' if few > 1 else ''}" if few == many else f"{few} to {many} rounds"
-        stop = "no stop" if self.freeze is Freeze.NONE else f"then a stop of {_span(told.stop)}"
+        stop = no_stop if self.freeze is Freeze.NONE else f"then a stop of {_span(told.stop)}"
         assert writes is not None
         span, many_pages = writes.points[0]
         tail = f"; {rate(many_pages * PAGE / span) if many_pages else 'nothing'} is written"

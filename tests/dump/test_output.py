@@ -20,6 +20,7 @@ from memtop.dump.engine import Cancelled, Progress
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.output import Output
+from memtop.dump.verify import verify
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
@@ -101,6 +102,20 @@ def test_to_a_pipe(dumpee: Callable[..., Dumpee], tmp_path: Path, format: str) -
         core.close()
     else:
         assert run("verify", str(path)).code == 0
+
+
+def test_appended_to_a_file_and_to_a_full_device(dumpee: Callable[..., Dumpee], tmp_path: Path) -> None:
+    """sendfile(2) takes neither."""
+    command = memtop("dump", "-p", str(dumpee().pid), "-o", "-", "--format", "snapshot")
+    path = tmp_path / "dump"
+    with path.open("ab") as file:
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    verify(str(path))
+    with open("/dev/full", "wb") as file:
+        done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "writing standard output failed: the disk is full" in done.stderr
 
 
 def test_a_reader_that_leaves(dumpee: Callable[..., Dumpee]) -> None:
@@ -278,5 +293,11 @@ def test_where_one_may_not_write(dumpee: Callable[..., Dumpee]) -> None:
     process = dumpee()
     with pytest.raises((NotPermitted, Failed)):
         take(process.pid, Path("/proc/dump"))
+    for place in ("/proc", "/sys"):
+        done = run("dump", "-p", str(process.pid), "-o", f"{place}/dump")
+        assert done.code in (1, 4)
+        done.said(f"writing {place}/dump")
+        assert "partial" not in done.err
+        assert "no such directory" not in done.err
     with pytest.raises(Failed, match="no such directory"):
         take(process.pid, Path("/nowhere/dump"))

@@ -42,6 +42,15 @@ def test_verdicts(pages: list[int], dirty: int, elapsed: float, verdict: Verdict
         assert "312M written while 352M were copied" in said
 
 
+def test_what_was_written_while_memtop_waited_is_not_put_on_the_copying() -> None:
+    """On a machine with much to do, most of the time goes by between the rounds."""
+    rounds = [Round(1000, 0.5), Round(900, 0.3)]
+    said = explain(Verdict.STUCK, rounds, 800, 4.0)
+    assert "3.1M written in 4.0s, of which 0.3s went into copying 3.5M" in said
+    assert "while" not in said
+    assert "written while" in explain(Verdict.STUCK, rounds, 800, 0.31)
+
+
 def random_runs(rng: random.Random, pages: int = 4000) -> PageRuns:
     runs, at = [], rng.randrange(5)
     while at < pages:

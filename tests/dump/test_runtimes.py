@@ -16,7 +16,9 @@ import pytest
 from dumps import Core, take
 from harness import spawned, status, wait_for
 
+from memtop.dump.convert import convert
 from memtop.dump.image import Freeze
+from memtop.dump.job import Format
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 NT_PRSTATUS, NT_SIGINFO = 1, 0x53494749
@@ -189,6 +191,9 @@ def test_jhsdb_reads_it_as_a_core_of_gcore(tmp_path: Path) -> None:
         result = take(pid, tmp_path / "ours")
         assert resident(pid) < before + (1 << 20), "the process did not get what was read from files"
         subprocess.run(["gcore", "-o", tmp_path / "theirs", str(pid)], check=True, capture_output=True)
+        if len(TOOLS) > 1:
+            take(pid, tmp_path / "snapshot", Format.SNAPSHOT)
+            convert(str(tmp_path / "snapshot"), str(tmp_path / "made"))
     assert result.image.statement.rounds
     for tool in TOOLS:
         ours = jhsdb(tool, tmp_path / "ours")
@@ -196,6 +201,8 @@ def test_jhsdb_reads_it_as_a_core_of_gcore(tmp_path: Path) -> None:
         if tool == "jstack":
             assert re.search(r"Deep\.inner.*\n.*Deep\.outer.*\n.*Deep\.main", ours), ours
         assert ours == jhsdb(tool, tmp_path / f"theirs.{pid}"), tool
+        if len(TOOLS) > 1:
+            assert ours == jhsdb(tool, tmp_path / "made"), tool
 
 
 def test_a_thread_that_a_signal_stopped(tmp_path: Path) -> None:

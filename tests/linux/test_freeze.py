@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from harness import spawned, status, wait_for
 
+from harm import trace
 from memtop.linux import access
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
@@ -144,6 +145,33 @@ def test_a_signal_outlives_a_killed_helper(target: Target, holder: Target) -> No
 def test_memtop_that_stands_still_itself_can_not_hold_it(target: Target, holder: Target) -> None:
     os.kill(holder.pid, signal.SIGSTOP)
     wait_for(lambda: status(target.pid, "TracerPid") == "0", "let go after two seconds", 10)
+    assert signals_seen(target) == 0
+
+
+def test_a_helper_that_is_killed_before_it_stopped_anybody(target: Target, handle: ProcessHandle) -> None:
+    """Nothing has been done to the process: another helper does it."""
+    go, report = os.pipe(), os.pipe()
+    memtop = os.fork()
+    if memtop == 0:
+        try:
+            os.read(go[0], 1)
+            with frozen(handle, registers=False) as still:
+                os.write(report[1], b"%d" % len(still.release().threads))
+        finally:
+            os._exit(0)
+    os.close(report[1])
+    trace.seize(memtop)
+    os.write(go[1], b"g")
+    helper = trace.next_fork(memtop)
+    assert helper is not None
+    trace.detach(memtop)
+    os.kill(helper, signal.SIGKILL)
+    assert os.WIFSIGNALED(trace.wait(helper))
+    with open(report[0], "rb") as said:
+        assert said.read() == b"5"
+    os.waitpid(memtop, 0)
+    for fd in go:
+        os.close(fd)
     assert signals_seen(target) == 0
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ from textual.pilot import Pilot
 
 from memtop.dump.background import Dumps
 from memtop.dump.engine import Progress
+from memtop.dump.image import Freeze
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Method
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
 from memtop.ui.app import MemtopApp
+from memtop.ui.dump_parts import Part
 from memtop.ui.theme import DARK, MONO
 
 PATIENCE = 30.0
@@ -307,7 +310,7 @@ async def test_one_that_runs_can_be_watched_and_cancelled(writer: Writer, folder
         samples = screen.live.view.newest.time
         await screen.until(lambda: screen.live.view.newest.time > samples, "the screen goes on meanwhile")
         await screen.press("d")
-        await screen.shows("Cancel the dump of writer", "one dump at a time")
+        await screen.shows("Cancel the dump of writer", "at a time")
         await screen.press("escape")
         assert screen.dumps.busy is not None
         await screen.press("w", "enter")  # stop tracking
@@ -403,7 +406,7 @@ async def test_a_directory_without_permission(writer: Writer, area: Area) -> Non
         await screen.retype("/proc/1/core")
         await screen.press("enter")
         await screen.until(lambda: screen.dumps.busy is None, "the end")
-        await screen.shows("writing /proc/1 is not permitted: you may not write there")
+        await screen.shows("writing /proc/1/core is not permitted: you may not write there")
         assert "open it" not in screen.text
 
 
@@ -436,6 +439,27 @@ async def test_all_lines_of_the_dialog_fit(
         await screen.shows("open it", ".snap")
         with contextlib.suppress(FileNotFoundError):
             assert len(os.listdir(folder)) == 1
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+async def test_under_soft_dirty_the_stops_are_named(writer: Writer, area: Area, folder: Path) -> None:
+    """Whatever is chosen: reading what was written takes one. A sample stands in for a kernel that has it."""
+    async with live(writer.pid) as screen:
+        await screen.press("space", "d")
+        choice = screen.live.form.choice
+        assert choice is not None
+        sample = choice.view.newest
+        assert sample is not None
+        assert not any("soft-dirty" in line for line, _ in choice.lines(frozen=False))
+        choice.view._newest = replace(sample, tracker=replace(sample.tracker, name="soft-dirty"))
+        choice.part = Part.FREEZE
+        for freeze in Freeze:
+            while choice.freeze is not freeze:
+                choice.change(1)
+            lines = " ".join(line for line, _ in choice.lines(frozen=False))
+            assert ("it stands still for each look at what it wrote" in lines) is (freeze is not Freeze.FULL)
+            assert "no stop" not in lines
+            assert "never" not in choice.value(Part.FREEZE)[1]
 
 
 async def test_an_untracked_process_says_what_is_not_known(writer: Writer, area: Area, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 sys.path.append(str(Path(__file__).parent.parent / "dump"))
+from desk import Desk
 from dumps import Core, Dumpee, take
-from harness import PAGE, wait_for
+from harness import PAGE, spawned, wait_for
 from life import MERGEABLE, Life
 
 from memtop.dump.engine import Progress
@@ -62,6 +64,41 @@ def test_nothing_torn_without_a_last_stop(process: Dumpee, tmp_path: Path) -> No
     assert statement.consistency is Consistency.PAGES
     if not statement.unsettled:
         judge(process, tmp_path / "core", point=False)
+
+
+def test_beside_a_screen_whose_ticks_clear_too(process: Dumpee, tmp_path: Path) -> None:
+    """Without --freeze: for as long as the dump takes, its ticks are made in stops, and nothing is missed."""
+    at = Desk(process.pid, 0.05, Method.SOFT_DIRTY)
+    try:
+        for i in range(4):
+            outcome = at.make(tmp_path / f"{i}")
+            assert outcome.result is not None, outcome.error
+            statement = outcome.result.image.statement
+            assert statement.consistency is Consistency.POINT
+            assert any("more stops" in doubt for doubt in statement.doubts)
+            assert not any("older" in doubt for doubt in statement.doubts)
+            judge(process, tmp_path / f"{i}", point=True)
+        seen = len(at.samples)
+        wait_for(lambda: len(at.samples) > seen + 2, "samples")
+        assert at.samples[-1].cost.stop_s == 0, "it is stopped no more"
+        assert not at.notices
+    finally:
+        at.close()
+
+
+def test_a_stop_that_is_not_to_be_had_is_said(
+    process: Dumpee, tmp_path: Path, build: Callable[[str], Path]
+) -> None:
+    with spawned(
+        [build("tracer"), str(process.pid)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as tracer:
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline() == b"ok\n"
+        with ProcessHandle.open(process.pid) as handle:
+            job = Job(str(tmp_path / "core"), freeze=Freeze.NONE)
+            statement = dump(job, handle, probe_kernel(), method=Method.SOFT_DIRTY).image.statement
+    assert statement.consistency is Consistency.TORN
+    assert any("pages may be older" in doubt and "tracer" in doubt for doubt in statement.doubts)
 
 
 @pytest.mark.parametrize("format", list(Format))
