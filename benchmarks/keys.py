@@ -100,7 +100,7 @@ KEYS = [
     Keys("F2", (F2,), found("space on, off"), undo=ENTER),
     Keys("T", ("T",) * 5, found("^ +theme .*")),
     Keys("space", (" ",) * 2, found("● live|‖ frozen")),
-    Keys("?", ("?",), found("any key closes"), undo="x"),
+    Keys("?", ("?",), found("any other key closes"), undo="x"),
 ]
 
 
