@@ -25,8 +25,9 @@ def endless(*arguments):
         pass
 
 def go_wrong(number, frame):
-    MappingTable.render_line = bug
-    if sys.argv[1] != "drawing":
+    if sys.argv[1] == "drawing":
+        MappingTable.render_line = bug
+    else:
         apps[0].loop.call_soon_threadsafe(apps[0].call_later, globals()[sys.argv[1]])
 
 apps, begin = [], MemtopApp.on_mount
