@@ -60,7 +60,7 @@ def make_image(image: Path, staging: Path, tests: Sequence[str]) -> None:
     shutil.copy2(_mke2fs(), staging / "bin" / "mkfs.ext4")  # a test makes a disk with quotas
     _copy_python(staging)
     project = _inside(staging, PROJECT)
-    for name in ("memtop", "tests"):
+    for name in ("memtop", "tests", "harm"):
         shutil.copytree(ROOT / name, project / name, symlinks=True)
     shutil.copy2(ROOT / "pyproject.toml", project)
     compile_targets(_inside(staging, ENVIRONMENT["MEMTOP_TARGETS"]))
