@@ -21,7 +21,7 @@ from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.model.actions import Arm, Care, Method
-from memtop.model.coverage import Coverage, Exactness
+from memtop.model.coverage import TRACKED, Coverage, Exactness
 from memtop.model.layout import Kind
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
@@ -356,7 +356,7 @@ def cover_ranges(
             shared.append(span)
         next_one = bisect_right(ends, span.start)
         may_miss = next_one < len(hidden) and hidden[next_one][0] < span.end
-        if _TRACKED[cover] and not may_miss:
+        if TRACKED[cover] and not may_miss:
             tracked.append(span)
             continue
         mapping = table[index]
@@ -364,6 +364,3 @@ def cover_ranges(
         if not stable:
             blind.append(span)
     return tuple(blind), tuple(shared), tuple(tracked)
-
-
-_TRACKED = {int(cover): cover.tracked for cover in Coverage}

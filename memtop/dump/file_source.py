@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from memtop.dump.image import Area
 from memtop.dump.plan import Plan, Range, ranges_runs
@@ -18,16 +18,26 @@ from memtop.model.layout import PAGE, RUN, Perm
 from memtop.model.runs import PageRuns
 
 
+def object_areas(areas: Iterable[Area], file_of: Callable[[Area], object]) -> list[Area]:
+    """The private mappings of files that the process also has code from.
+
+    Args:
+        file_of: what two mappings of the same file have in common.
+    """
+    areas = list(areas)
+    code = {file_of(a) for a in areas if a.perms & Perm.EXEC}
+    return [a for a in areas if a.inode and not a.perms & Perm.SHARED and file_of(a) in code]
+
+
 def object_files(plan: Plan) -> list[tuple[Area, Range]]:
-    """What is to be dumped of the private mappings of files that the process also has code from."""
-    code = {(a.major, a.minor, a.inode) for a in (part.area for part in plan.parts) if a.perms & Perm.EXEC}
+    """What is to be dumped of these mappings."""
+    found = object_areas((part.area for part in plan.parts), lambda a: (a.major, a.minor, a.inode))
+    starts = {area.start for area in found}
     return [
-        (a, part.take)
+        (part.area, part.take)
         for part in plan.parts
-        for a in (part.area,)
-        if part.take.start < part.take.end and a.inode and not a.perms & Perm.SHARED
-        and (a.major, a.minor, a.inode) in code
-    ]  # fmt: skip
+        if part.area.start in starts and part.take.start < part.take.end
+    ]
 
 
 class FileSource:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from memtop.dump.chain import Chain
-from memtop.dump.file_source import FileSource
+from memtop.dump.file_source import FileSource, object_areas
 from memtop.dump.image import Area, Image, PageKind, Run, pack, runs_of
 from memtop.dump.plan import Range
 from memtop.dump.source import STEP
@@ -47,11 +47,9 @@ def unchanged_files(chain: Chain, image: Image) -> Files:
     Raises:
         Damaged: the snapshot is.
     """
-    code = {_key(a) for a in image.areas if a.perms & Perm.EXEC}
     wanted: dict[Key, list[Area]] = {}
-    for area in image.areas:
-        if area.inode and not area.perms & Perm.SHARED and _key(area) in code:
-            wanted.setdefault(_key(area), []).append(area)
+    for area in object_areas(image.areas, _key):
+        wanted.setdefault(_key(area), []).append(area)
     mapped: list[tuple[Area, Range]] = []
     refused = []
     for areas in wanted.values():

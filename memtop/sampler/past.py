@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memtop.linux.runs import runs_union, runs_without
+from memtop.model.coverage import TRACKED
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Sample
 
@@ -50,6 +51,10 @@ class Kept:
     def span(self) -> float:
         """Seconds that ``runs`` covers."""
         return self.sample.time - self.since
+
+    def follows(self, index: int) -> bool:
+        """Whether the writes of this mapping of the sample were tracked in all of the span."""
+        return self.tracked and TRACKED[self.sample.coverage[index]]
 
     @property
     def bytes(self) -> int:

@@ -18,7 +18,7 @@ from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.linux.scan_masks import usable
 from memtop.model.actions import Arm, ArmCost, Care, Method
-from memtop.model.coverage import Coverage, Exactness
+from memtop.model.coverage import TRACKED, Coverage, Exactness
 from memtop.model.filter import Field, Page, Tree, atoms, categories_of
 from memtop.model.layout import HIGHEST, Category
 from memtop.model.mapping import Mapping, MappingTable
@@ -171,7 +171,7 @@ class Rounds:
             self._tracker.follow(table)
             coverage = self._doubts.qualify(self._tracker.coverage, read_memory(self._process.pid))
             # The kernel would protect whatever any tracker has registered: the others' pages are theirs.
-            own = {index for index, cover in enumerate(coverage) if Coverage(cover).tracked}
+            own = {index for index, cover in enumerate(coverage) if TRACKED[cover]}
         else:
             coverage = bytes(BY_ARM[Arm.ALL].decide(table)[1])
         stretches = plan(tree, table, self._known, span, protect=protect, only=own)

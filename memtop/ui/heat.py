@@ -15,7 +15,6 @@ from typing import Protocol
 
 from memtop.linux.columns import nonzero
 from memtop.linux.runs import runs_count, runs_counts
-from memtop.model.coverage import TRACKED
 from memtop.model.layout import MAPPING, PAGE
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.sampler.past import Kept
@@ -74,7 +73,7 @@ class PartRows:
         answer: list[Pages] = []
         for each, pages in zip(kept, runs_counts([each.runs for each in kept], self._parts), strict=True):
             index = each.sample.table.index_of(self._id)
-            known = index is not None and _tracked(each, index)
+            known = index is not None and each.follows(index)
             answer.append(tuple(pages) if known else (None,) * len(pages))
         return answer
 
@@ -120,16 +119,11 @@ class MappingRows:
             for each, pages in zip(those, runs_counts([each.runs for each in those], ranges), strict=True):
                 answer.append(
                     tuple(
-                        pages[rows[index]] if index is not None and _tracked(each, index) else None
+                        pages[rows[index]] if index is not None and each.follows(index) else None
                         for index in places
                     )
                 )
         return answer
-
-
-def _tracked(kept: Kept, index: int) -> bool:
-    """Whether the writes of this mapping were tracked in all of the span."""
-    return kept.tracked and TRACKED[kept.sample.coverage[index]]
 
 
 def _range(start: int, end: int) -> bytes:

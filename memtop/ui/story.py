@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memtop.linux.runs import runs_pages, runs_within
-from memtop.model.coverage import Coverage
 from memtop.model.layout import PAGE
 from memtop.model.units import size
 from memtop.sampler.past import Kept
@@ -99,7 +98,7 @@ def _fact(kept: Kept, mapping: int, index: int) -> tuple[Fact | None, int]:
         index = found
     m = table[index]
     pages = None
-    if kept.tracked and Coverage(kept.sample.coverage[index]).tracked:
+    if kept.follows(index):
         pages = runs_pages(runs_within(kept.runs, m.start, m.end))
     return Fact(m.start, m.end, m.perms, pages), index
 

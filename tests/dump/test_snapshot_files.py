@@ -66,7 +66,7 @@ def taken(built: tuple[Path, int], tmp_path: Path) -> Taken:
     shutil.copy(built[0], program)
     wait_for(lambda: time.time() > program.stat().st_ctime + 0.2, "the file is older than the snapshot")
     with spawned([program], stdout=subprocess.PIPE) as process:
-        assert process.stdout.readline() == b"up\n"  # type: ignore[union-attr]
+        assert process.stdout.readline() == b"up\n"  # type: ignore[union-attr]  # a pipe
         Path(f"/proc/{process.pid}/coredump_filter").write_text("0x3f")
         at = address_of(process.pid, program, offset)
         take(process.pid, tmp_path / "snapshot", Format.SNAPSHOT)

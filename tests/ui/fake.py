@@ -181,6 +181,13 @@ class LiveFake(FakeSource):
             self._wake.wait(self._interval)
 
 
+def two() -> FakeSource:
+    """A source of two processes."""
+    return FakeSource(
+        FakeTarget(process(), world()), FakeTarget(process(812, "postgres", "postgres"), world()[:6], 2)
+    )
+
+
 if __name__ == "__main__":
     import sys
 

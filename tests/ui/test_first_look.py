@@ -6,18 +6,28 @@ import errno
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake import FakeSource, FakeTarget, process, world
 from screen import opened
 
 from memtop.model.layout import PAGE
-from memtop.model.sample import Life
+from memtop.model.sample import Life, Sample
 from memtop.model.units import size
 from memtop.ui import picture
 from memtop.ui.columns import ABOUT
 from memtop.ui.lines import line
 from memtop.ui.theme import DARK, Look
+
+
+def alter(target: FakeTarget, **changes: Any) -> None:
+    """From now on its samples say this."""
+
+    def sample(interval: float) -> Sample:
+        return replace(FakeTarget.sample(target, interval), **changes)
+
+    target.sample = sample  # type: ignore[method-assign]  # of this one only
 
 
 @pytest.mark.parametrize(
@@ -69,8 +79,7 @@ async def test_what_can_not_be_done_is_not_offered() -> None:
 async def test_of_a_process_that_has_ended_only_the_past_is_offered() -> None:
     target = FakeTarget(process(), world())
     async with opened(FakeSource(target)) as screen:
-        taken = target.sample
-        target.sample = lambda interval: replace(taken(interval), life=Life.ENDED)  # type: ignore[method-assign]
+        alter(target, life=Life.ENDED)
         await screen.tick()
         assert "stop tracking" not in screen.text
         assert "freeze" not in screen.lines[-1]
@@ -142,11 +151,11 @@ async def test_a_pane_offers_the_keys_that_it_has(keys: list[str], offers: list[
 async def test_an_interval_that_is_as_asked_is_no_news() -> None:
     target = FakeTarget(process(), world())
     async with opened(FakeSource(target)) as screen:
-        taken, changes = target.sample, {"stretched": True, "interval": 1.04, "message": "samples come late"}
-        target.sample = lambda interval: replace(taken(interval), **changes)  # type: ignore[method-assign]
+        changes = {"stretched": True, "message": "samples come late"}
+        alter(target, interval=1.04, **changes)
         await screen.tick()
         assert "samples come" not in screen.text
-        changes["interval"] = 1.4
+        alter(target, interval=1.4, **changes)
         await screen.tick()
         assert "samples come late" in screen.text
 
@@ -178,7 +187,7 @@ async def test_half_a_picture_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
     written = picture._write_new
 
     def full(path: Path, *rest: object) -> None:
-        written(path, *rest)  # type: ignore[arg-type]
+        written(path, *rest)  # type: ignore[arg-type]  # of several kinds
         if path.suffix == ".txt":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -201,8 +210,7 @@ async def test_a_picture_is_its_owners_alone(tmp_path: Path) -> None:
 async def test_of_a_process_that_has_ended_every_kept_sample_can_be_gone_back_to() -> None:
     target = FakeTarget(process(), world())
     async with opened(FakeSource(target), ticks=5) as screen:
-        taken = target.sample
-        target.sample = lambda interval: replace(taken(interval), life=Life.ENDED)  # type: ignore[method-assign]
+        alter(target, life=Life.ENDED)
         await screen.tick()
         await screen.press("left", "left", "left")
         assert "‖ 3.0s back" in screen.lines[0]
@@ -217,12 +225,10 @@ async def test_of_a_process_that_has_ended_every_kept_sample_can_be_gone_back_to
 async def test_what_an_exec_means_can_be_read_and_the_process_has_its_new_name() -> None:
     target = FakeTarget(process(), world())
     async with opened(FakeSource(target), arm=False) as screen:
-        taken, after = target.sample, replace(process(), comm="sleep")
-        target.sample = lambda interval: replace(  # type: ignore[method-assign]
-            taken(interval), process=after, life=Life.EXECED, message="redis-server 4711 ran exec"
-        )
+        after = replace(process(), comm="sleep")
+        alter(target, process=after, life=Life.EXECED, message="redis-server 4711 ran exec")
         await screen.tick()
-        target.sample = lambda interval: replace(taken(interval), process=after)  # type: ignore[method-assign]
+        alter(target, process=after)
         await screen.tick(3)
         assert "sleep 4711" in screen.lines[0]
         assert "ran exec" in screen.text

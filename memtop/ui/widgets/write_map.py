@@ -100,7 +100,7 @@ class WriteMap(Pane):
             if view.back is not None and least > grid.cell_pages:
                 said = [f"ages by {least} pages"]
             said = [each for each in said if each]
-        coarse = -(-m.mapping.size // PAGE // BITS)
+        coarse = -(-m.mapping.pages // BITS)
         if coarse > 1 and not grid.shown_by(sample.watched, m.mapping.id):
             said.insert(0, f"residency by {size(coarse * PAGE)}")
         width = self.size.width
