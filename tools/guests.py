@@ -68,6 +68,8 @@ cd {project} && export {environment} PYTHONDONTWRITEBYTECODE=1
 echo $? >{results}/exit
 """
 BOOTED = "guest: up"
+FAILURE_CHARACTERS = 3000
+"""Shown of each failed test: the assertion and the lines that lead to it."""
 
 running: set[int] = set()
 """Process groups of guests: each has a session of its own, and must not outlive this run."""
@@ -109,17 +111,32 @@ class Run:
         """All tests ran, and none failed."""
         return not self.failure and not self.counts.get("failures") and not self.counts.get("errors")
 
+    @property
+    def name(self) -> str:
+        """Whose kernel it was."""
+        return f"{self.kernel.series} ({self.kernel.release})" if self.kernel else "this machine"
+
     def line(self) -> str:
         """The outcome in one line."""
-        name = f"{self.kernel.series} ({self.kernel.release})" if self.kernel else "this machine"
         if self.failure:
-            return f"{name}: {self.failure}"
+            return f"{self.name}: {self.failure}"
         c = self.counts
         good = c["tests"] - c["failures"] - c["errors"] - c["skipped"]
         return (
-            f"{name}: {good} passed, {c['failures'] + c['errors']} failed, {c['skipped']} skipped"
+            f"{self.name}: {good} passed, {c['failures'] + c['errors']} failed, {c['skipped']} skipped"
             f" in {self.seconds:.0f} s" + (f" (up after {self.boot_s:.0f} s)" if self.kernel else "")
         )
+
+    def failures(self) -> list[str]:
+        """Of each failed test: its name and error in one line, then what pytest said of it."""
+        cases = self.report.iter("testcase") if self.report is not None else ()
+        return [
+            f"{case.get('classname')}::{case.get('name')}: {(said.get('message') or '?').splitlines()[0]}\n"
+            f"{(said.text or '').strip()[-FAILURE_CHARACTERS:]}"
+            for case in cases
+            for said in case
+            if said.tag in ("failure", "error")
+        ]
 
     def recorded(self) -> kernel_docs.Recorded:
         """What goes into the documents."""
@@ -257,9 +274,13 @@ def _read_results(run: Run, results: Path) -> None:
 
 
 def _show_failure(run: Run, results: Path) -> None:
-    for name in ("console.log", "pytest.log") if run.failure else ("pytest.log",):
+    """The guest's own words if it did not come to its end, else those of the failed tests alone: what a run
+    prints may be kept by its end only, which skipped tests would fill."""
+    for name in ("console.log", "pytest.log") if run.failure else ():
         text = (results / name).read_text(errors="replace") if (results / name).exists() else "(none)"
         print(f"---- {results.name}: {name}", text[-6000:], sep="\n", flush=True)
+    for said in run.failures():
+        print(f"---- {results.name}: {said}", flush=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -302,6 +323,9 @@ def main(argv: Sequence[str]) -> int:
     took = f"{len(runs)} kernels in {time.monotonic() - began:.0f} s"
     print(took)
     passed = all(run.passed for run in runs)
+    for run in runs:
+        for said in run.failures():
+            print(f"FAILED {run.name}: {said.splitlines()[0]}")
     if whole and passed:
         today = datetime.date.today().isoformat()
         recorded = sorted(
