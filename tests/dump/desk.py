@@ -10,7 +10,7 @@ from typing import Any
 from memtop.dump.background import Dumps, Outcome
 from memtop.dump.job import Job
 from memtop.linux.features import probe_kernel
-from memtop.model.actions import Method, Notice
+from memtop.model.actions import Care, Method, Notice
 from memtop.model.sample import Sample
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
@@ -23,7 +23,7 @@ class Desk:
     """A sampler that ticks, and what makes dumps beside it."""
 
     def __init__(self, pid: int, interval: float = 0.1, method: Method = Method.WRITE_PROTECT) -> None:
-        target = open_target(pid, probe_kernel())
+        target = open_target(pid, probe_kernel(), care=Care(max_cost=0))  # a busy machine stretches no tick
         self.key = target.key
         self.samples: list[Sample] = []
         self.notices: list[Notice] = []
