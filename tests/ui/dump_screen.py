@@ -15,7 +15,7 @@ from textual.pilot import Pilot
 from memtop.dump.background import Dumps
 from memtop.dump.engine import Progress
 from memtop.linux.features import probe_kernel
-from memtop.model.actions import Method
+from memtop.model.actions import Care, Method
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
 from memtop.ui.app import MemtopApp
@@ -66,7 +66,9 @@ class Live(Driver):
 async def live(
     *pids: int, size: tuple[int, int] = (100, 30), arm: bool = True, interval: float = 0.2
 ) -> AsyncIterator[Live]:
-    targets = [open_target(pid, probe_kernel()) for pid in pids]
+    # No budget: on a busy machine its word would stand where a test looks for another.
+    care = Care(max_cost=0)
+    targets = [open_target(pid, probe_kernel(), care=care) for pid in pids]
     sampler = Sampler(targets, interval)
     dumps = GatedDumps(sampler)
     app = MemtopApp(
