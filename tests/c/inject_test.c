@@ -17,6 +17,7 @@
 #include "uffd.h"
 
 #define TIMES 50
+#define LIMIT_MS 5000 /* under the sanitizers, on a busy machine */
 
 static _Atomic int stop;
 
@@ -39,7 +40,7 @@ static int new_target(char *pages) {
 static void test_injection(int pid, int pidfd, char *pages) {
     mt_injection out;
     for (int i = 0; i < TIMES; i++) {
-        CHECK_EQ(mt_inject_uffd(pid, pid, pidfd, 200, &out), MT_INJECT_OK);
+        CHECK_EQ(mt_inject_uffd(pid, pid, pidfd, LIMIT_MS, &out), MT_INJECT_OK);
         CHECK(out.uffd >= 0 && out.tid == pid && out.stop_ns > 0);
         CHECK_EQ(mt_uffd_api(out.uffd), 0);
         mt_mapping items[2] = {{.start = (uintptr_t)pages, .end = (uintptr_t)pages + 8 * MT_PAGE},
@@ -56,7 +57,7 @@ static void test_injection(int pid, int pidfd, char *pages) {
 
 static void test_refusals(int pid, int pidfd) {
     mt_injection out;
-    CHECK_EQ(mt_inject_uffd(pid, pid, -1, 200, &out), MT_INJECT_FETCH);
+    CHECK_EQ(mt_inject_uffd(pid, pid, -1, LIMIT_MS, &out), MT_INJECT_FETCH);
     CHECK_EQ(out.error, EBADF);
     int other = fork();
     if (other == 0) {
@@ -64,10 +65,10 @@ static void test_refusals(int pid, int pidfd) {
         for (;;) pause();
     }
     /* A number that has come to mean another process: not the one that the pidfd holds. */
-    CHECK_EQ(mt_inject_uffd(pid, other, pidfd, 200, &out), MT_INJECT_GONE);
+    CHECK_EQ(mt_inject_uffd(pid, other, pidfd, LIMIT_MS, &out), MT_INJECT_GONE);
     kill(other, SIGKILL);
     CHECK_EQ(waitpid(other, 0, 0), other);
-    CHECK_EQ(mt_inject_uffd(other, other, pidfd, 200, &out), MT_INJECT_GONE);
+    CHECK_EQ(mt_inject_uffd(other, other, pidfd, LIMIT_MS, &out), MT_INJECT_GONE);
     CHECK_EQ(out.uffd, -1);
     CHECK_EQ(mt_may_trace(pid), 0);
     CHECK_EQ(mt_may_trace(other), -ESRCH);
