@@ -97,10 +97,9 @@ def _tell(result: Result, path: str, format: Format) -> None:
     """What was written, and how consistent it is."""
     say = complain if path == "-" else print
     image, name = result.image, "standard output" if path == "-" else clean_text(path)
-    stored = image.pages_of(PageKind.DATA) * PAGE
-    speed = rate(stored / result.took) if result.took else ""
+    speed = rate(result.stored / result.took) if result.took else ""
     say(
-        f"{name}: {size(stored)} of {image.origin.comm} {image.origin.pid} "
+        f"{name}: {size(result.stored)} of {image.origin.comm} {image.origin.pid} "
         f"in {seconds(result.took)} ({speed})"
     )
     say(f"  {image.statement.sentence}")

@@ -13,7 +13,7 @@ from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.hold import READY, Hold
-from memtop.dump.image import Freeze, Image, Round, Statement
+from memtop.dump.image import Freeze, Image, PageKind, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
 from memtop.dump.notes import build_notes
@@ -82,14 +82,18 @@ class Result:
     Attributes:
         image: all but the contents.
         took: seconds.
-        size: bytes of the file; ``stored``: of these, contents.
+        size: bytes of the file, with all that is not stored in it.
     """
 
     image: Image
     took: float
     size: int
-    stored: int
     doubts: list[str] = field(default_factory=list)
+
+    @property
+    def stored(self) -> int:
+        """Bytes of memory whose contents it has; written more than once, they count once."""
+        return self.image.pages_of(PageKind.DATA) * PAGE
 
 
 class Engine:
@@ -167,7 +171,7 @@ class Engine:
         except ProcessGone as error:
             raise self._source.gone() from error
         size = self._output.commit()
-        return Result(image, time.monotonic() - began, size, self._progress.bytes_written, self._doubts)
+        return Result(image, time.monotonic() - began, size, self._doubts)
 
     # ---- copying ----------------------------------------------------------------------------------------
 

@@ -27,9 +27,12 @@ def test_every_damage_is_found(writer: Writer, tmp_path: Path) -> None:
     """The short form of ``python tests/dump/damages.py``."""
     (tmp_path / "bad").mkdir()
     damager = Damager(chains(writer, tmp_path), tmp_path / "bad", seed=6)
-    for _ in range(RUNS):
+    wanted = {"cut short", "changed in frame", "changed in page", "changed in nothing"}
+    for run in range(10 * RUNS):  # where things are in the files is not the same from run to run
+        if run >= RUNS and wanted <= damager.counts.keys():
+            break
         damager.one()
-    assert {"cut short", "changed in frame", "changed in page", "changed in nothing"} <= damager.counts.keys()
+    assert wanted <= damager.counts.keys()
 
 
 @pytest.mark.usefixtures("needs_write_protect")

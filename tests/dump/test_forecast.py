@@ -9,11 +9,15 @@ from types import SimpleNamespace
 import pytest
 from desk import Desk
 from dumps import PAGE, Dumpee
-from harness import wait_for
+from harness import Runs, Writer, wait_for
 
+from memtop.dump.engine import Progress
 from memtop.dump.estimate import Writes, forecast, pages_of, writes_of
 from memtop.dump.image import Freeze
+from memtop.dump.job import Job, dump
 from memtop.dump.rounds import Verdict
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
 
 
 @pytest.mark.usefixtures("needs_write_protect")
@@ -51,6 +55,24 @@ def test_what_is_foretold_comes_true(
     assert told.rounds[0] - 1 <= len(said.rounds) <= told.rounds[1] + 1
     slower = max(result.took / told.took[1], 1.0)
     assert said.final_pages <= (told.left[1] + 200) * 2 * slower
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_what_is_copied_twice_counts_once(writer: Writer, tmp_path: Path) -> None:
+    area = writer.map("a", "anon", 4000)
+    area.fill()
+    once_more: list[Runs] = []
+
+    def watch(progress: Progress) -> None:
+        if not once_more and progress.round:
+            once_more.append(area.fill())
+
+    with ProcessHandle.open(writer.pid) as handle:
+        result = dump(Job(str(tmp_path / "core")), handle, probe_kernel(), watch=watch)
+    said = result.image.statement
+    assert sum(round.pages for round in said.rounds) + said.final_pages > 1.9 * area.pages
+    on_disk = (tmp_path / "core").stat().st_blocks * 512
+    assert area.pages * PAGE <= result.stored <= on_disk < 2 * area.pages * PAGE
 
 
 def test_a_forecast_goes_through_the_rounds() -> None:

@@ -12,8 +12,9 @@ from recorded import View, compare, shown, styles
 
 from memtop.dump.background import Dumps, Outcome, Underway
 from memtop.dump.engine import Progress, Result
-from memtop.dump.image import Consistency, Freeze, Image, Origin, Round, Statement
+from memtop.dump.image import Area, Consistency, Freeze, Image, Origin, PageKind, Round, Run, Statement
 from memtop.dump.job import Format, Job
+from memtop.model.layout import PAGE, Kind, Perm
 from memtop.sampler.source import Key
 from memtop.ui.app import MemtopApp
 from memtop.ui.theme import DARK, MONO, Palette
@@ -80,9 +81,10 @@ def _over(app: MemtopApp) -> None:
         final_pages=120,
         unsettled=0,
     )
-    result = Result(
-        Image(origin, (), said, b""), 0.4, 330 << 20, 300 << 20, ["shared memory is not followed"]
-    )
+    at, pages = 0x7F0000000000, 300 << 8
+    held = (Run(at, pages, PageKind.DATA),)
+    area = Area(at, at + pages * PAGE, Perm.READ, Kind.ANON, 0, 0, 0, 0, b"", True, runs=held)
+    result = Result(Image(origin, (area,), said, b""), 0.4, 330 << 20, ["shared memory is not followed"])
     program = "/usr/bin/python3.11"
     outcome = Outcome(view.key, view.title, _job(), result, open_with=f"gdb {program} {_job().path}")
     app.live.report.show(outcome, app.size.width)
