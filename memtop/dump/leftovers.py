@@ -1,7 +1,8 @@
 """Hidden names that a dump has while it is made, where it can't do without, and what a kill -9 leaves.
 
 Each is locked (flock(2)) for as long as memtop lives: one that nobody has locked is nobody's, and the next
-dump into the directory that needs such a name removes it.
+dump into the directory that needs such a name removes it. Others may make dumps there at the same time: so
+nothing is one's own before it is locked, nor left before it is locked and still has that name.
 """
 
 from __future__ import annotations
@@ -29,11 +30,20 @@ def hidden_name(name: str) -> str:
     return f".{short}.{os.urandom(8).hex()}.{_ENDING}"
 
 
-def claim(fd: int) -> None:
+def claim(fd: int) -> bool:
     """Says that a file or directory is in use until memtop ends. Where there are no locks, nobody removes it
-    either."""
-    with contextlib.suppress(OSError):
+    either.
+
+    Returns:
+        False: another memtop was faster, took it for left, and removes it.
+    """
+    try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def sweep(directory_fd: int) -> None:
@@ -52,6 +62,9 @@ def _remove_if_left(directory_fd: int, name: str) -> None:
         if what.st_uid != os.geteuid() or stat.S_IMODE(what.st_mode) & 0o077:
             return
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        now = os.stat(name, dir_fd=directory_fd, follow_symlinks=False)
+        if not os.path.samestat(what, now):  # or there is none: it was made whole and got its final name
+            return
         if stat.S_ISREG(what.st_mode):
             os.unlink(name, dir_fd=directory_fd)
         elif stat.S_ISDIR(what.st_mode):
@@ -85,13 +98,21 @@ def create_directory(directory_fd: int, name: str) -> tuple[int, str]:
 
 
 def _create(directory_fd: int, name: str, make: Callable[[str], int]) -> tuple[int, str]:
+    """Once more, if another memtop sweeps it away before it is claimed."""
     sweep(directory_fd)
+    error = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     for _ in range(_ATTEMPTS):
         hidden = hidden_name(name)
-        fd = make(hidden)
-        claim(fd)
+        try:
+            fd = make(hidden)
+        except (
+            FileNotFoundError
+        ) as gone:  # a directory between mkdir and open; or there is nothing to put it in
+            error = gone
+            continue
         with contextlib.suppress(FileNotFoundError):
-            os.stat(hidden, dir_fd=directory_fd, follow_symlinks=False)
-            return fd, hidden
-        os.close(fd)  # swept away by another memtop just before it was claimed
-    raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            if claim(fd):
+                os.stat(hidden, dir_fd=directory_fd, follow_symlinks=False)
+                return fd, hidden
+        os.close(fd)
+    raise error

@@ -9,13 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dumps import Dumpee
 from harness import memtop, spawned
 from test_output import FOREVER, FORMATS, untouched
 
-from memtop.dump.leftovers import hidden_name, sweep
+from memtop.dump.job import Format, open_output
+from memtop.dump.leftovers import create_directory, hidden_name, sweep
 from memtop.dump.nameless import Nameless
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
@@ -72,8 +74,12 @@ def test_nothing_else_is_swept(tmp_path: Path) -> None:
     assert swept(tmp_path) == sorted([*foreign, link, pipe, full])
 
 
-def test_one_that_is_being_written_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def hidden_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)  # refused with EINVAL
+
+
+def test_one_that_is_being_written_stays(tmp_path: Path, hidden_names: None) -> None:
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
         first = Nameless(directory, "a" * 255)
@@ -89,24 +95,91 @@ def test_one_that_is_being_written_stays(tmp_path: Path, monkeypatch: pytest.Mon
         os.close(directory)
 
 
-def test_swept_away_just_before_it_was_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+Meanwhile = Callable[[int, str], None]
+
+
+@pytest.fixture
+def before_a_lock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Meanwhile], None]:
+    """Has ``meanwhile(descriptor, hidden name)`` happen just before the next flock(2)."""
+
+    def arrange(place: Path, meanwhile: Meanwhile) -> None:
+        real = fcntl.flock
+
+        def flock(fd: int, how: int) -> None:
+            monkeypatch.setattr(fcntl, "flock", real)
+            (name,) = (name for name in os.listdir(place) if name.startswith("."))
+            meanwhile(fd, name)
+            real(fd, how)
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+
+    return arrange
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("locked", [True, False], ids=["about to be", "already"])
+def test_swept_away_before_it_was_claimed(
+    tmp_path: Path,
+    hidden_names: None,
+    before_a_lock: Callable[[Path, Meanwhile], None],
+    format: str,
+    locked: bool,
+) -> None:
     """Another memtop may find the name before it is locked; then there is another one."""
-    monkeypatch.setattr(os, "O_TMPFILE", os.O_DIRECTORY | os.O_CREAT)
-    real, taken = fcntl.flock, []
+    others = []
 
-    def flock(fd: int, how: int) -> None:
-        if not taken:
-            taken.extend(os.listdir(tmp_path))
-            (tmp_path / taken[0]).unlink()
-        real(fd, how)
+    def sweep_it(_: int, name: str) -> None:
+        if locked:
+            others.append(os.open(tmp_path / name, os.O_RDONLY))
+            fcntl.flock(others[0], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            (tmp_path / name).unlink()
 
-    monkeypatch.setattr(fcntl, "flock", flock)
+    before_a_lock(tmp_path, sweep_it)
+    with open_output(str(tmp_path / "dump"), Format(format)) as output:
+        for fd in others:
+            for name in os.listdir(tmp_path):
+                if os.path.samestat(os.stat(tmp_path / name), os.fstat(fd)):
+                    (tmp_path / name).unlink()
+            os.close(fd)
+        output.commit()
+    assert os.listdir(tmp_path) == ["dump"]
+
+
+def test_a_directory_that_is_swept_away_as_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, removed = os.mkdir, []
+
+    def mkdir(name: str, *args: Any, dir_fd: int) -> None:
+        real(name, *args, dir_fd=dir_fd)
+        if not removed:
+            removed.append(name)
+            os.rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", mkdir)
+    with open_output(str(tmp_path / "dump"), Format.CRIU) as output:
+        output.commit()
+    assert os.listdir(tmp_path) == ["dump"]
+    assert removed
+
+
+def test_one_that_becomes_whole_while_it_is_swept(
+    tmp_path: Path, before_a_lock: Callable[[Path, Meanwhile], None]
+) -> None:
+    """Its lock is free then; but it is under its final name."""
     directory = os.open(tmp_path, os.O_RDONLY)
     try:
-        file = Nameless(directory, "dump")
-        assert os.listdir(tmp_path) != taken
-        file.link("dump")
-        file.close()
+        fd, hidden = create_directory(directory, "dump")
+        (tmp_path / hidden / "pages-1.img").touch()
+
+        def finish(_: int, name: str) -> None:
+            os.rename(tmp_path / name, tmp_path / "dump")
+            os.close(fd)
+
+        before_a_lock(tmp_path, finish)
+        sweep(directory)
     finally:
         os.close(directory)
+    assert os.listdir(tmp_path / "dump") == ["pages-1.img"]
     assert os.listdir(tmp_path) == ["dump"]
