@@ -50,6 +50,7 @@ class Outcome:
         life_s: for how long the injector lived, where it ran at its own speed.
         left: the injector did not end by itself.
         points: names of all stops that it made.
+        kept: what a late one had open when memtop had ended.
     """
 
     point: str = ""
@@ -59,6 +60,7 @@ class Outcome:
     life_s: float | None = None
     left: bool = False
     points: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
 
 
 def strike(pid: int, tid: int, blow: Blow) -> Outcome:
@@ -127,7 +129,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
                 step = 0
             if blow.when == "step" and step == blow.at:
                 outcome.point, outcome.fell = point, True
-                _hit(injector, memtop, blow)
+                _hit(injector, memtop, blow, outcome)
                 if blow.who == "memtop":
                     trace.resume(injector)
                 _see_off(injector, outcome)
@@ -136,7 +138,7 @@ def _follow(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
         trace.resume(injector, to_syscall=True, signal_number=trace.signal_at(status))
 
 
-def _hit(injector: int, memtop: int, blow: Blow) -> None:
+def _hit(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
     """Neither has been reaped, so these numbers are their own."""
     if blow.who in ("memtop", "both"):
         os.kill(memtop, signal.SIGKILL)
@@ -146,8 +148,16 @@ def _hit(injector: int, memtop: int, blow: Blow) -> None:
             for fd in ends:
                 stack.callback(os.close, fd)
             select.select(ends, [], [], PATIENCE_S)
+        outcome.kept = _open_in(injector)
     if blow.who in ("injector", "both", "late"):
         os.kill(injector, signal.SIGKILL)
+
+
+def _open_in(pid: int) -> list[str]:
+    found = []
+    with contextlib.suppress(OSError), os.scandir(f"/proc/{pid}/fd") as entries:
+        found = [os.readlink(entry.path) for entry in entries]
+    return found
 
 
 def _run_free(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
@@ -160,7 +170,7 @@ def _run_free(injector: int, memtop: int, blow: Blow, outcome: Outcome) -> None:
             time.sleep(blow.at - 0.001)
         while time.monotonic() - begin < blow.at:
             pass
-        _hit(injector, memtop, blow)
+        _hit(injector, memtop, blow, outcome)
     outcome.fell = _see_off(injector, outcome) and blow.who in ("injector", "both")
     outcome.life_s = time.monotonic() - begin
 

@@ -75,6 +75,8 @@ static void helper(mt_job *j) {
     int stage = mt_tracee_make_uffd(j, &uffd);
     if (stage == MT_INJECT_OK && send_fd(j->socket, uffd) != 0)
         stage = mt_fail(j, MT_INJECT_FETCH, errno);
+    if (uffd >= 0)
+        close(uffd); /* now, as our end may be late: it would keep the target's memory taken for the next tracker */
     j->shared->result.stage = stage;
     atomic_store(&j->shared->phase, MT_DONE);
     if (j->runs)

@@ -19,6 +19,7 @@ from memtop.linux.ptrace import Stage, create_userfaultfd
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
+USERFAULTFD = "anon_inode:[userfaultfd]"
 UNTOUCHED = ["before SEIZE 1", "after SEIZE 1", "after INTERRUPT 1", "before waitid 2", "after GETSIGMASK 1"]
 CHANGED = "before process_vm_writev 1"
 END = "before setpriority 1"
@@ -93,8 +94,10 @@ def test_one_that_takes_long_to_end_has_done_its_work(target: Injectee) -> None:
     outcome = strike(target.pid, target.pid, Blow("late", "step", 0, END))
     assert outcome.fell
     assert outcome.words == ""
+    assert outcome.kept
+    assert USERFAULTFD not in outcome.kept, "it would keep others from tracking the target"
     assert is_as_before(target, before)
-    assert "anon_inode:[userfaultfd]" not in descriptors(target.pid).values()
+    assert USERFAULTFD not in descriptors(target.pid).values()
     target.goes_on()
     target.finish()
 
