@@ -27,7 +27,7 @@ from memtop.linux.standstill import Frozen, frozen
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect", "needs_ptrace")
 LONG = "MEMTOP_LONG" in os.environ
-SETTLED = 5.0
+SETTLED = 60.0
 
 SENSITIVE = """
 import ctypes, os, select, signal, sys, threading

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from dumps import Dumpee
 from harness import memtop, spawned
-from test_output import FOREVER, FORMATS, untouched
+from test_output import FOREVER, FORMATS, await_round, untouched
 
 from memtop.dump.job import Format, open_output
 from memtop.dump.leftovers import create_directory, hidden_name, sweep
@@ -41,9 +41,8 @@ def test_killed_and_once_more(
     sandbox = [str(build("sandbox")), "O_TMPFILE", "--"]
     words = ["dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--format", format]
     slow = [*sandbox, sys.executable, "-c", FOREVER, "1", *words]
-    with spawned(slow, stdout=subprocess.PIPE, text=True) as child:
-        while child.stdout.readline().split()[:2] != ["round", "1"]:  # type: ignore[union-attr]
-            pass
+    with spawned(slow, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        await_round(child, 1)
         (hidden,) = os.listdir(tmp_path)
         assert hidden.startswith(".dump.")
         assert swept(tmp_path) == [hidden], "it lives"

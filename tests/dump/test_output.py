@@ -30,10 +30,21 @@ FORMATS = [word for format in Format for word in [format.value]]
 
 
 def untouched(process: Dumpee) -> None:
-    """It runs on, and nobody traces it."""
+    """It runs on, and nobody traces it. What a helper process has left to do is its own end, and no hurry."""
     before = process.ask("written")
     wait_for(lambda: process.ask("written") > before, "it runs on")
-    assert status(process.pid, "TracerPid") == "0"
+    wait_for(lambda: status(process.pid, "TracerPid") == "0", "it is let go")
+
+
+def await_round(child: subprocess.Popen[str], number: int) -> None:
+    """Until a dump with ``FOREVER`` has begun this round."""
+    assert child.stdout is not None
+    seen = []
+    for line in child.stdout:
+        seen.append(line)
+        if line.split()[:2] == ["round", str(number)]:
+            return
+    raise AssertionError(f"it ended: {seen}, {child.stderr.read() if child.stderr else ''}")
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -236,10 +247,9 @@ def test_a_signal_in_the_middle(
         stderr=subprocess.PIPE,
         text=True,
     ) as child:
-        while child.stdout.readline().split()[:2] != ["round", "1"]:  # type: ignore[union-attr]
-            pass
+        await_round(child, 1)
         child.send_signal(number)
-        _, said = child.communicate(timeout=20)
+        _, said = child.communicate(timeout=60)
         assert child.returncode == (-9 if number is signal.SIGKILL else 128 + number)
         assert "Traceback" not in said
     assert os.listdir(tmp_path) == []

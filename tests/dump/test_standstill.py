@@ -151,7 +151,7 @@ def test_a_thread_in_state_d_costs_little_and_is_named(build: Callable[[str], Pa
             began = time.monotonic()
             with frozen(handle) as still:
                 stop = still.release()
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 30, "0.2 s where the machine has nothing else to do"
             assert process.pid in stop.late
             assert len(stop.threads) == 1  # the other one
         process.stdin.close()  # type: ignore[union-attr]
