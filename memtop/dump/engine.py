@@ -13,6 +13,7 @@ from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.hold import READY, Hold
+from memtop.dump.hurry import PART, Hurry
 from memtop.dump.image import Freeze, Image, PageKind, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
@@ -134,7 +135,7 @@ class Engine:
         self._unsettled = self._final_pages = 0
         self._because = ""
         self._doubts: list[str] = []
-        self._hold = Hold()
+        self._hold, self._hurry = Hold(), Hurry()
         self._chunk = CHUNK
 
     def run(self) -> Result:
@@ -170,6 +171,8 @@ class Engine:
             raise explain_output(error, self._output.place) from error
         except ProcessGone as error:
             raise self._source.gone() from error
+        finally:
+            self._hurry.end()
         size = self._output.commit()
         return Result(image, time.monotonic() - began, size, self._doubts)
 
@@ -190,14 +193,17 @@ class Engine:
         if not again:
             self._sink.prepare(runs)
         while len(runs):
-            part, runs = split(runs, self._chunk)
+            self._hurry.check()
+            in_hurry = self._hurry.on
+            part, runs = split(runs, PART if in_hurry else self._chunk)
             self._watch(self._progress)
             self._output.require(0)
             looked = time.monotonic()
-            self._store(part, self._source, again=again)
-            if time.monotonic() - looked < LOOK_S:
+            with self._output.cached(in_hurry):
+                self._store(part, self._source, again=again)
+            if not in_hurry and time.monotonic() - looked < LOOK_S:
                 self._chunk = min(2 * self._chunk, 8 * CHUNK)
-            if not self._progress.frozen:
+            if not self._progress.frozen and not in_hurry:
                 self._output.write_back()
         self._rounds.append(Round(pages, time.monotonic() - began))
 
@@ -233,7 +239,7 @@ class Engine:
         expected = Expectation(plan, self._source.census(plan), written)
         self._copy(self._first(expected.census, written), again=False)
         while True:
-            written = feed.take()
+            written = self._hurry.look(feed.take)
             span, looked = time.monotonic() - looked, time.monotonic()
             plan = self._source.plan()
             if feed.protects:
@@ -259,6 +265,8 @@ class Engine:
                 return pending, expected
             if stops:
                 self._hold.make_room(READY)
+            if feed.protects:
+                self._hurry.before(dirty)
             self._copy(pending, again=True)
 
     def _first(self, census: Census, written: Written) -> PageRuns:
@@ -274,6 +282,7 @@ class Engine:
         """Nothing stands still: pages written while they were read are read again, some times over."""
         feed = self._feed
         assert feed is not None
+        self._hurry.end()
         plan = self._source.plan()
         census = self._source.census(plan)
         for _ in range(SETTLE):
@@ -344,6 +353,7 @@ class Engine:
         finally:
             source.beat = NO_BEAT
             gc.enable()
+            self._hurry.end()
         return plan, census, left, held, rest
 
     def _last_look(self, expected: Expectation) -> tuple[Plan, Census, PageRuns]:

@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import threading
+from collections.abc import Iterator
 from types import TracebackType
 
 from memtop.dump.nameless import Nameless
@@ -51,6 +52,7 @@ class Output:
         self._directory = -1
         self._writing: threading.Thread | None = None
         self._lost: OSError | None = None
+        self._through_cache = False
         where = _temporary() if self._to_stdout else os.path.dirname(path) or "."
         self.place = f"a temporary file in {where}" if self._to_stdout else path
         self._name = os.path.basename(path)
@@ -90,7 +92,16 @@ class Output:
     @property
     def out(self) -> OutFile:
         """The same for whoever writes pages."""
-        return self._file.out if self._file is not None else OutFile(-1)
+        return self._file.out if self._file is not None and not self._through_cache else OutFile(self.fd)
+
+    @contextlib.contextmanager
+    def cached(self, yes: bool) -> Iterator[None]:
+        """Whether pages go through the page cache for now: so nobody waits for the disk."""
+        before, self._through_cache = self._through_cache, yes or self._through_cache
+        try:
+            yield
+        finally:
+            self._through_cache = before
 
     def reserve(self, pieces: Pieces) -> None:
         """Makes room for these in few parts of the disk, where they are written past the page cache. To
