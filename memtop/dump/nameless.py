@@ -8,9 +8,12 @@ import os
 
 from memtop.dump.leftovers import create
 from memtop.linux.directio import open_direct
+from memtop.linux.rename import rename_new
 from memtop.linux.vmread import OutFile
 
 _NO_TMPFILE = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT)
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""On file systems without hard links: those of cameras and of Windows, many in FUSE."""
 
 
 class Nameless:
@@ -53,7 +56,7 @@ class Nameless:
         return OutFile(self.fd, self.direct)
 
     def link(self, name: str, directory_fd: int | None = None) -> None:
-        """Gives the file this name, when all of it is on the disk; link(2) never replaces what is there.
+        """Gives the file this name, when all of it is on the disk; nothing that is there is replaced.
 
         Args:
             name: the file's.
@@ -67,7 +70,13 @@ class Nameless:
         if self._hidden is None:
             os.link(f"/proc/self/fd/{self.fd}", name, dst_dir_fd=to, follow_symlinks=True)
             return
-        os.link(self._hidden, name, src_dir_fd=self._directory, dst_dir_fd=to)
+        try:
+            os.link(self._hidden, name, src_dir_fd=self._directory, dst_dir_fd=to)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            rename_new(self._directory, self._hidden, name, to)
+            self._hidden = None
         self._forget()
 
     def _forget(self) -> None:

@@ -192,7 +192,7 @@ class Output:
             self._written_back()
             if self._file is not None:
                 self._file.link(self._name)
-            os.fsync(self._directory)
+            sync_directory(self._directory)
             return length
         except OSError as error:
             raise explain_output(error, "standard output" if self._to_stdout else self.path) from error
@@ -221,6 +221,20 @@ class Output:
         if self._directory >= 0:
             os.close(self._directory)
             self._directory = -1
+
+
+def sync_directory(fd: int) -> None:
+    """So that the name of a file survives a loss of power; where directories can't be synced, the file system
+    sees to that.
+
+    Raises:
+        OSError: the disk did not take it.
+    """
+    try:
+        os.fsync(fd)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
 
 
 def explain_output(error: OSError, path: str) -> MemtopError:

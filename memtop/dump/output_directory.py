@@ -7,7 +7,7 @@ import os
 
 from memtop.dump.leftovers import create_directory
 from memtop.dump.nameless import Nameless
-from memtop.dump.output import Output, explain_output
+from memtop.dump.output import Output, explain_output, sync_directory
 from memtop.linux.errors import Failed
 from memtop.linux.rename import rename_new
 
@@ -74,14 +74,14 @@ class OutputDirectory(Output):
             try:
                 for name, file in files.items():
                     file.link(name, inside)
-                os.fsync(inside)
+                sync_directory(inside)
                 rename_new(self._directory, hidden, self._name)
             except BaseException:
                 self._discard(hidden, files)
                 raise
             finally:
                 os.close(inside)
-            os.fsync(self._directory)
+            sync_directory(self._directory)
             return sum(os.fstat(file.fd).st_size for file in files.values())
         except OSError as error:
             raise explain_output(error, self.path) from error

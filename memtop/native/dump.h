@@ -88,8 +88,8 @@ int mt_reserve(int fd, const mt_piece *pieces, size_t count, uint64_t least);
 /* Takes it from them again, and all that was written there.  0 or -errno. */
 int mt_unreserve(int fd, const mt_piece *pieces, size_t count, uint64_t least);
 
-/* Renames within a directory, unless the new name is taken (-EEXIST).  1 done; 0 it is not possible here; -errno. */
-int mt_rename_new(int directory_fd, const char *from, const char *to);
+/* Renames, unless the new name is taken (-EEXIST).  1 done; 0 it is not possible here; -errno. */
+int mt_rename_new(int from_fd, const char *from, int to_fd, const char *to);
 
 /* The pages of sorted pieces that are in this state, as runs.  out has room for all of their pages. */
 size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out);

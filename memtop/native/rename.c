@@ -5,8 +5,8 @@
 #include <errno.h>
 #include <stdio.h>
 
-int mt_rename_new(int directory_fd, const char *from, const char *to) {
-    if (renameat2(directory_fd, from, directory_fd, to, RENAME_NOREPLACE) == 0)
+int mt_rename_new(int from_fd, const char *from, int to_fd, const char *to) {
+    if (renameat2(from_fd, from, to_fd, to, RENAME_NOREPLACE) == 0)
         return 1;
     return errno == EINVAL || errno == ENOSYS ? 0 : -errno; /* this file system, this kernel can't */
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
@@ -9,16 +10,20 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dumps import Dumpee
+from crit import Images
+from dumps import Core, Dumpee
 from harness import memtop, spawned
 from test_output import FOREVER, FORMATS, await_round, untouched
 
 from memtop.dump.job import Format, open_output
 from memtop.dump.leftovers import create_directory, hidden_name, sweep
 from memtop.dump.nameless import Nameless
+from memtop.dump.verify import verify
+from memtop.linux.errors import Failed
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
@@ -181,4 +186,56 @@ def test_one_that_becomes_whole_while_it_is_swept(
     finally:
         os.close(directory)
     assert os.listdir(tmp_path / "dump") == ["pages-1.img"]
+    assert os.listdir(tmp_path) == ["dump"]
+
+
+NO_LINKS = ["O_TMPFILE", "linkat"]
+NOTHING = [
+    *NO_LINKS, "O_DIRECT", "flock=ENOLCK", "fallocate=EOPNOTSUPP", "renameat2=EINVAL", "sendfile=EINVAL"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("lacks", [NO_LINKS, NOTHING], ids=["no links", "little"])
+def test_a_file_system_that_can_do_little(
+    dumpee: Callable[..., Dumpee], build: Callable[[str], Path], tmp_path: Path, format: str, lacks: list[str]
+) -> None:
+    process, path = dumpee(2, 2048), tmp_path / "dump"
+    command = memtop("dump", "-p", str(process.pid), "-o", str(path), "--format", format)
+    done = subprocess.run(
+        [str(build("sandbox")), *lacks, "--", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(tmp_path) == ["dump"]
+    if format == "core":
+        core = Core(path)
+        process.judge(core.read, point=True)
+        core.close()
+    elif format == "snapshot":
+        verify(str(path))
+    else:
+        process.judge(Images(path, process.pid).read, point=True)
+
+
+@pytest.mark.parametrize("replaces", [True, False], ids=["renameat2", "no renameat2"])
+def test_without_links_nothing_is_written_over(
+    tmp_path: Path, hidden_names: None, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    def link(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "")
+
+    monkeypatch.setattr(os, "link", link)
+    if not replaces:
+        monkeypatch.setattr("memtop.linux.rename.lib", SimpleNamespace(mt_rename_new=lambda *_: 0))
+    with open_output(str(tmp_path / "dump"), Format.CORE) as output:
+        (tmp_path / "dump").write_text("mine")
+        with pytest.raises(Failed, match="came up meanwhile"):
+            output.commit()
+    assert (tmp_path / "dump").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["dump"]
+    (tmp_path / "dump").unlink()
+    with open_output(str(tmp_path / "dump"), Format.CORE) as output:
+        os.write(output.fd, b"whole")
+        output.commit()
+    assert (tmp_path / "dump").read_text() == "whole"
     assert os.listdir(tmp_path) == ["dump"]

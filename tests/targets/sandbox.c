@@ -3,10 +3,10 @@
  *
  *   sandbox [NAME[=ERRNO]]... -- COMMAND...
  *
- * NAME is a system call that is refused (with EPERM, or with ENOSYS for NAME=ENOSYS), "O_TMPFILE": no file
- * without a name can be made (EOPNOTSUPP), or "pagemap": no /proc/PID/pagemap can be opened (EACCES), of
- * whichever process.  A filter can't see file names, so these opens are decided by this process, which the
- * kernel asks (seccomp_unotify(2)).
+ * NAME is a system call that is refused (with EPERM, or with another one: NAME=ENOSYS), "O_TMPFILE": no file
+ * without a name can be made (EOPNOTSUPP), "O_DIRECT": none can be opened so (EINVAL), or "pagemap": no
+ * /proc/PID/pagemap can be opened (EACCES), of whichever process.  A filter can't see file names, so these opens
+ * are decided by this process, which the kernel asks (seccomp_unotify(2)).
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -36,6 +36,15 @@ static const struct {
     {"userfaultfd", SYS_userfaultfd}, {"ptrace", SYS_ptrace},
     {"process_vm_readv", SYS_process_vm_readv}, {"pidfd_getfd", SYS_pidfd_getfd},
     {"pidfd_open", SYS_pidfd_open}, {"perf_event_open", SYS_perf_event_open},
+    {"fallocate", SYS_fallocate}, {"flock", SYS_flock}, {"linkat", SYS_linkat}, {"renameat2", SYS_renameat2},
+    {"sendfile", SYS_sendfile},
+};
+
+static const struct {
+    const char *name;
+    int number;
+} errors[] = {
+    {"ENOSYS", ENOSYS}, {"EINVAL", EINVAL}, {"EOPNOTSUPP", EOPNOTSUPP}, {"ENOLCK", ENOLCK}, {"EDQUOT", EDQUOT},
 };
 
 static struct sock_filter program[2 * CALLS + 16];
@@ -50,24 +59,34 @@ static void decide(long number, uint32_t verdict) {
     emit((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict));
 }
 
-/* open(2) with O_TMPFILE, of which O_DIRECTORY is a part */
-static void refuse_nameless(void) {
+/* open(2) with a flag */
+static void refuse_open(uint32_t flag, uint32_t error) {
     emit((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 4));
     emit((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[2])));
-    emit((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, O_TMPFILE & ~O_DIRECTORY, 0, 1));
-    emit((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EOPNOTSUPP));
+    emit((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, flag, 0, 1));
+    emit((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error));
     emit((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)));
+}
+
+static int error_of(const char *name) {
+    for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)
+        if (!strcmp(name, errors[i].name)) return errors[i].number;
+    return EPERM;
 }
 
 static void refuse(char *word) {
     int error = EPERM;
     if (!strcmp(word, "O_TMPFILE")) {
-        refuse_nameless();
+        refuse_open(O_TMPFILE & ~O_DIRECTORY, EOPNOTSUPP); /* O_DIRECTORY is a part of it */
+        return;
+    }
+    if (!strcmp(word, "O_DIRECT")) {
+        refuse_open(O_DIRECT, EINVAL);
         return;
     }
     char *equals = strchr(word, '=');
     if (equals) {
-        error = !strcmp(equals + 1, "ENOSYS") ? ENOSYS : EPERM;
+        error = error_of(equals + 1);
         *equals = 0;
     }
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
@@ -127,7 +146,7 @@ int main(int argc, char **argv) {
         else
             refuse(argv[i]);
     }
-    if (i + 1 >= argc) return fprintf(stderr, "usage: sandbox [NAME[=ENOSYS]|O_TMPFILE|pagemap]... -- COMMAND...\n"), 2;
+    if (i + 1 >= argc) return fprintf(stderr, "usage: sandbox [NAME[=ERRNO]|O_TMPFILE|O_DIRECT|pagemap]... -- COMMAND...\n"), 2;
     if (pagemap) {
         decide(SYS_openat, SECCOMP_RET_USER_NOTIF);
 #ifdef SYS_open
