@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memtop.cli.exits import ExitCode, complain
+from memtop.cli.exits import ExitCode, complain, require_stdout
 from memtop.cli.formats import add_format, check_format
 from memtop.cli.options import Parser
 from memtop.dump.convert import convert
@@ -26,6 +26,8 @@ def run(argv: Sequence[str]) -> int:
     add_format(p, "an ELF core (default), a snapshot that needs no parents, or a directory of CRIU images")
     options = p.parse_args(argv)
     check_format(p, options)
+    if options.output == "-":
+        require_stdout()
     image = convert(options.snapshot, options.output, options.format, compress=options.zstd)
     say = complain if options.output == "-" else print
     stored = size(image.pages_of(PageKind.DATA) * PAGE)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from memtop.cli.exits import ExitCode, complain
+from memtop.cli.exits import ExitCode, complain, require_stdout
 from memtop.cli.formats import add_format, check_format
 from memtop.cli.options import Parser, address_range, positive
 from memtop.dump.engine import Result
@@ -74,6 +74,8 @@ def run(argv: Sequence[str]) -> int:
     p = parser()
     options = p.parse_args(argv)
     check_format(p, options, "parent")
+    if options.output == "-":
+        require_stdout()
     access.set_readonly(options.readonly)
     access.drop_capabilities()
     job = Job(

@@ -10,7 +10,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import TextIO
 
-from memtop.linux.errors import KernelCannot, MemtopError, Misused, NotPermitted, ProcessGone
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, Misused, NotPermitted, ProcessGone
 from memtop.model.names import clean_text
 
 
@@ -85,6 +85,19 @@ def guarded(verb: Callable[[], int]) -> int:
         _let_go(sys.stderr)
 
 
+def require_stdout() -> None:
+    """For what was asked to go there by name (``-``): without one, it would be lost.
+
+    Raises:
+        Failed: memtop was started with ``>&-``.
+    """
+    if "stdout" in _closed:
+        raise Failed("writing standard output failed", "it is closed")
+
+
+_closed: set[str] = set()
+
+
 def _open_what_is_closed() -> None:
     """Started with ``>&-``, the next file that memtop opens would be its stdout."""
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
@@ -92,6 +105,7 @@ def _open_what_is_closed() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+            _closed.add(name)
             setattr(sys, name, os.fdopen(fd, "r" if fd == 0 else "w", closefd=False))
 
 

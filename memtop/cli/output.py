@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from memtop.cli.exits import require_stdout
 from memtop.linux.errors import Failed
 
 
@@ -21,10 +22,11 @@ def new_file(name: str) -> Iterator[BinaryIO]:
         name: ``-`` for standard output.
 
     Raises:
-        Failed: it exists already, as a file or as a link.
+        Failed: it exists already, as a file or as a link; or standard output is closed.
         OSError: it can't be made.
     """
     if name == "-":
+        require_stdout()
         yield sys.stdout.buffer
         return
     try:

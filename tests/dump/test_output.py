@@ -140,6 +140,19 @@ def test_a_reader_that_leaves(dumpee: Callable[..., Dumpee]) -> None:
     untouched(process)
 
 
+@pytest.mark.parametrize("verb", ["dump", "core"])
+def test_a_standard_output_that_is_closed(dumpee: Callable[..., Dumpee], tmp_path: Path, verb: str) -> None:
+    process = dumpee(1, 16)
+    words = ["dump", "-p", str(process.pid)]
+    if verb == "core":
+        take(process.pid, tmp_path / "snapshot", Format.SNAPSHOT)
+        words = ["core", str(tmp_path / "snapshot")]
+    command = ["sh", "-c", 'exec "$@" >&-', "sh", *memtop(*words, "-o", "-")]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "memtop: writing standard output failed: it is closed\n"
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path, needs_root: None) -> Iterator[Path]:
     place = tmp_path / "small"
