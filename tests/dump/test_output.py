@@ -211,6 +211,26 @@ def test_the_disk_gets_full_meanwhile(
     untouched(process)
 
 
+@pytest.mark.parametrize(
+    ("format", "call"),
+    [("core", "fallocate"), ("core", "pwrite64"), ("snapshot", "fsync"), ("criu", "pwrite64")],
+)
+def test_a_quota_that_is_used_up(
+    dumpee: Callable[..., Dumpee], build: Callable[[str], Path], tmp_path: Path, format: str, call: str
+) -> None:
+    """Where it shows depends on the file system; tests/vm/test_quota.py has a real one."""
+    process = dumpee(2, 2048)
+    command = memtop("dump", "-p", str(process.pid), "-o", str(tmp_path / "dump"), "--format", format)
+    done = subprocess.run(
+        [str(build("sandbox")), f"{call}=EDQUOT", "--", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith("your disk quota is used up (free some space, or choose another place)\n")
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(tmp_path) == []
+    untouched(process)
+
+
 def limited(limit: int) -> Callable[[], None]:
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 

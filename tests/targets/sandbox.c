@@ -37,7 +37,7 @@ static const struct {
     {"process_vm_readv", SYS_process_vm_readv}, {"pidfd_getfd", SYS_pidfd_getfd},
     {"pidfd_open", SYS_pidfd_open}, {"perf_event_open", SYS_perf_event_open},
     {"fallocate", SYS_fallocate}, {"flock", SYS_flock}, {"linkat", SYS_linkat}, {"renameat2", SYS_renameat2},
-    {"sendfile", SYS_sendfile},
+    {"sendfile", SYS_sendfile}, {"pwrite64", SYS_pwrite64}, {"fsync", SYS_fsync},
 };
 
 static const struct {
