@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from memtop.cli.exits import ExitCode, complain, require_stdout
 from memtop.cli.formats import add_format, check_format
 from memtop.cli.options import Parser, address_range, positive
-from memtop.dump.engine import Result
 from memtop.dump.image import Freeze, PageKind
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.plan import Range
+from memtop.dump.progress import Result
 from memtop.dump.rounds import Limits
 from memtop.linux import access
 from memtop.linux.features import probe_kernel

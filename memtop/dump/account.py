@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from memtop.dump.feed import Feed
+from memtop.dump.hold import MOST
 from memtop.dump.image import Consistency
+from memtop.linux.errors import Failed
 from memtop.linux.standstill import Stop
-from memtop.model.units import seconds
+from memtop.model.layout import PAGE
+from memtop.model.units import seconds, size
 
 
 def consistency_of(stop: Stop | None, feed: Feed | None) -> Consistency:
@@ -22,6 +25,33 @@ def consistency_of(stop: Stop | None, feed: Feed | None) -> Consistency:
     if stop is not None:
         return Consistency.POINT
     return Consistency.PAGES if feed is not None else Consistency.TORN
+
+
+WORTH_A_WORD = 1 << 12
+"""Pages (16 MiB), which lengthen a stop by some 5 ms."""
+
+
+def doubts_of_unfollowed(pid: int, pages: int, total: int) -> list[str]:
+    """What is to be read in the stop as nothing tells whether it is written.
+
+    Args:
+        pid: the process.
+        pages: so many of ``total`` that are to be dumped.
+
+    Raises:
+        Failed: it is more than is held in memory, and most of all: the stop would be as long as the copy.
+    """
+    if pages < WORTH_A_WORD:
+        return []
+    why = "another memtop or another tracker has it, or it is of a file, which takes --all"
+    if pages > MOST and 2 * pages > total:
+        raise Failed(
+            f"a dump of process {pid} with a short stop is not possible",
+            f"{size(pages * PAGE)} of {size(total * PAGE)} can't be followed: {why}",
+            "end that tracking, or dump from its screen (d); --freeze full stops the process for the whole "
+            "copy, --freeze none never",
+        )
+    return [f"{size(pages * PAGE)} that could not be followed ({why}) were read while it stood still"]
 
 
 def doubts_of(stop: Stop | None, feed: Feed | None, cut_short: Sequence[float]) -> list[str]:

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from memtop.dump.engine import Cancelled, Progress, Result
 from memtop.dump.estimate import READ
 from memtop.dump.feed import SharedFeed
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.output import RESERVE
+from memtop.dump.progress import Cancelled, Progress, Result
 from memtop.linux import coreinfo
 from memtop.linux.errors import Failed, MemtopError, ProcessGone
 from memtop.linux.features import probe_kernel

@@ -6,24 +6,24 @@ import gc
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 
-from memtop.dump.account import consistency_of, doubts_of
+from memtop.dump.account import consistency_of, doubts_of, doubts_of_unfollowed
 from memtop.dump.aliases import Aliases
 from memtop.dump.feed import Feed, Written
 from memtop.dump.file_source import FileSource, object_files
 from memtop.dump.hold import READY, Hold
 from memtop.dump.hurry import PART, Hurry
-from memtop.dump.image import Freeze, Image, PageKind, Round, Statement
+from memtop.dump.image import Freeze, Image, Round, Statement
 from memtop.dump.ledger import Ledger
 from memtop.dump.live import NO_BEAT, LiveSource
 from memtop.dump.notes import build_notes
 from memtop.dump.output import Output, explain_output
 from memtop.dump.plan import Census, Plan, compose, ranges_runs
+from memtop.dump.progress import Progress, Result
 from memtop.dump.recount import Expectation
 from memtop.dump.rounds import Limits, Verdict, explain, judge
 from memtop.dump.source import HeldSource, PageSink, PageSource
-from memtop.linux.errors import Failed, ProcessGone
+from memtop.linux.errors import ProcessGone
 from memtop.linux.runsets import chop, runs_intersect, runs_pages, runs_subtract, runs_union, split
 from memtop.linux.standstill import Stop, frozen, urgent
 from memtop.linux.vmread import Held
@@ -45,56 +45,6 @@ STOPS = 3
 memtop itself is stopped (Ctrl-Z)."""
 
 _SHARED = "shared memory: what other processes write there meanwhile is not followed"
-
-
-@dataclass(slots=True)
-class Progress:
-    """For whoever watches.
-
-    Attributes:
-        round: 1 for the first pass; 0 before it.
-        done, total: pages of this round.
-        bytes_written: of the file so far.
-        dirty: pages that were written during the round before.
-        frozen: the process stands still.
-        stop_s: seconds that it stood still, once it is over.
-    """
-
-    round: int = 0
-    done: int = 0
-    total: int = 0
-    bytes_written: int = 0
-    dirty: int = 0
-    frozen: bool = False
-    stop_s: float = 0.0
-
-
-class Cancelled(Failed):
-    """Whoever watches did not want it any more."""
-
-    def __init__(self) -> None:
-        super().__init__("the dump was cancelled", "", "nothing was left behind")
-
-
-@dataclass(slots=True)
-class Result:
-    """A dump that is complete.
-
-    Attributes:
-        image: all but the contents.
-        took: seconds.
-        size: bytes of the file, with all that is not stored in it.
-    """
-
-    image: Image
-    took: float
-    size: int
-    doubts: list[str] = field(default_factory=list)
-
-    @property
-    def stored(self) -> int:
-        """Bytes of memory whose contents it has; written more than once, they count once."""
-        return self.image.pages_of(PageKind.DATA) * PAGE
 
 
 class Engine:
@@ -237,6 +187,10 @@ class Engine:
         began = looked = time.monotonic()
         plan = self._source.plan()
         expected = Expectation(plan, self._source.census(plan), written)
+        if self._freeze is Freeze.FINAL and feed.protects:
+            data = expected.census.data
+            unfollowed = runs_pages(runs_intersect(data, ranges_runs(written.blind)))
+            self._doubts += doubts_of_unfollowed(self._source.handle.pid, unfollowed, runs_pages(data))
         self._copy(self._first(expected.census, written), again=False)
         while True:
             written = self._hurry.look(feed.take)

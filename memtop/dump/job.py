@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from memtop.dump.engine import Engine, Progress, Result
+from memtop.dump.engine import Engine
 from memtop.dump.feed import Feed, OwnFeed
 from memtop.dump.image import Freeze
 from memtop.dump.live import LiveSource
 from memtop.dump.output import Output
 from memtop.dump.plan import Range
+from memtop.dump.progress import Progress, Result
 from memtop.dump.rounds import Limits
 from memtop.dump.source import PageSink
 from memtop.linux.access import require_action
@@ -77,7 +78,7 @@ def dump(
         since_parent: the feed was taken from by the dump that is the parent now, and by nobody since: so it
             tells all that was written since, and what was not is not even read.
         method: which tracker to start, where not.
-        watch: called now and then; raises ``engine.Cancelled`` to end it all.
+        watch: called now and then; raises ``progress.Cancelled`` to end it all.
 
     Raises:
         MemtopError: with the sentence.

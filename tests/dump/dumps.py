@@ -11,8 +11,8 @@ from pathlib import Path
 from struct import Struct, iter_unpack, unpack, unpack_from
 from typing import Any
 
-from memtop.dump.engine import Result
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.progress import Result
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 

@@ -10,10 +10,10 @@ from dumps import Core
 from harness import PAGE
 from life import MMAP, PRIVATE, RW, SHARED, Life, Span
 
-from memtop.dump.engine import Progress
 from memtop.dump.image import Consistency
 from memtop.dump.job import Job, dump
 from memtop.dump.plan import Range
+from memtop.dump.progress import Progress
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 

@@ -19,10 +19,10 @@ from harness import Area, Writer, memory_of, run
 from memtop.dump import files
 from memtop.dump.chain import Chain
 from memtop.dump.convert import convert
-from memtop.dump.engine import Progress
 from memtop.dump.feed import OwnFeed, SharedFeed
 from memtop.dump.image import PageKind
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.progress import Progress
 from memtop.dump.verify import check, verify
 from memtop.linux.errors import Failed
 from memtop.linux.features import probe_kernel

@@ -17,9 +17,9 @@ from harness import Writer, memory_of, run, status, wait_for
 
 from memtop.dump import criu
 from memtop.dump.convert import convert
-from memtop.dump.engine import Progress
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.progress import Progress
 from memtop.linux.errors import Failed
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle

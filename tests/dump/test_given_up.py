@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from harness import Writer
 
-from memtop.dump.engine import Progress
 from memtop.dump.feed import SharedFeed
 from memtop.dump.image import Freeze
 from memtop.dump.job import Job, dump
+from memtop.dump.progress import Progress
 from memtop.linux.errors import KernelCannot
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle

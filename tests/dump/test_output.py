@@ -9,17 +9,19 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 from dumps import Core, Dumpee, take
 from harness import Outcome, memtop, run, spawned, status, wait_for
 
-from memtop.dump.engine import Cancelled, Progress
+from memtop.dump import account
+from memtop.dump.feed import OwnFeed
 from memtop.dump.image import Freeze
 from memtop.dump.job import Format, Job, dump
 from memtop.dump.output import Output
+from memtop.dump.progress import Cancelled, Progress
 from memtop.dump.verify import verify
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
 from memtop.linux.features import probe_kernel
@@ -229,6 +231,30 @@ def test_a_quota_that_is_used_up(
     assert done.stderr.count("\n") == 1
     assert os.listdir(tmp_path) == []
     untouched(process)
+
+
+@pytest.mark.parametrize("room", [1 << 18, 16], ids=["little", "much"])
+def test_what_another_tracker_has(
+    dumpee: Callable[..., Dumpee], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """It is read in the stop, which says so; where that would be as long as a copy, there is none."""
+    monkeypatch.setattr(account, "WORTH_A_WORD", 1)
+    monkeypatch.setattr(account, "MOST", room)
+    process = dumpee(2, 512)
+    with ProcessHandle.open(process.pid) as handle, closing(OwnFeed(handle, probe_kernel())) as other:
+        other.take()
+        if room == 16:
+            with pytest.raises(Failed, match=r"short stop is not possible.*can't be followed.*--freeze full"):
+                take(process.pid, tmp_path / "dump")
+            assert os.listdir(tmp_path) == []
+        else:
+            statement = take(process.pid, tmp_path / "dump").image.statement
+            assert statement.final_pages >= 1024
+            assert "could not be followed" in statement.sentence
+        untouched(process)
+        assert other.take().runs.pages > 0, "the other one goes on"
+    statement = take(process.pid, tmp_path / "free").image.statement
+    assert "followed" not in statement.sentence
 
 
 def limited(limit: int) -> Callable[[], None]:

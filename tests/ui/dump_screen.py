@@ -13,7 +13,7 @@ from screen import Driver
 from textual.pilot import Pilot
 
 from memtop.dump.background import Dumps
-from memtop.dump.engine import Progress
+from memtop.dump.progress import Progress
 from memtop.linux.features import probe_kernel
 from memtop.model.actions import Care, Method
 from memtop.sampler.loop import Sampler

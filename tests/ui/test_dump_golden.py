@@ -11,9 +11,9 @@ import pytest
 from recorded import View, compare, shown, styles
 
 from memtop.dump.background import Dumps, Outcome, Underway
-from memtop.dump.engine import Progress, Result
 from memtop.dump.image import Area, Consistency, Freeze, Image, Origin, PageKind, Round, Run, Statement
 from memtop.dump.job import Format, Job
+from memtop.dump.progress import Progress, Result
 from memtop.model.layout import PAGE, Kind, Perm
 from memtop.sampler.source import Key
 from memtop.ui.app import MemtopApp

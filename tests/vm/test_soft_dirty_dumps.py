@@ -15,9 +15,9 @@ from dumps import Core, Dumpee, take
 from harness import PAGE, spawned, wait_for
 from life import MERGEABLE, Life
 
-from memtop.dump.engine import Progress
 from memtop.dump.image import Consistency, Freeze
 from memtop.dump.job import Format, Job, dump
+from memtop.dump.progress import Progress
 from memtop.dump.verify import verify
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
