@@ -9,7 +9,7 @@ from typing import NoReturn
 from memtop.model.actions import Arm, Care, KeepHuge, Method
 from memtop.model.layout import HIGHEST, PAGE
 from memtop.model.names import clean_text
-from memtop.sampler.source import LONGEST, SHORTEST
+from memtop.model.units import LONGEST, SHORTEST
 
 
 class Parser(argparse.ArgumentParser):

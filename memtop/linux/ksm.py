@@ -6,18 +6,17 @@ A merge replaces a page by one of the same contents, and the soft-dirty bit of w
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 
 from memtop.linux.smaps import vm_flags
 
-_HOST = Path("/sys/kernel/mm/ksm")
+_HOST = "/sys/kernel/mm/ksm"
 
 
 def merging() -> bool:
     """Whether pages of this host are being merged, or are merged still; no where the kernel has no KSM."""
     for name in ("run", "pages_shared", "ksm_zero_pages"):
-        with suppress(OSError, ValueError):
-            if int((_HOST / name).read_text(encoding="ascii")):
+        with suppress(OSError, ValueError), open(f"{_HOST}/{name}", encoding="ascii") as file:
+            if int(file.read()):
                 return True
     return False
 

@@ -9,6 +9,10 @@ _UNITS = ("B", "K", "M", "G", "T", "P", "E")
 _COUNTS = ("", "k", "M", "G", "T", "P", "E")
 
 
+SHORTEST, LONGEST = 0.1, 3600.0
+"""Bounds of the interval between two samples, seconds."""
+
+
 def size(value: float | None) -> str:
     """Bytes as at most three digits and a binary unit: ``0``, ``512B``, ``4.0K``, ``380M``, ``1.5G``."""
     if value is None:

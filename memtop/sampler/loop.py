@@ -22,8 +22,9 @@ from memtop.model.detail import Detail
 from memtop.model.peek import Peek
 from memtop.model.sample import Sample
 from memtop.model.scope import Scope
+from memtop.model.units import LONGEST, SHORTEST
 from memtop.sampler.detail import Errand
-from memtop.sampler.source import LONGEST, SHORTEST, Key, Position, Rewind
+from memtop.sampler.source import Key, Position, Rewind
 from memtop.sampler.target import Target
 from memtop.sampler.telling import refusal, tracking_notice
 from memtop.tracking.base import WatchRange

@@ -19,10 +19,6 @@ from memtop.model.scope import Scope
 Key = tuple[int, int]
 """pid and start time (clock ticks since boot)."""
 
-SHORTEST, LONGEST = 0.1, 3600.0
-"""Bounds of the interval, seconds."""
-
-
 Rewind = Callable[[float], float]
 """Called on the source's thread before it goes back to the moment of this time (unix seconds): whoever shows
 the samples goes back to a state of before it and returns the time of that, 0 for the very beginning. All

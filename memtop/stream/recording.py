@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from memtop.linux.errors import Failed
 from memtop.model.sample import Process, Sample
-from memtop.sampler.source import LONGEST, SHORTEST
+from memtop.model.units import LONGEST, SHORTEST
 from memtop.stream.decode import Damaged, Decoder, Key, key_of, number, parse, process_of, time_of
 
 MOST_KEPT = 256 << 20
