@@ -11,10 +11,10 @@ from desk import Desk
 from dumps import PAGE, Dumpee
 from harness import Runs, Writer, wait_for
 
-from memtop.dump.engine import Progress
 from memtop.dump.estimate import Writes, forecast, pages_of, writes_of
 from memtop.dump.image import Freeze
 from memtop.dump.job import Job, dump
+from memtop.dump.progress import Progress
 from memtop.dump.rounds import Verdict
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
