@@ -21,7 +21,7 @@ from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
 
 QUIET = "MEMTOP_LONG" in os.environ
-"""Time and rounds are foretold of a machine with nothing else to do: at load 30 it was five rounds, not three."""
+"""Time and rounds are foretold of a machine with nothing else to do: at load 30 it was five, not three."""
 
 
 @pytest.mark.usefixtures("needs_write_protect")
