@@ -10,8 +10,6 @@ from memtop.linux.errors import KernelCannot, MemtopError
 from memtop.linux.procfs import read_file
 from memtop.model.names import clean
 
-_MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
-
 LAYOUT = {
     "start_code": 26, "end_code": 27, "start_stack": 28, "start_data": 45, "end_data": 46, "start_brk": 47,
     "arg_start": 48, "arg_end": 49, "env_start": 50, "env_end": 51,

@@ -7,8 +7,6 @@
  * Nothing here calls back into Python, so cffi releases the GIL around every call.
  */
 
-#define MT_API_VERSION 1
-
 /* ---- maps.c: /proc/PID/maps as a packed array ------------------------------------------ */
 
 #define MT_PERM_READ 1
@@ -188,9 +186,6 @@ size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_
 /* The part of a that is also in b, and the part that is not.  out has room for a_count + b_count. */
 size_t mt_runs_intersect(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
 size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
-/* Adds to cells[i] how many pages of the runs lie in cell i of cell_pages pages from start on. */
-void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
-                 size_t cell_count);
 /* Sets times[i] = time where a run touches cell i of cell_pages pages from start on. */
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count);
