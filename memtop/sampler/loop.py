@@ -297,9 +297,8 @@ class Sampler:
                 self._let_go(target)  # nobody has seen it, and there are others
             else:
                 self._on_notice(refusal(error, "error", target.key))
-        except (
-            Exception
-        ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
+        except Exception as error:
+            # The thread must live on: a bug is shown, not hidden behind a frozen screen.
             self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
         else:
             if target.ended:

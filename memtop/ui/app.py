@@ -45,7 +45,6 @@ SWITCH_S = 0.0005
 STALLED_S = 0.1
 """Seconds until it is looked again whether the terminal takes more."""
 
-
 MOST_ENDED = 32
 """Processes that have ended and are shown: with ``--children`` there may come any number."""
 

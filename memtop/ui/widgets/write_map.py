@@ -356,7 +356,7 @@ class WriteMap(Pane):
 
 
 def selected(view: ProcessView) -> MappingSample | None:
-    """The selected mapping in the newest sample."""
+    """The selected mapping, in the sample that is shown."""
     if view.sample is None or view.selected is None:
         return None
     index = view.sample.table.index_of(view.selected)
