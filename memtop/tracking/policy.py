@@ -12,11 +12,21 @@ from itertools import compress
 
 from memtop.model.actions import Arm, ArmCost, KeepHuge, Method
 from memtop.model.coverage import Coverage
-from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, PAGE, TRAITS_AT, Kind, Mode, Perm
+from memtop.model.layout import (
+    ARMED_MODES,
+    COUNT,
+    HUGE_BYTES,
+    HUGE_PAGES,
+    MAPPING,
+    PAGE,
+    TRAITS_AT,
+    Kind,
+    Mode,
+    Perm,
+)
 from memtop.model.mapping import MappingTable
 from memtop.model.scope import Scope
 
-HUGE = HUGE_PAGES * PAGE
 _Rule = tuple[Mode, Coverage]
 
 
@@ -80,7 +90,7 @@ class Policy:
 
     def arms(self, traits: int) -> bool:
         """Whether mappings with this traits byte are write-protected."""
-        return self._modes[traits] in (Mode.ARMED, Mode.ARMED_FILE)
+        return self._modes[traits] in ARMED_MODES
 
     def coverage_of(self, table: MappingTable, index: int) -> int:
         """Coverage byte of one mapping."""
@@ -136,7 +146,7 @@ def cost_of(
         part = scope.part[1] - scope.part[0]
         pages, files, cut = min(pages, part // PAGE), min(files, part // PAGE), 1
         # A huge page that the range ends in counts as well: the cut splits it.
-        huge = min(huge, (-(-scope.part[1] // HUGE) - scope.part[0] // HUGE) * HUGE_PAGES)
+        huge = min(huge, (-(-scope.part[1] // HUGE_BYTES) - scope.part[0] // HUGE_BYTES) * HUGE_PAGES)
     return ArmCost(
         method=method,
         mappings=mappings,

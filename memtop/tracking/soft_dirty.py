@@ -106,7 +106,9 @@ class SoftDirtyTracker:
                 f"thread {stop.late[0]} did not stop in time: it waits in the kernel, or gets no processor"
             )
         elif stop is not None and not stop.complete:
-            self._unfrozen = f"the stop ended early: it had lasted {_LONGEST}, or its helper process was ended"
+            self._unfrozen = (
+                f"the stop ended early: it had lasted {_LONGEST}, or its helper process was ended"
+            )
         held = not self._unfrozen if stop is not None else self.still is not None and self.still.stands
         if self.still is not None:
             self.still.stops += [stop.whole_s] if stop is not None else []
