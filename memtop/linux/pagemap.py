@@ -16,7 +16,7 @@ from types import TracebackType
 
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
-from memtop.linux.looks import look_at_entries, page_flags
+from memtop.linux.page_flags import look_at_entries, page_flags
 from memtop.linux.procfs import directory, explain_memory
 from memtop.linux.runs import CellRange, native_mappings, native_runs, packed_runs
 from memtop.model.layout import COUNT, CountFlag, Kind, Mode
