@@ -104,15 +104,18 @@ PASSIVE = Policy(_passive)
 
 
 def cost_of(
-    method: Method,
-    expected: Method,
     policy: Policy,
     table: MappingTable,
     counts: bytes,
     keep_huge: KeepHuge = KeepHuge.NO,
     scope: Scope | None = None,
+    method: Method = Method.WRITE_PROTECT,
 ) -> ArmCost:
-    """What write-protecting by this policy, within this scope, would touch, from the counts of one scan."""
+    """What write-protecting by this policy, within this scope, would touch, from the counts of one scan.
+
+    Args:
+        method: what was asked for, which may come to another one.
+    """
     chosen = slice(None)
     if scope is not None:
         only = table.index_of(scope.mapping)
@@ -155,7 +158,6 @@ def cost_of(
         huge_pages=huge // HUGE_PAGES,
         part=part,
         one=scope is not None,
-        expected=expected,
         huge_kept=kept // HUGE_PAGES,
         cut=cut,
         file_pages=files,
