@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain, islice
@@ -19,7 +20,7 @@ from typing import Any, NoReturn
 from memtop.linux.access import Capability, has_capability, is_filtered, require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import explain, read_stat, read_status
+from memtop.linux.procfs import directory, explain, read_stat, read_status
 from memtop.linux.threads import choose_thread, rank_threads
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
@@ -83,20 +84,35 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
     Raises:
         NotPermitted: no right to trace it, a seccomp filter that can't be suspended, or ``--readonly``.
         KernelCannot: a 32-bit process, or a kernel or processor without what it takes.
-        ProcessGone: it has ended.
+        ProcessGone: it has ended, or ran exec meanwhile.
         Failed: it is traced already, does not stop, or is out of descriptors.
     """
     require_action(f"tracking writes of process {process.pid}")
     out = ffi.new("mt_injection *")
-    for left in reversed(range(_ATTEMPTS)):
-        tid, stage = _inject(process, timeout_s, out)
-        lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
-        if not left or not lost or not _is_let_go(tid):
-            break
-        _log.info("%d: the helper process %s; nothing was changed", process.pid, _why_lost(stage, out.error))
+    with _watch_for_exec(process) as ran_exec:
+        for left in reversed(range(_ATTEMPTS)):
+            tid, stage = _inject(process, timeout_s, out)
+            lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
+            if not left or not lost or not _is_let_go(tid):
+                break
+            why = _why_lost(stage, out.error)
+            _log.info("%d: the helper process %s; nothing was changed", process.pid, why)
+        if stage in (Stage.GADGET, Stage.STACK) and ran_exec():  # what was looked up is of the old memory
+            stage = Stage.GONE
     if stage is not Stage.OK:
         _explain(process, tid, stage, out.error, timeout_s, _ATTEMPTS - left)
     return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
+
+
+@contextlib.contextmanager
+def _watch_for_exec(process: ProcessHandle) -> Iterator[Callable[[], bool]]:
+    """Yields what answers whether the process has run exec since: its maps, once open, read empty then."""
+    with contextlib.ExitStack() as files:
+        maps = None
+        with contextlib.suppress(OSError, MemtopError):
+            path = f"{directory(process.pid, process.maps_tid())}/maps"
+            maps = files.enter_context(open(path, "rb", buffering=0))
+        yield lambda: maps is not None and not maps.read(1)
 
 
 def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, Stage]:
