@@ -21,7 +21,7 @@ from memtop.linux.access import Capability, has_capability, is_filtered, require
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import directory, explain, read_stat, read_status
-from memtop.linux.threads import choose_thread, rank_threads
+from memtop.linux.threads import choose_thread, rank_threads, waits_for_fuse
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
@@ -121,7 +121,7 @@ def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, St
     if refusal is not None:
         raise refusal
     pidfd = -1 if process.pidfd is None else process.pidfd
-    others = (tid for tid in rank_threads(process.pid) if tid != first)
+    others = (tid for tid in rank_threads(process.pid) if tid != first and not waits_for_fuse(tid))
     for tid in islice(chain([first], others), _TRIES):
         stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
         if stage is not Stage.STACK and os.path.exists(f"/proc/{process.pid}/task/{tid}"):  # it may end
@@ -153,6 +153,12 @@ def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
         return refused_attach(pid, what, -error, "pidfd_getfd")
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
         return _filtered(what)
+    if waits_for_fuse(tid):
+        return Failed(
+            what,
+            "it waits for a file system in user space (FUSE), which a stop would tell to give up",
+            "nothing was changed; try again later",
+        )
     return None
 
 
