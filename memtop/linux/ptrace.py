@@ -21,7 +21,7 @@ from memtop.linux.access import Capability, has_capability, is_filtered, require
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import directory, explain, read_stat, read_status
-from memtop.linux.threads import choose_thread, rank_threads, waits_for_fuse
+from memtop.linux.threads import choose_thread, keeps_waiting_for_fuse, rank_threads, waits_for_fuse
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
@@ -153,7 +153,7 @@ def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
         return refused_attach(pid, what, -error, "pidfd_getfd")
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
         return _filtered(what)
-    if waits_for_fuse(tid):
+    if keeps_waiting_for_fuse(tid):
         return Failed(
             what,
             "it waits for a file system in user space (FUSE), which a stop would tell to give up",

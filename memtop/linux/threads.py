@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from itertools import islice
 
@@ -11,7 +12,11 @@ from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.procfs import live_thread, read_stat
 from memtop.native import lib
 
+PATIENCE_S = 0.2
+"""Seconds for a thread to leave a wait that a stop would end."""
+
 _ENOUGH = 32  # threads to look at: a process may have thousands
+_LOOK_S = 0.0005
 _LAST = 1 << 30  # the rank of a thread that is not to be stopped
 _TRIES = 8  # threads that end while they are looked at, before that is taken for the process's end
 
@@ -53,6 +58,16 @@ def waits_for_fuse(tid: int) -> bool:
     """
     with contextlib.suppress(OSError), open(f"/proc/{tid}/wchan", encoding="ascii") as file:
         return file.read() in ("request_wait_answer", "__fuse_request_send", "__fuse_simple_request")
+    return False
+
+
+def keeps_waiting_for_fuse(tid: int) -> bool:
+    """The same, for as long as memtop has patience: most such waits end within a millisecond."""
+    end = time.monotonic() + PATIENCE_S
+    while waits_for_fuse(tid):
+        if time.monotonic() > end:
+            return True
+        time.sleep(_LOOK_S)
     return False
 
 

@@ -14,9 +14,11 @@ import pytest
 from harness import wait_for
 from life import Life
 
+from memtop.linux import threads
 from memtop.linux.errors import Failed
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
+from memtop.linux.threads import waits_for_fuse
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect", "needs_root")
 
@@ -106,6 +108,25 @@ def test_it_is_not_stopped(life: Life, slow: Slow) -> None:
             create_userfaultfd(process)
         slow.answer()
         assert life.answer() == SIZE
+        os.close(create_userfaultfd(process).fd)
+    assert not slow.interrupted
+
+
+def test_it_is_waited_for(life: Life, slow: Slow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that reads such files all the time is found outside of its waits."""
+    read(life, slow)
+    looks: list[int] = []
+
+    def look(tid: int) -> bool:
+        looks.append(tid)
+        if len(looks) == 4:
+            slow.answer()
+            assert life.answer() == SIZE
+        return waits_for_fuse(tid)
+
+    monkeypatch.setattr(threads, "waits_for_fuse", look)
+    monkeypatch.setattr(threads, "PATIENCE_S", 60)
+    with ProcessHandle.open(life.pid) as process:
         os.close(create_userfaultfd(process).fd)
     assert not slow.interrupted
 
