@@ -25,7 +25,8 @@ PROGRAMS = Path(__file__).parent / "programs"
 LASTING = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "NoNewPrivs", "TracerPid")
 USERFAULTFD = "anon_inode:[userfaultfd]"
 STATE_SIZE = 4096
-INTERRUPTED_AT = 8 * 66 + 256
+ROUNDS_AT, WORDS_AT, INTERRUPTED_AT = 16, 8 * 66, 8 * 66 + 256
+"""Where things are in a state file: ``struct state`` of witness.c, which every target writes."""
 SETTLE_S = 5.0
 PATIENCE_S = 30.0
 """What a loaded machine may take to give a target its turn."""
@@ -105,7 +106,7 @@ class Target:
     def rounds(self) -> list[int]:
         """What each lane has done."""
         lanes = unpack_from("=Q", self._state, 8)[0]
-        return list(unpack_from(f"={lanes}Q", self._state, 16))
+        return list(unpack_from(f"={lanes}Q", self._state, ROUNDS_AT))
 
     def interrupted(self) -> int:
         """How often a wait of it said EINTR, which a stop does that is not undone."""
@@ -128,7 +129,7 @@ class Target:
 
     def _last_words(self) -> str:
         code = self._process.returncode
-        said = self._state[8 * 66 : 8 * 66 + 256].split(b"\0", 1)[0].decode(errors="replace")
+        said = self._state[WORDS_AT:INTERRUPTED_AT].split(b"\0", 1)[0].decode(errors="replace")
         if code < 0:
             return f"killed by {signal.Signals(-code).name}"
         return said or f"exit code {code}"

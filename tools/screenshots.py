@@ -1,14 +1,13 @@
 """``make screenshots``: pictures of real runs: the demo, redis under load, a JVM, CPython.
 
 memtop runs on a real pty, as a user starts it; after a while its own picture key is pressed at each size.
-Every picture is written to screenshots/ as SVG, without web fonts, and as PNG (rsvg-convert).
+Every picture is written to screenshots/ as SVG, as memtop has saved it, and as PNG (rsvg-convert).
 
 usage: screenshots.py [NAME ...]
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 import tempfile
@@ -24,19 +23,6 @@ from tools.scenes import missing, scene  # noqa: E402
 
 PICTURES = ROOT / "screenshots"
 SIZES = ((120, 40), (80, 24))
-FONTS = "'DejaVu Sans Mono', Menlo, Consolas, 'Liberation Mono', monospace"
-ADVANCE = 0.602
-"""Width of a DejaVu Sans Mono character in em: with it, text that is not stretched fits its cells too."""
-
-
-def local(svg: str) -> str:
-    """The picture without anything from elsewhere: Rich's export brings a web font and its cell width."""
-    svg = re.sub(r"@font-face\s*{.*?}\s*", "", svg, flags=re.S)
-    svg = re.sub(r"font-family:[^;}]*", f"font-family: {FONTS}", svg)
-    # Rich's cells are 0.61 em wide; a viewer that ignores textLength needs a font of that width.
-    svg = re.sub(r"font-size: 20px", f"font-size: {20 * 0.61 / ADVANCE:.2f}px", svg)
-    assert "url(http" not in svg
-    return svg
 
 
 def photograph(
@@ -73,9 +59,10 @@ def photograph(
 
 def keep(svg: str, name: str) -> None:
     """Writes SVG and PNG."""
+    assert "url(http" not in svg, "memtop.ui.picture takes out what is from elsewhere"
     PICTURES.mkdir(exist_ok=True)
     target = PICTURES / f"{name}.svg"
-    target.write_text(local(svg), encoding="utf-8")
+    target.write_text(svg, encoding="utf-8")
     subprocess.run(["rsvg-convert", target, "-o", target.with_suffix(".png")], check=True)
     print(target.relative_to(ROOT), target.with_suffix(".png").relative_to(ROOT))
 

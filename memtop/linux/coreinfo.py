@@ -7,10 +7,8 @@ import re
 from dataclasses import dataclass
 
 from memtop.linux.errors import KernelCannot, MemtopError
-from memtop.linux.procfs import read_file
+from memtop.linux.procfs import TICKS, read_file
 from memtop.model.names import clean
-
-_MACHINES = {62: "x86-64", 183: "aarch64", 243: "riscv64", 22: "s390x", 21: "ppc64"}
 
 LAYOUT = {
     "start_code": 26, "end_code": 27, "start_stack": 28, "start_data": 45, "end_data": 46, "start_brk": 47,
@@ -93,15 +91,12 @@ def read_thread(pid: int, tid: int) -> ThreadFacts:
     except MemtopError:
         return ThreadFacts(tid, "X", 0, (0.0, 0.0, 0.0, 0.0))
     fields = stat[stat.rindex(b")") + 2 :].split()
-    hertz = 100.0  # USER_HZ, the unit of these files on every architecture that memtop knows
-    times = (
-        int(fields[11]) / hertz,
-        int(fields[12]) / hertz,
-        int(fields[13]) / hertz,
-        int(fields[14]) / hertz,
-    )
+    user, system, children_user, children_system = (int(field) / TICKS for field in fields[11:15])
     return ThreadFacts(
-        tid, fields[0].decode("ascii", "replace"), _first(rb"^SigPnd:\s+(\w+)", status, 16), times
+        tid=tid,
+        state=fields[0].decode("ascii", "replace"),
+        pending=_first(rb"^SigPnd:\s+(\w+)", status, 16),
+        times=(user, system, children_user, children_system),
     )
 
 

@@ -15,11 +15,10 @@ from functools import lru_cache
 from memtop.linux import ptrace
 from memtop.linux.access import is_filtered, readonly
 from memtop.linux.errors import MemtopError
-from memtop.linux.pagemap import Category
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import directory, explain, explain_memory, read_stat, read_status
 from memtop.linux.threads import choose_thread
-from memtop.model.layout import PAGE
+from memtop.model.layout import PAGE, Category
 from memtop.native import ffi, lib
 
 _REFUSED = (errno.EPERM, errno.EACCES)

@@ -6,10 +6,9 @@ import errno
 import os
 
 from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.pagemap import Category
 from memtop.linux.procfs import directory, explain_memory
 from memtop.linux.runsets import regions_runs, runs_union
-from memtop.model.layout import PAGE, REGION
+from memtop.model.layout import PAGE, REGION, Category
 from memtop.model.runs import PageRuns
 from memtop.native import ffi, lib
 

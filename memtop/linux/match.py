@@ -180,10 +180,8 @@ class Matcher:
         """The answer of one call, every match cut where a mapping begins or ends."""
         count, items = lib.mt_matches_count(self._matches), lib.mt_matches_items(self._matches)
         packed = bytes(ffi.buffer(items, count * MATCH.size)) if count else b""
-        index, known = (
-            stretch.first,
-            dict[int, Category](),
-        )  # making a Category takes longer than all the rest
+        index = stretch.first
+        known: dict[int, Category] = {}  # making a Category takes longer than all the rest
         for start, end, bits in MATCH.iter_unpack(packed):
             at, categories = start, known.get(bits)
             if categories is None:

@@ -16,8 +16,8 @@ from types import TracebackType
 
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
-from memtop.linux.looks import look_at_entries, page_flags
-from memtop.linux.procfs import directory, explain, explain_memory
+from memtop.linux.page_flags import look_at_entries, page_flags
+from memtop.linux.procfs import directory, explain_memory
 from memtop.linux.runs import CellRange, native_mappings, native_runs, packed_runs
 from memtop.model.layout import COUNT, CountFlag, Kind, Mode
 from memtop.model.layout import Category as Category
@@ -270,22 +270,6 @@ class Scanner:
                 f"{self._what} in this way is not possible", "PAGEMAP_SCAN came with Linux 6.7"
             )
         raise Failed(f"{self._what} failed", os.strerror(-result))
-
-
-def probe_category(category: int) -> bool:
-    """Whether PAGEMAP_SCAN of this kernel knows these ``Category`` bits; asks with an empty range of memtop.
-
-    Raises:
-        MemtopError: there is no pagemap to ask.
-    """
-    try:
-        fd = os.open("/proc/self/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise explain(error, os.getpid(), "reading memtop's own page tables") from error
-    try:
-        return bool(lib.mt_scan_probe(fd, category) == 0)
-    finally:
-        os.close(fd)
 
 
 def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:

@@ -7,14 +7,12 @@ import pwd
 import re
 import select
 import time
+from functools import lru_cache
 
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
-from memtop.linux.procfs import Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
+from memtop.linux.procfs import TICKS, Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
 from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
-
-TICKS = os.sysconf("SC_CLK_TCK")
-"""Clock ticks in a second, the unit of a start time."""
 
 
 class ProcessHandle:
@@ -152,9 +150,13 @@ def _ended(pid: int, stat: Stat) -> bool:
 
 def _user(pid: int) -> str:
     real = re.match(r"\d+", read_status(pid).get("Uid", ""))
-    if real is None:
-        return "?"
+    return "?" if real is None else user_name(int(real[0]))
+
+
+@lru_cache(maxsize=1024)
+def user_name(uid: int) -> str:
+    """A user's name, cleaned; the number where it has none: of another user namespace, or none any more."""
     try:
-        return clean_text(pwd.getpwuid(int(real[0])).pw_name)
-    except KeyError:  # of another user namespace, or of none any more
-        return real[0]
+        return clean_text(pwd.getpwuid(uid).pw_name)
+    except KeyError:
+        return str(uid)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import pwd
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import psutil
 
 from memtop.linux.errors import MemtopError
+from memtop.linux.process import user_name
 from memtop.linux.procfs import explain, read_cmdline, read_stat, read_status
-from memtop.model.names import clean_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def _look(pid: int) -> Listed | None:
         pid,
         parent or 0,
         stat.comm,
-        "?" if uid is None else _user(uid),
+        "?" if uid is None else user_name(uid),
         uid == os.getuid(),
         (_number(status, "VmRSS") or 0) * 1024,
         None if swapped is None else swapped * 1024,
@@ -78,14 +76,6 @@ def _number(status: dict[str, str], field: str) -> int | None:
     """The first number of a field of status."""
     digits = re.match(r"\d+", status.get(field, ""))
     return int(digits[0]) if digits else None
-
-
-@lru_cache(maxsize=1024)
-def _user(uid: int) -> str:
-    try:
-        return clean_text(pwd.getpwuid(uid).pw_name)
-    except KeyError:
-        return str(uid)
 
 
 def refusal(pid: int) -> OSError | None:

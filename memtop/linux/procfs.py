@@ -21,7 +21,9 @@ from memtop.model.mapping import MappingTable
 from memtop.model.names import clean
 from memtop.native import ffi, lib
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+TICKS = os.sysconf("SC_CLK_TCK")
+"""Clock ticks in a second (USER_HZ), the unit of start times and processor times in stat files."""
+
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, include/linux/sched.h
 _LONGEST_CMDLINE = 1 << 16
 _SMAPS = re.compile(rb"^([0-9a-f]+)-[0-9a-f]+ [-r][-w][-x][-ps] |^Swap: +(\d+) kB", re.MULTILINE)
@@ -187,8 +189,8 @@ def parse_stat(pid: int, text: bytes) -> Stat:
         flags=int(fields[6]),
         minflt=int(fields[7]),
         majflt=int(fields[9]),
-        utime_s=int(fields[11]) / _TICKS,
-        stime_s=int(fields[12]) / _TICKS,
+        utime_s=int(fields[11]) / TICKS,
+        stime_s=int(fields[12]) / TICKS,
         num_threads=int(fields[17]),
         start_time=int(fields[19]),
     )

@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import chain, islice
@@ -19,8 +20,8 @@ from typing import Any, NoReturn
 from memtop.linux.access import Capability, has_capability, is_filtered, require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
-from memtop.linux.procfs import explain, read_stat, read_status
-from memtop.linux.threads import choose_thread, rank_threads
+from memtop.linux.procfs import directory, explain, read_stat, read_status
+from memtop.linux.threads import choose_thread, keeps_waiting_for_fuse, rank_threads, waits_for_fuse
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
@@ -83,20 +84,35 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
     Raises:
         NotPermitted: no right to trace it, a seccomp filter that can't be suspended, or ``--readonly``.
         KernelCannot: a 32-bit process, or a kernel or processor without what it takes.
-        ProcessGone: it has ended.
+        ProcessGone: it has ended, or ran exec meanwhile.
         Failed: it is traced already, does not stop, or is out of descriptors.
     """
     require_action(f"tracking writes of process {process.pid}")
     out = ffi.new("mt_injection *")
-    for left in reversed(range(_ATTEMPTS)):
-        tid, stage = _inject(process, timeout_s, out)
-        lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
-        if not left or not lost or not _is_let_go(tid):
-            break
-        _log.info("%d: the helper process %s; nothing was changed", process.pid, _why_lost(stage, out.error))
+    with _watch_for_exec(process) as ran_exec:
+        for left in reversed(range(_ATTEMPTS)):
+            tid, stage = _inject(process, timeout_s, out)
+            lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
+            if not left or not lost or not _is_let_go(tid):
+                break
+            why = _why_lost(stage, out.error)
+            _log.info("%d: the helper process %s; nothing was changed", process.pid, why)
+        if stage in (Stage.GADGET, Stage.STACK) and ran_exec():  # what was looked up is of the old memory
+            stage = Stage.GONE
     if stage is not Stage.OK:
         _explain(process, tid, stage, out.error, timeout_s, _ATTEMPTS - left)
     return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
+
+
+@contextlib.contextmanager
+def _watch_for_exec(process: ProcessHandle) -> Iterator[Callable[[], bool]]:
+    """Yields what answers whether the process has run exec since: its maps, once open, read empty then."""
+    with contextlib.ExitStack() as files:
+        maps = None
+        with contextlib.suppress(OSError, MemtopError):
+            path = f"{directory(process.pid, process.maps_tid())}/maps"
+            maps = files.enter_context(open(path, "rb", buffering=0))
+        yield lambda: maps is not None and not maps.read(1)
 
 
 def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, Stage]:
@@ -105,7 +121,7 @@ def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, St
     if refusal is not None:
         raise refusal
     pidfd = -1 if process.pidfd is None else process.pidfd
-    others = (tid for tid in rank_threads(process.pid) if tid != first)
+    others = (tid for tid in rank_threads(process.pid) if tid != first and not waits_for_fuse(tid))
     for tid in islice(chain([first], others), _TRIES):
         stage = Stage(lib.mt_inject_uffd(process.pid, tid, pidfd, int(timeout_s * 1000), out))
         if stage is not Stage.STACK and os.path.exists(f"/proc/{process.pid}/task/{tid}"):  # it may end
@@ -137,6 +153,12 @@ def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
         return refused_attach(pid, what, -error, "pidfd_getfd")
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
         return _filtered(what)
+    if keeps_waiting_for_fuse(tid):
+        return Failed(
+            what,
+            "it waits for a file system in user space (FUSE), which a stop would tell to give up",
+            "nothing was changed; try again later",
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Sets of page runs: union, cut, counts by mapping and by cell; the loops are in C (``native/runs.c``)."""
+"""Sets of page runs: union, cut, counts by mapping; the loops are in C (``native/runs.c``)."""
 
 from __future__ import annotations
 
@@ -44,20 +44,6 @@ def runs_union(a: PageRuns, b: PageRuns) -> PageRuns:
 def runs_pages(runs: PageRuns) -> int:
     """Pages in all runs together; ``PageRuns.pages`` for many runs."""
     return int(lib.mt_runs_pages(native_runs(runs), len(runs)))
-
-
-def runs_bin(runs: PageRuns, watch: CellRange) -> bytes:
-    """Pages of the runs in each cell of a range: native 32-bit unsigned."""
-    cells = bytearray(4 * watch.cells)
-    lib.mt_runs_bin(
-        native_runs(runs),
-        len(runs),
-        watch.start,
-        watch.cell_pages,
-        ffi.from_buffer("uint32_t[]", cells),
-        watch.cells,
-    )
-    return bytes(cells)
 
 
 def runs_count(sets: Sequence[PageRuns], table: MappingTable) -> array[int]:

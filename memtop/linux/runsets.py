@@ -1,11 +1,14 @@
-"""Sets of pages, worked on in C: what is in both, what only in one."""
+"""Sets of page runs as dumps take them: cut with each other, chopped, made of regions and of copied pages.
+
+``runs`` has what every sample takes; its names are here too.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from memtop.linux.runs import native_runs, runs_pages, runs_union
+from memtop.linux.runs import native_runs, packed_runs, runs_pages, runs_union
 from memtop.linux.vmread import Pieces
 from memtop.model.layout import PAGE, REGION, RUN
 from memtop.model.runs import PageRuns
@@ -32,7 +35,7 @@ def regions_runs(regions: bytes, with_any: int, without: int) -> PageRuns:
     count = len(regions) // REGION.size
     out = ffi.new("mt_run[]", count + 16)
     made = lib.mt_regions_runs(ffi.from_buffer("mt_region[]", regions), count, with_any, without, out)
-    return PageRuns(bytes(ffi.buffer(out, made * RUN.size)) if made else b"")
+    return PageRuns(packed_runs(out, made))
 
 
 def state_runs(pieces: Pieces, states: bytearray, state: int) -> PageRuns:
@@ -44,7 +47,7 @@ def state_runs(pieces: Pieces, states: bytearray, state: int) -> PageRuns:
     made = lib.mt_state_runs(
         ffi.from_buffer("mt_piece[]", pieces.packed), len(pieces), ffi.from_buffer(states), state, out
     )
-    return PageRuns(bytes(ffi.buffer(out, made * RUN.size)))
+    return PageRuns(packed_runs(out, made))
 
 
 def chop(runs: PageRuns, pages: int) -> Iterator[PageRuns]:
@@ -68,6 +71,4 @@ def split(runs: PageRuns, pages: int) -> tuple[PageRuns, PageRuns]:
 
 def _cut(function: Any, a: PageRuns, b: PageRuns) -> PageRuns:
     out = ffi.new("mt_run[]", len(a) + len(b))
-    first, second = ffi.from_buffer("mt_run[]", a.packed), ffi.from_buffer("mt_run[]", b.packed)
-    count = function(first, len(a), second, len(b), out)
-    return PageRuns(bytes(ffi.buffer(out, count * RUN.size)) if count else b"")
+    return PageRuns(packed_runs(out, function(native_runs(a), len(a), native_runs(b), len(b), out)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 from itertools import islice
 
@@ -11,7 +12,12 @@ from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.procfs import live_thread, read_stat
 from memtop.native import lib
 
+PATIENCE_S = 0.2
+"""Seconds for a thread to leave a wait that a stop would end."""
+
 _ENOUGH = 32  # threads to look at: a process may have thousands
+_LOOK_S = 0.0005
+_LAST = 1 << 30  # the rank of a thread that is not to be stopped
 _TRIES = 8  # threads that end while they are looked at, before that is taken for the process's end
 
 
@@ -19,7 +25,8 @@ def rank_threads(pid: int) -> list[int]:
     """Threads that can be stopped, best first.
 
     Best is one that waits in a system call which goes on after a stop as if nothing had been: nobody notices,
-    nobody waits for it. Then come those that run, then those whose system call would be interrupted.
+    nobody waits for it. Then come those that run, then those whose system call would be interrupted, and last
+    those whose file system would be told to give up.
 
     Raises:
         ProcessGone: all have ended.
@@ -31,7 +38,8 @@ def rank_threads(pid: int) -> list[int]:
     for name in names:
         with contextlib.suppress(MemtopError):
             if read_stat(int(name)).state not in "ZXD":
-                found.append((lib.mt_thread_rank(pid, int(name)), int(name)))
+                rank = _LAST if waits_for_fuse(int(name)) else lib.mt_thread_rank(pid, int(name))
+                found.append((rank, int(name)))
     found.sort(key=lambda item: item[0])  # stable: the main thread before others of its rank
     if found:
         return [tid for _, tid in found]
@@ -39,6 +47,28 @@ def rank_threads(pid: int) -> list[int]:
     if tid is None:
         raise ProcessGone(f"process {pid} has ended")
     return [tid]
+
+
+def waits_for_fuse(tid: int) -> bool:
+    """Whether it waits for a file system in user space.
+
+    A stop ends that wait as a signal does: the file system is told (FUSE_INTERRUPT, the kernel's fuse.rst),
+    and may answer EINTR when nobody can undo it any more. Known by the name of the kernel function that it
+    waits in (proc_pid_wchan(5)); False where the kernel does not tell it.
+    """
+    with contextlib.suppress(OSError), open(f"/proc/{tid}/wchan", encoding="ascii") as file:
+        return file.read() in ("request_wait_answer", "__fuse_request_send", "__fuse_simple_request")
+    return False
+
+
+def keeps_waiting_for_fuse(tid: int) -> bool:
+    """The same, for as long as memtop has patience: most such waits end within a millisecond."""
+    end = time.monotonic() + PATIENCE_S
+    while waits_for_fuse(tid):
+        if time.monotonic() > end:
+            return True
+        time.sleep(_LOOK_S)
+    return False
 
 
 def choose_thread(pid: int, refuses: Callable[[int], MemtopError | None]) -> tuple[int, MemtopError | None]:

@@ -122,7 +122,7 @@ class MemoryReader:
             out: the file.
             hashed: compute the hash of each page.
             overwrite: something may stand there already.
-            beat: counted up while it works (``freeze``).
+            beat: counted up while it works (``standstill.Frozen.beat``).
 
         Raises:
             ProcessGone: the process has ended.

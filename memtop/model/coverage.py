@@ -14,6 +14,10 @@ class Exactness(str, Enum):
     NONE = "none"
 
 
+MARKS = {Exactness.APPROXIMATE: "~", Exactness.HUGE_PAGE: "²"}
+"""What a number carries, wherever it is shown, that is not exact to the page."""
+
+
 class Coverage(IntEnum):
     """State of one mapping under the tracker of its process; fits one byte."""
 

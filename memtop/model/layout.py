@@ -19,6 +19,8 @@ HIGHEST = 1 << 63
 HUGE_PAGES = 512
 """Base pages in a PMD-sized huge page."""
 
+HUGE_BYTES = HUGE_PAGES * PAGE
+
 MAPPING = Struct("<QQQQIIIIBB6x")
 """start, end, offset, inode, dev_major, dev_minor, name_at, name_len, perms, kind."""
 
@@ -29,6 +31,9 @@ column of all mappings, ready for ``bytes.translate``."""
 COUNT = Struct("<QQQQQQQQIIII")
 """resident, huge, zero, swapped, guard, written (pages), resident_map, written_map (64 cells),
 first_run, run_count, flags, reserved."""
+
+FIRST_RUN_AT = 64
+"""Offset of ``first_run`` in a COUNT record: of an answer put together anew, what is known last."""
 
 RUN = Struct("<QII")
 """start (byte address), pages, flags."""
@@ -78,6 +83,10 @@ class Mode(IntEnum):
     ARMED = 2
     ARMED_FILE = 3
     SOFT_DIRTY = 4
+
+
+ARMED_MODES = (Mode.ARMED, Mode.ARMED_FILE)
+"""Those that protect what they find written."""
 
 
 class CountFlag(IntFlag):

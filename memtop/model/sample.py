@@ -160,8 +160,8 @@ class Totals:
     """Sums of a sample; bytes and pages.
 
     Attributes:
-        size: address space, as statm has it.
-        resident: summed over the mappings; where those are not readable, as statm has it.
+        size: address space, VmSize of /proc/PID/status.
+        resident: summed over the mappings; where those are not readable, VmRSS.
         huge: of these, mapped by huge pages; None where not readable.
         swapped: VmSwap of /proc/PID/status (anonymous memory only).
         written_pages, written_bytes_per_s: over all tracked mappings; None when nothing is tracked.

@@ -7,8 +7,6 @@
  * Nothing here calls back into Python, so cffi releases the GIL around every call.
  */
 
-#define MT_API_VERSION 1
-
 /* ---- maps.c: /proc/PID/maps as a packed array ------------------------------------------ */
 
 #define MT_PERM_READ 1
@@ -64,9 +62,12 @@ int64_t mt_identify(const mt_mapping *before, const char *before_names, const ui
                     size_t before_count, const mt_mapping *now, const char *now_names, uint64_t *now_ids,
                     size_t now_count, uint64_t *next_id);
 
+/* ---- cover.c: which mappings are not tracked yet --------------------------------------------- */
+
 /* Indices of mappings of now that want tracking (modes[i] armed) and overlap nothing that was armed before,
  * or something that was not: these are to be registered.  Others are registered already, as the kernel
- * splits, merges and grows a mapping with its registration, or are found by mt_scan_strays.  Returns how many were written to found (room for now_count). */
+ * splits, merges and grows a mapping with its registration, or are found by mt_scan_strays.  Returns how many
+ * were written to found (room for now_count). */
 size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_t before_count,
                     const mt_mapping *now, const uint8_t *modes, size_t now_count, uint32_t *found);
 
@@ -142,10 +143,6 @@ int64_t mt_scan_strays(mt_scan *scan, int pagemap_fd, const mt_mapping *items, c
  * the bits: pages written since would read as clean. 0 or -errno. */
 int mt_scan_unprotect(mt_scan *scan, int pagemap_fd, int uffd, const mt_mapping *items, const uint32_t *index,
                       size_t count);
-/* Sums of all counts; flags of sum: MT_COUNT_* that any of them has.  Maps and runs are left 0. */
-void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum);
-/* Adds the resident pages of each mapping to resident[its kind]; room for one per MT_KIND_*. */
-void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t count, uint64_t *resident);
 /* PAGEMAP_SCAN with these category bits on an empty range of this process: 0 known, -errno else. */
 int mt_scan_probe(int pagemap_fd, uint64_t categories);
 
@@ -180,7 +177,7 @@ int mt_match_run(mt_matches *matches, const mt_match_request *request, uint64_t 
 size_t mt_matches_count(const mt_matches *matches);
 const mt_match *mt_matches_items(const mt_matches *matches);
 
-/* ---- runs.c: sets of page runs -------------------------------------------------------------- */
+/* ---- runs.c: sets of page runs, and sums of counts ------------------------------------------- */
 
 /* Union of two sorted run arrays; out has room for a_count + b_count.  Flags of touching runs differ: kept
  * apart; overlapping: the union carries both flags.  Returns the count of runs in out. */
@@ -188,15 +185,23 @@ size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_
 /* The part of a that is also in b, and the part that is not.  out has room for a_count + b_count. */
 size_t mt_runs_intersect(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
 size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
-/* Adds to cells[i] how many pages of the runs lie in cell i of cell_pages pages from start on. */
-void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
-                 size_t cell_count);
 /* Sets times[i] = time where a run touches cell i of cell_pages pages from start on. */
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
 /* How many of the first runs have no more than so many pages together; left: how many of the next one still fit. */
 size_t mt_runs_head(const mt_run *runs, size_t count, uint64_t pages, uint64_t *left);
+/* Adds to pages[k * step + i] how many pages of sets[k], an array of counts[k] runs, lie in items[i]: step 0 adds up
+ * all sets.  Runs and items are sorted; runs may cross mappings, as those of several scans together do. */
+void mt_runs_count(const mt_run *const *sets, const size_t *counts, size_t set_count, const mt_mapping *items,
+                   size_t item_count, uint64_t *pages, size_t step);
+/* Sums of all counts; flags of sum: MT_COUNT_* that any of them has.  Maps and runs are left 0. */
+void mt_count_sum(const mt_count *counts, size_t count, mt_count *sum);
+/* Adds the resident pages of each mapping to resident[its kind]; room for one per MT_KIND_*. */
+void mt_count_kinds(const mt_mapping *items, const mt_count *counts, size_t count, uint64_t *resident);
+
+/* ---- ages.c: when cells were last written ------------------------------------------------------ */
+
 /* The latest of the times in each of so many cells of another grid: cell i begins `from + i * step` bytes behind
  * the beginning of times[0], which are `cell` bytes apart.  One that both grids' cells share a part of counts for
  * both if `whole`, else for the one that it begins in; each cell has one at least.  0: none. */
@@ -206,10 +211,6 @@ void mt_ages_latest(const double *times, size_t count, int64_t from, int64_t ste
  * but resident (1), or not even that (0). */
 void mt_ages_look(const double *times, const uint32_t *resident, size_t count, double now, double recent,
                   double later, uint8_t *looks);
-/* Adds to pages[k * step + i] how many pages of sets[k], an array of counts[k] runs, lie in items[i]: step 0 adds up
- * all sets.  Runs and items are sorted; runs may cross mappings, as those of several scans together do. */
-void mt_runs_count(const mt_run *const *sets, const size_t *counts, size_t set_count, const mt_mapping *items,
-                   size_t item_count, uint64_t *pages, size_t step);
 
 /* ---- columns.c: one field of many records, 64 bits wide and stride words apart ------------------ */
 

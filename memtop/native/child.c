@@ -13,12 +13,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#ifndef SYS_close_range
-#define SYS_close_range 436
-#endif
-
-#define MASK_SIZE 8 /* bytes of a kernel sigset_t; the C library's wrapper would leave its own signals open */
-
 int mt_read_task(int pid, int tid, const char *name, char *text, size_t size) {
     char path[64];
     snprintf(path, sizeof path, "/proc/%d/task/%d/%s", pid, tid, name);
@@ -53,14 +47,14 @@ static void reap_left(void) {
 int mt_child_fork(void) {
     uint64_t all = ~0ull, before;
     reap_left();
-    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, MASK_SIZE) != 0)
+    if (syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, &before, MT_MASK_SIZE) != 0)
         return -errno;
     /* Not fork(): its atfork handlers take locks and run other libraries' code.  Exit signal 0: see child.h. */
     long pid = syscall(SYS_clone, 0, 0, 0, 0, 0);
     if (pid == 0)
         return 0;
     int error = errno;
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, MASK_SIZE);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, 0, MT_MASK_SIZE);
     return pid < 0 ? -error : (int)pid;
 }
 
@@ -91,8 +85,8 @@ void mt_child_close_all_but(int a, int b) {
         if ((int)keep < 0)
             continue;
         if (keep > next)
-            syscall(SYS_close_range, next, keep - 1, 0);
+            syscall(MT_NR_CLOSE_RANGE, next, keep - 1, 0);
         next = keep + 1;
     }
-    syscall(SYS_close_range, next, ~0u, 0);
+    syscall(MT_NR_CLOSE_RANGE, next, ~0u, 0);
 }

@@ -5,6 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define MT_MASK_SIZE 8 /* bytes of a kernel sigset_t; the C library's wrappers would leave its own signals open */
+
+/* Calls that the C library of an old distribution has no numbers for. */
+#define MT_NR_PIDFD_SEND_SIGNAL 424
+#define MT_NR_PIDFD_OPEN 434
+#define MT_NR_CLOSE_RANGE 436
+#define MT_NR_PIDFD_GETFD 438
+
 /* Forks with every signal blocked in the child; memtop's mask is as before.  0 in the child, its pid in
  * memtop, or -errno.  The child may only make system calls: memtop has threads, and one of them may hold
  * the allocator's lock.  No SIGCHLD comes when it ends, and no waitpid(-1) of memtop's can reap it. */

@@ -1,11 +1,5 @@
 /* Which mappings are not tracked yet. Both tables are sorted by address: one walk over the two. */
-#include <stdbool.h>
-
-#include "core.h"
-
-static bool is_armed(uint8_t mode) {
-    return mode == MT_MODE_ARMED || mode == MT_MODE_ARMED_FILE;
-}
+#include "scan.h"
 
 size_t mt_uncovered(const mt_mapping *before, const uint8_t *before_modes, size_t before_count,
                     const mt_mapping *now, const uint8_t *modes, size_t now_count, uint32_t *found) {

@@ -70,6 +70,9 @@ typedef struct {
 /* Copies the pages of all pieces.  0 or -errno: -ESRCH the process is gone, -ENOSPC and others with writing 1. */
 int mt_copy(const mt_copy_request *request, const mt_piece *pieces, size_t count, mt_copied *copied);
 
+/* The pages of sorted pieces that are in this state, as runs.  out has room for all of their pages. */
+size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out);
+
 /* ---- room.c: files, and room in them ------------------------------------------------------------- */
 
 #define MT_DIRECT 16 /* pages, from which on a write past the page cache is faster than one into it */
@@ -88,11 +91,10 @@ int mt_reserve(int fd, const mt_piece *pieces, size_t count, uint64_t least);
 /* Takes it from them again, and all that was written there.  0 or -errno. */
 int mt_unreserve(int fd, const mt_piece *pieces, size_t count, uint64_t least);
 
+/* ---- rename.c ---------------------------------------------------------------------------------- */
+
 /* Renames, unless the new name is taken (-EEXIST).  1 done; 0 it is not possible here; -errno. */
 int mt_rename_new(int from_fd, const char *from, int to_fd, const char *to);
-
-/* The pages of sorted pieces that are in this state, as runs.  out has room for all of their pages. */
-size_t mt_state_runs(const mt_piece *pieces, size_t count, const uint8_t *states, uint8_t state, mt_run *out);
 
 /* ---- extents.c: where in a file the pages of an address space are ----------------------------- */
 

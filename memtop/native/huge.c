@@ -27,7 +27,7 @@ int64_t mt_huge_find(int pagemap_fd, int huge, uint64_t *at, uint64_t end, mt_ru
         for (int i = 0; i < got; i++) {
             uint32_t pages = (uint32_t)((regions[i].end - regions[i].start) / MT_PAGE);
             mt_run *last = count ? &found[count - 1] : NULL;
-            if (last && last->start + last->pages * MT_PAGE == regions[i].start)
+            if (last && mt_run_end(last) == regions[i].start)
                 last->pages += pages;
             else
                 found[count++] = (mt_run){regions[i].start, pages, huge ? MT_RUN_HUGE : 0};
@@ -45,14 +45,14 @@ static int64_t take_split(const mt_run *huge, size_t huge_count, const mt_run *w
     size_t k = 0;
     *left_count = 0;
     for (size_t i = 0; i < huge_count; i++) {
-        uint64_t at = huge[i].start, end = at + huge[i].pages * MT_PAGE;
-        while (k < written_count && written[k].start + written[k].pages * MT_PAGE <= at)
+        uint64_t at = huge[i].start, end = mt_run_end(&huge[i]);
+        while (k < written_count && mt_run_end(&written[k]) <= at)
             k++;
         for (size_t w = k; w < written_count && written[w].start < end; w++) {
             if (written[w].flags & MT_RUN_HUGE)
                 continue;
             uint64_t from = written[w].start & ~(MT_HUGE - 1);
-            uint64_t to = (written[w].start + written[w].pages * MT_PAGE + MT_HUGE - 1) & ~(MT_HUGE - 1);
+            uint64_t to = (mt_run_end(&written[w]) + MT_HUGE - 1) & ~(MT_HUGE - 1);
             from = from > at ? from : at;
             to = mt_smaller(to, end);
             if (from >= to)

@@ -10,11 +10,6 @@
 #define STRIDE (16ull << 30) /* empty address space that one call may cross */
 #define ENTRIES 8192         /* 64 KiB of pagemap: 32 MiB of address space */
 
-/* Entries of pagemap (the same document). */
-#define ENTRY_PRESENT (1ull << 63)
-#define ENTRY_SWAPPED (1ull << 62)
-#define ENTRY_FILE (1ull << 61)
-
 static int scan_some(int fd, const mt_masks *masks, uint64_t returns, uint64_t *at, uint64_t end, page_region *found,
                      size_t room) {
     /* A look that asks for nothing that is there finds holes, of any size: it needs no limit. */
@@ -42,9 +37,7 @@ static int read_some(int fd, uint64_t *at, uint64_t end, uint64_t anyof, page_re
     if (got <= 0)
         return got < 0 ? -errno : -ESRCH;
     for (size_t i = 0; i < (size_t)got / 8; i++, *at += MT_PAGE) {
-        uint64_t categories = (entries[i] & ENTRY_PRESENT ? PAGE_PRESENT : 0) |
-                              (entries[i] & ENTRY_SWAPPED ? PAGE_SWAPPED : 0) |
-                              (entries[i] & ENTRY_FILE ? PAGE_FILE : 0);
+        uint64_t categories = entry_categories(entries[i]) & (SOMETHING | PAGE_FILE);
         if (!(categories & anyof))
             continue;
         if (count && found[count - 1].end == *at && found[count - 1].categories == categories)
@@ -63,9 +56,9 @@ int64_t mt_list(int pagemap_fd, int use_ioctl, const mt_masks *masks, uint64_t r
     size_t made = 0;
     while (cursor->run < count && made < room) {
         size_t last = cursor->run;
-        uint64_t end = runs[last].start + runs[last].pages * MT_PAGE;
+        uint64_t end = mt_run_end(&runs[last]);
         for (; last + 1 < count && runs[last + 1].start - end <= join; last++)
-            end = runs[last + 1].start + runs[last + 1].pages * MT_PAGE;
+            end = mt_run_end(&runs[last + 1]);
         if (cursor->at < runs[cursor->run].start)
             cursor->at = runs[cursor->run].start;
         while (cursor->at < end && made < room) {
@@ -83,19 +76,9 @@ int64_t mt_list(int pagemap_fd, int use_ioctl, const mt_masks *masks, uint64_t r
 }
 
 size_t mt_regions_runs(const mt_region *regions, size_t count, uint64_t with, uint64_t without, mt_run *out) {
-    size_t made = 0;
-    for (size_t i = 0; i < count; i++) {
-        if ((with && !(regions[i].categories & with)) || (regions[i].categories & without))
-            continue;
-        for (uint64_t start = regions[i].start; start < regions[i].end;) {
-            uint64_t pages = (regions[i].end - start) / MT_PAGE;
-            mt_run *last = made ? &out[made - 1] : 0;
-            if (last && last->start + last->pages * MT_PAGE == start && last->pages + pages <= UINT32_MAX)
-                last->pages += (uint32_t)pages;
-            else
-                out[made++] = (mt_run){start, (uint32_t)(pages = pages < UINT32_MAX ? pages : UINT32_MAX), 0};
-            start += pages * MT_PAGE;
-        }
-    }
-    return made;
+    mt_run *at = out;
+    for (const mt_region *region = regions; region < regions + count; region++)
+        if ((!with || region->categories & with) && !(region->categories & without))
+            at = mt_run_put(out, at, region->start, region->end, 0);
+    return (size_t)(at - out);
 }

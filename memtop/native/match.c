@@ -10,7 +10,6 @@
 #include "scan.h"
 
 #define ENOUGH 65536 /* matches that one mt_match_run returns, about */
-#define SOMETHING (PAGE_PRESENT | PAGE_SWAPPED)
 #define NEEDED (SOMETHING | PAGE_WPALLOWED | PAGE_PFNZERO)
 #define ENTRIES 8192
 #define LONG_CALL 500000 /* ns: search less at once */
@@ -208,11 +207,6 @@ static int run_window(mt_matches *m, const mt_match_request *r, uint64_t *at, ui
 
 /* ---- before Linux 6.7: the entries of pagemap, Documentation/admin-guide/mm/pagemap.rst ------------------ */
 
-static uint64_t categories_of(uint64_t entry) {
-    return (entry >> 63 & 1 ? PAGE_PRESENT : 0) | (entry >> 62 & 1 ? PAGE_SWAPPED : 0) |
-           (entry >> 61 & 1 ? PAGE_FILE : 0) | (entry >> 55 & 1 ? PAGE_SOFT_DIRTY : 0);
-}
-
 static int matches(const mt_match_request *r, uint64_t categories) {
     for (size_t i = 0; i < r->scan_count; i++) {
         const mt_masks *masks = &r->scans[i];
@@ -232,7 +226,7 @@ static int read_window(mt_matches *m, const mt_match_request *r, uint64_t *at, u
     if (!count) /* the file never ends below the last mapping, but it does when the mm is gone */
         return -ESRCH;
     for (size_t i = 0; i < count; i++, *at += MT_PAGE) {
-        uint64_t categories = categories_of(m->entries[i]);
+        uint64_t categories = entry_categories(m->entries[i]);
         if (!(categories & SOMETHING) || !matches(r, categories))
             continue;
         int error = push(&m->found, *at, *at + MT_PAGE, categories & r->returns);

@@ -5,15 +5,9 @@
 #include <errno.h>
 #include <unistd.h>
 
-#define ENTRY_SOFT_DIRTY (1ull << 55)
-#define ENTRY_SWAPPED (1ull << 62)
-#define ENTRY_PRESENT (1ull << 63)
-
 static inline uint64_t categories_of(uint64_t entry, uint64_t wanted) {
-    uint64_t categories = (entry & ENTRY_PRESENT ? PAGE_PRESENT : 0) | (entry & ENTRY_SWAPPED ? PAGE_SWAPPED : 0);
-    if (categories && entry & ENTRY_SOFT_DIRTY) /* holes of a new mapping carry the bit too */
-        categories |= PAGE_SOFT_DIRTY;
-    return categories & wanted;
+    uint64_t categories = entry_categories(entry);
+    return categories & SOMETHING ? categories & wanted : 0; /* holes of a new mapping carry the soft-dirty bit too */
 }
 
 /* Neighbours of the same categories become one region. */

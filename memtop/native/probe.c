@@ -17,9 +17,6 @@
 
 #define SET_VMA 0x53564d41
 #define SET_VMA_ANON_NAME 0
-#define ENTRY_SOFT_DIRTY (1ull << 55)
-#define NR_PIDFD_OPEN 434
-#define NR_PIDFD_GETFD 438
 #define TIMEOUT_MS 2000
 
 /* Runs probe in a child.  Its answer, 0, 1 or -errno, travels in the exit status. */
@@ -160,7 +157,7 @@ int mt_probe_inject(mt_injection *out) {
     *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FORK, .error = -pid};
     if (pid < 0)
         return out->stage;
-    int pidfd = (int)syscall(NR_PIDFD_OPEN, pid, 0);
+    int pidfd = (int)syscall(MT_NR_PIDFD_OPEN, pid, 0);
     if (pidfd < 0)
         *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FETCH, .error = errno};
     else
@@ -183,7 +180,7 @@ int mt_may_trace(int tid) {
 
 /* pidfd_getfd(2) too, before it looks for the descriptor. */
 int mt_may_fetch(int pidfd) {
-    long got = syscall(NR_PIDFD_GETFD, pidfd, -1, 0);
+    long got = syscall(MT_NR_PIDFD_GETFD, pidfd, -1, 0);
     return got >= 0 || errno == EBADF ? 0 : -errno;
 }
 

@@ -82,19 +82,6 @@ static size_t first_behind(const mt_run *runs, size_t count, uint64_t address) {
     return low;
 }
 
-void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
-                 size_t cell_count) {
-    uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
-    for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
-        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = mt_smaller(mt_run_end(&runs[i]), end);
-        for (uint64_t k = (at - start) / cell; at < stop; k++) {
-            uint64_t edge = mt_smaller(start + (k + 1) * cell, stop);
-            cells[k] += (uint32_t)((edge - at) / MT_PAGE);
-            at = edge;
-        }
-    }
-}
-
 void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
                  double *times, size_t cell_count) {
     uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;

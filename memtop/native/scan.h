@@ -19,7 +19,21 @@
 #define PAGE_SOFT_DIRTY 0x80ull
 #define PAGE_GUARD 0x100ull
 
+#define SOMETHING (PAGE_PRESENT | PAGE_SWAPPED) /* no hole */
+
 #define SCAN_WP_MATCHING 1ull
+
+/* Entries of /proc/PID/pagemap, Documentation/admin-guide/mm/pagemap.rst. */
+#define ENTRY_SOFT_DIRTY (1ull << 55)
+#define ENTRY_FILE (1ull << 61)
+#define ENTRY_SWAPPED (1ull << 62)
+#define ENTRY_PRESENT (1ull << 63)
+
+/* What an entry tells, in the words of the scan. */
+static inline uint64_t entry_categories(uint64_t entry) {
+    return (entry & ENTRY_PRESENT ? PAGE_PRESENT : 0) | (entry & ENTRY_SWAPPED ? PAGE_SWAPPED : 0) |
+           (entry & ENTRY_FILE ? PAGE_FILE : 0) | (entry & ENTRY_SOFT_DIRTY ? PAGE_SOFT_DIRTY : 0);
+}
 
 typedef struct {
     uint64_t start, end, categories;
@@ -122,8 +136,6 @@ static inline bool maybe_gigantic(const mt_mapping *m) {
 static inline bool is_armed(uint8_t mode) {
     return mode == MT_MODE_ARMED || mode == MT_MODE_ARMED_FILE;
 }
-
-#define SOMETHING (PAGE_PRESENT | PAGE_SWAPPED)
 
 /* pagemap.c: counts one mapping by reading its pagemap entries. 0 or -errno. */
 int pagemap_count(tally *t, const mt_mapping *m, uint8_t mode);

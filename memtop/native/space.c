@@ -114,7 +114,7 @@ void mt_space_age(const mt_block *blocks, size_t count, uint64_t cell, const mt_
                   double time, double *times) {
     size_t k = 0;
     for (size_t i = 0; i < run_count; i++) {
-        uint64_t start = runs[i].start, end = start + runs[i].pages * MT_PAGE;
+        uint64_t start = runs[i].start, end = mt_run_end(&runs[i]);
         while (k < count && blocks[k].start + cell <= start)
             k++;
         for (size_t j = k; j < count && blocks[j].start < end; j++)

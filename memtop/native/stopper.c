@@ -27,13 +27,11 @@
 
 #include "child.h"
 
-#define NR_PIDFD_SEND_SIGNAL 424
-#define MASK_SIZE 8 /* bytes of a kernel sigset_t */
 #define LOOK_MS 100 /* how often the beat is looked at */
 
 /* A process is gone with its last thread; one thread less is nothing to speak of. */
 static bool is_alive(const mt_stopper *s) {
-    long dead = s->pidfd < 0 ? kill(s->pid, 0) : syscall(NR_PIDFD_SEND_SIGNAL, s->pidfd, 0, 0, 0);
+    long dead = s->pidfd < 0 ? kill(s->pid, 0) : syscall(MT_NR_PIDFD_SEND_SIGNAL, s->pidfd, 0, 0, 0);
     return dead == 0 || errno != ESRCH;
 }
 
@@ -136,7 +134,7 @@ static void take(mt_stopper *s, mt_thread *t) {
     } else if (t->general && !t->pending) {
         mend(t);
     }
-    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MASK_SIZE, &t->blocked);
+    ptrace(PTRACE_GETSIGMASK, t->tid, (void *)MT_MASK_SIZE, &t->blocked);
     stop->stopped++;
 }
 
@@ -218,7 +216,7 @@ static void wait_all(mt_stopper *s) {
             return;
         /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
         struct timespec limit = {left / 1000000000, left % 1000000000};
-        syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
+        syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MT_MASK_SIZE);
     }
 }
 

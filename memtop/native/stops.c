@@ -16,7 +16,6 @@
 #include "child.h"
 
 #define OPTION_SUSPEND_SECCOMP (1 << 21) /* a C library of an old distribution lacks it */
-#define MASK_SIZE 8                      /* bytes of a kernel sigset_t */
 
 int mt_fail(mt_job *j, int stage, int error) {
     j->shared->result.error = error;
@@ -73,7 +72,7 @@ int mt_wait_stop(const mt_job *j, int64_t limit_ns, int *status) {
         if (limit_ns) {
             /* Blocked as all signals are here, SIGCHLD waits for us and can't come unnoticed before this. */
             struct timespec limit = {left / 1000000000, left % 1000000000};
-            syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MASK_SIZE);
+            syscall(SYS_rt_sigtimedwait, &child_signal, 0, &limit, MT_MASK_SIZE);
         }
         if (waitid(P_PID, (id_t)j->tid, &found, options) != 0) {
             if (errno != EINTR)
@@ -158,11 +157,11 @@ int mt_resume(mt_job *j, int free) {
 }
 
 int mt_write_mask(const mt_job *j, uint64_t mask) {
-    return (int)ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MASK_SIZE, &mask);
+    return (int)ptrace(PTRACE_SETSIGMASK, j->tid, (void *)MT_MASK_SIZE, &mask);
 }
 
 int mt_read_mask(const mt_job *j, uint64_t *mask) {
-    return (int)ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MASK_SIZE, mask);
+    return (int)ptrace(PTRACE_GETSIGMASK, j->tid, (void *)MT_MASK_SIZE, mask);
 }
 
 int mt_let_go(const mt_job *j, int before_call) {

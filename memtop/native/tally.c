@@ -67,7 +67,7 @@ static int append(run_list *list, uint64_t start, uint64_t pages, uint32_t flags
 static int add_run(run_list *runs, mt_count *count, uint64_t start, uint64_t pages, uint32_t flags) {
     if (count->run_count) {
         mt_run *last = &runs->items[runs->count - 1];
-        if (last->start + last->pages * MT_PAGE == start && last->flags == flags &&
+        if (mt_run_end(last) == start && last->flags == flags &&
             last->pages + pages <= UINT32_MAX) {
             last->pages += (uint32_t)pages;
             return 0;
@@ -176,7 +176,7 @@ int tally_late(mt_scan *scan, const mt_scan_request *request, const mt_mapping *
     tally_begin(&t, 0, count, false);
     int error = 0;
     for (size_t k = 0; k < runs && !error; k++) /* WRITTEN alone: what is resident has been counted */
-        error = tally_region(&t, all[k].start, all[k].start + all[k].pages * MT_PAGE,
+        error = tally_region(&t, all[k].start, mt_run_end(&all[k]),
                              PAGE_WRITTEN | (all[k].flags & MT_RUN_HUGE ? PAGE_HUGE : 0));
     free(all);
     return error;

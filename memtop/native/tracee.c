@@ -17,19 +17,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "uffd.h"
 
 /* Names that the C library of an old distribution lacks. */
 #define GET_RSEQ_CONFIGURATION 0x420f
 #define GET_SYSCALL_USER_DISPATCH 0x4211
-#define NR_PIDFD_SEND_SIGNAL 424
-#define NR_PIDFD_OPEN 434
-#define NR_PIDFD_GETFD 438
 #define PIDFD_OF_THREAD O_EXCL
 
 /* Numbers are reused: is this still a thread of the process that the pidfd holds? */
 static int is_same(const mt_job *j) {
-    return !(syscall(NR_PIDFD_SEND_SIGNAL, j->pidfd, 0, 0, 0) != 0 && errno == ESRCH) &&
+    return !(syscall(MT_NR_PIDFD_SEND_SIGNAL, j->pidfd, 0, 0, 0) != 0 && errno == ESRCH) &&
            !(syscall(SYS_tgkill, j->pid, j->tid, 0) != 0 && errno == ESRCH);
 }
 
@@ -173,8 +171,8 @@ static int call(mt_job *j, long number, uint64_t argument, int64_t *answer) {
 
 /* The thread's own pidfd where the kernel has such (6.9): a leader that has ended has no descriptors left. */
 static int fetch(const mt_job *j, int remote) {
-    int own = j->tid == j->pid ? -1 : (int)syscall(NR_PIDFD_OPEN, j->tid, PIDFD_OF_THREAD);
-    int fd = (int)syscall(NR_PIDFD_GETFD, own < 0 ? j->pidfd : own, remote, 0), error = errno;
+    int own = j->tid == j->pid ? -1 : (int)syscall(MT_NR_PIDFD_OPEN, j->tid, PIDFD_OF_THREAD);
+    int fd = (int)syscall(MT_NR_PIDFD_GETFD, own < 0 ? j->pidfd : own, remote, 0), error = errno;
     if (own >= 0)
         close(own);
     errno = error;

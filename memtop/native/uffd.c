@@ -30,8 +30,7 @@ int mt_uffd_unregister(int uffd, uint64_t start, uint64_t length) {
     return ioctl(uffd, UFFD_IOCTL_UNREGISTER, &range) == 0 ? 0 : -errno;
 }
 
-int mt_uffd_unprotect(int uffd, uint64_t start, uint64_t length)
-{
+int mt_uffd_unprotect(int uffd, uint64_t start, uint64_t length) {
     uffd_protect request = {{start, length}, 0};
     return ioctl(uffd, UFFD_IOCTL_PROTECT, &request) == 0 ? 0 : -errno;
 }

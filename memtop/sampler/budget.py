@@ -45,10 +45,6 @@ class Budget:
         # Of all minor faults of the process, how many were memtop's: the kernel counts them together.
         self._ours: deque[float] = deque(maxlen=4)
 
-    def affords(self, now: float, faults: int) -> bool:
-        """Whether a sample can be taken; arguments as of ``wait``."""
-        return self.wait(now, faults) <= 0
-
     def wait(self, now: float, faults: int) -> float:
         """Seconds until a sample can be taken, if no more faults come; 0 or less: now.
 

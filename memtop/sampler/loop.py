@@ -20,7 +20,7 @@ from memtop.model import units
 from memtop.model.actions import Arm, ArmCost, ClearRefs, Method, Notice
 from memtop.model.detail import Detail
 from memtop.model.peek import Peek
-from memtop.model.sample import Sample
+from memtop.model.sample import Life, Sample
 from memtop.model.scope import Scope
 from memtop.model.units import LONGEST, SHORTEST
 from memtop.sampler.detail import Errand
@@ -213,7 +213,8 @@ class Sampler:
             target.arm(method, choice, scope)
         finally:
             self._tick(target)  # the baseline, of this process alone: the others keep their rhythm
-        self._on_notice(tracking_notice(target, method, cost, scope))
+        if target.last is None or target.last.life is Life.RUNNING:  # else that sample has told what happened
+            self._on_notice(tracking_notice(target, method, cost, scope))
 
     def _clear(self, target: Target, what: ClearRefs) -> None:
         if what is ClearRefs.SOFT_DIRTY and target.tracker_info.name == "soft-dirty":
@@ -298,9 +299,8 @@ class Sampler:
                 self._let_go(target)  # nobody has seen it, and there are others
             else:
                 self._on_notice(refusal(error, "error", target.key))
-        except (
-            Exception
-        ) as error:  # the thread must live on: a bug is shown, not hidden behind a frozen screen
+        except Exception as error:
+            # The thread must live on: a bug is shown, not hidden behind a frozen screen.
             self._on_notice(Notice(f"memtop failed in a tick: {error!r}", "error", target.key))
         else:
             if target.ended:

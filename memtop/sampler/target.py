@@ -178,8 +178,8 @@ class Target:
         if self.last is None:
             return None
         if scope is not None:
-            how, kept = Method.WRITE_PROTECT, self._care.keep_huge
-            return cost_of(how, how, BY_ARM[Arm.ALL], self.last.table, self.last.counts, kept, scope)
+            kept = self._care.keep_huge
+            return cost_of(BY_ARM[Arm.ALL], self.last.table, self.last.counts, kept, scope)
         return self._cost_of(method, choice or self._care.arm, self.last.table, self.last.counts)
 
     def look_at_cost(self, method: Method) -> ArmCost | None:
@@ -188,7 +188,7 @@ class Target:
         return None if counted is None else self._cost_of(method, self._care.arm, *counted)
 
     def _cost_of(self, method: Method, choice: Arm, table: MappingTable, counts: bytes) -> ArmCost:
-        cost = cost_of(method, method, BY_ARM[choice], table, counts, self._care.keep_huge)
+        cost = cost_of(BY_ARM[choice], table, counts, self._care.keep_huge, method=method)
         cost = replace(cost, freeze=self._care.freeze)
         if method is Method.AUTO and self._kernel.soft_dirty.works:
             first = prefers_soft_dirty(self._kernel, self._huge()) or not may_write_protect(self._kernel)

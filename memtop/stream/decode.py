@@ -14,7 +14,7 @@ from array import array
 from typing import Any
 
 from memtop.model.coverage import Coverage, Exactness
-from memtop.model.layout import COUNT, MAPPING, PAGE, RUN, CountFlag, Kind, Perm
+from memtop.model.layout import COUNT, FIRST_RUN_AT, MAPPING, PAGE, RUN, CountFlag, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.names import clean
 from memtop.model.runs import PageRuns
@@ -232,7 +232,7 @@ class Decoder:
     def _sample(self, value: dict[str, Any], process: Process) -> Sample:
         first = 0
         for i in sorted(self._runs):
-            struct.pack_into("<I", self._counts, i * COUNT.size + 64, first)
+            struct.pack_into("<I", self._counts, i * COUNT.size + FIRST_RUN_AT, first)
             first += len(self._runs[i]) // RUN.size
         tracker, cost = value["tracker"], value["cost"]
         split = tracker["huge_split"]

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from memtop.model.layout import COUNT
+from memtop.model.layout import COUNT, FIRST_RUN_AT
 from memtop.model.sample import Life, Process, Sample
 from memtop.stream.jsonl import head_object, line_of, mapping_object, process_object, sample_object
 
 WHOLE_EVERY = 64
 """Lines of one process from one whole sample to the next: what a reader must decode at most to show one."""
-
-_FIRST_RUN = 64
-"""Where ``first_run`` stands in a ``COUNT`` record, bytes."""
 
 _SLICE = 64
 """Records that are compared in one piece before one by one."""
@@ -92,7 +89,7 @@ def _touched(last: Sample, sample: Sample) -> list[int]:
 def _without_place(sample: Sample) -> bytes:
     """The counts without where a mapping's runs begin: one run more moves those of all mappings behind it."""
     counts = bytearray(sample.counts)
-    for byte in range(_FIRST_RUN, _FIRST_RUN + 4):
+    for byte in range(FIRST_RUN_AT, FIRST_RUN_AT + 4):
         counts[byte :: COUNT.size] = bytes(len(counts) // COUNT.size)
     return bytes(counts)
 

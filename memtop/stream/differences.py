@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from memtop.dump.diff import Change, MappingDiff, Memory, Reader, lines, permissions, title
 from memtop.model import units
 from memtop.model.layout import PAGE
+from memtop.stream.jsonl import line_of
 
 VERSION = 1
 
@@ -58,13 +58,13 @@ class JsonWriter:
 
     def begin(self, a: Memory, b: Memory) -> str:
         """``type`` is ``diff``."""
-        return _line({"type": "diff", "version": VERSION, "a": title(a), "b": title(b)})
+        return line_of({"type": "diff", "version": VERSION, "a": title(a), "b": title(b)})
 
     def mapping(self, diff: MappingDiff) -> Iterator[str]:
         """``type`` is ``mapping``, then ``run`` and ``bytes`` of it."""
         area = diff.b or diff.a
         assert area is not None
-        yield _line(
+        yield line_of(
             {
                 "type": "mapping",
                 "start": f"{diff.start:#x}",
@@ -80,7 +80,7 @@ class JsonWriter:
         reader = Reader(self._a, self._b, diff)
         for start, end, change in _runs(diff):
             pages = (end - start) // PAGE
-            yield _line(
+            yield line_of(
                 {
                     "type": "run",
                     "start": f"{start:#x}",
@@ -90,12 +90,12 @@ class JsonWriter:
                 }
             )
             for at, before, after in _hex(reader, start, end) if self._bytes else ():
-                yield _line({"type": "bytes", "at": f"{at:#x}", "a": before.hex(), "b": after.hex()})
+                yield line_of({"type": "bytes", "at": f"{at:#x}", "a": before.hex(), "b": after.hex()})
 
     def end(self, totals: Totals) -> str:
         """``type`` is ``diff-end``."""
         pages = {change.value: totals.pages[change] for change in Change}
-        return _line({"type": "diff-end", "mappings": totals.mappings, **pages, "dark": totals.dark})
+        return line_of({"type": "diff-end", "mappings": totals.mappings, **pages, "dark": totals.dark})
 
 
 class TextWriter:
@@ -180,7 +180,3 @@ def _row(line: bytes, other: bytes) -> str:
     """Bytes in hexadecimal where they differ, ``..`` where not, and as text."""
     digits = " ".join(f"{x:02x}" if x != y else ".." for x, y in zip(line, other, strict=True))
     return f"{digits}  {''.join(chr(x) if 32 <= x < 127 else '.' for x in line)}"
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, separators=(",", ":")) + "\n"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from memtop.model import units
-from memtop.model.coverage import Exactness
+from memtop.model.coverage import MARKS, Exactness
 from memtop.model.layout import PAGE, Category
 from memtop.model.names import clean_text
 from memtop.model.sample import Process
+from memtop.stream.jsonl import line_of
 from memtop.tracking.rounds import Found
 
 VERSION = 1
-MARKS = {Exactness.APPROXIMATE: "~", Exactness.HUGE_PAGE: "²", Exactness.NONE: "?"}
+_MARKS = {**MARKS, Exactness.NONE: "?"}
 _MARKED = Category.WRITTEN | Category.SOFT_DIRTY
 
 
@@ -62,7 +62,7 @@ class JsonWriter:
 
     def begin(self, now: Round) -> str:
         """``type`` is ``scan``."""
-        return _line(
+        return line_of(
             {
                 "type": "scan",
                 "version": VERSION,
@@ -80,7 +80,7 @@ class JsonWriter:
     def found(self, found: Found) -> str:
         """``type`` is ``match``."""
         match, mapping, exactness = found.match, found.mapping, found.exactness
-        return _line(
+        return line_of(
             {
                 "type": "match",
                 "start": f"{match.start:#x}",
@@ -96,7 +96,7 @@ class JsonWriter:
 
     def end(self, now: Round, runs: int, pages: int) -> str:
         """``type`` is ``scan-end``."""
-        return _line({"type": "scan-end", "round": now.number, "runs": runs, "pages": pages})
+        return line_of({"type": "scan-end", "round": now.number, "runs": runs, "pages": pages})
 
 
 class TextWriter:
@@ -118,7 +118,7 @@ class TextWriter:
     def found(self, found: Found) -> str:
         """One line."""
         match, mapping, exactness = found.match, found.mapping, found.exactness
-        mark = MARKS.get(exactness, "") if exactness else ""
+        mark = _MARKS.get(exactness, "") if exactness else ""
         if exactness and mark:
             self._marks.add(exactness)
         names = " ".join(
@@ -139,7 +139,3 @@ class TextWriter:
         marks = "".join(f"  {say[e]}" for e in say if e in self._marks)
         size = units.size(pages * PAGE)
         return f"{units.count(pages)} pages ({size}) in {units.count(runs)} run{'s' * (runs != 1)}{marks}\n\n"
-
-
-def _line(values: dict[str, Any]) -> str:
-    return json.dumps(values, separators=(",", ":")) + "\n"

@@ -11,11 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from memtop.model import units
-from memtop.model.coverage import Exactness
+from memtop.model.coverage import MARKS
 from memtop.model.sample import MappingSample, Sample
-
-MARKS = {Exactness.APPROXIMATE: "~", Exactness.HUGE_PAGE: "²"}
-"""What a written rate carries when it is not exact to the page."""
 
 TALL = 20
 """Mappings shown at most; the rest is summed up in one line."""

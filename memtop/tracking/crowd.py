@@ -12,10 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from memtop.linux.procfs import max_map_count
-from memtop.model.layout import Mode
+from memtop.model.layout import ARMED_MODES
 from memtop.model.mapping import MappingTable
-
-_ARMED = (Mode.ARMED, Mode.ARMED_FILE)
 
 
 def crowding(table: MappingTable, modes: Sequence[int], new: Iterable[int]) -> list[int]:
@@ -38,7 +36,7 @@ def crowding(table: MappingTable, modes: Sequence[int], new: Iterable[int]) -> l
 
 def _joins(table: MappingTable, modes: Sequence[int], index: int, beside: int) -> bool:
     """Whether the kernel would have made one mapping of both, were it not for the registration."""
-    if not 0 <= beside < len(table) or modes[beside] not in _ARMED:
+    if not 0 <= beside < len(table) or modes[beside] not in ARMED_MODES:
         return False
     here, there = table[index], table[beside]
     return (

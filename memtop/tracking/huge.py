@@ -17,11 +17,10 @@ from memtop.linux.pagemap import Scanner, follow_huge
 from memtop.linux.procfs import max_map_count
 from memtop.linux.runs import runs_pages
 from memtop.linux.userfaultfd import WriteProtector
-from memtop.model.layout import COUNT, HUGE_PAGES, PAGE, Kind, Mode
+from memtop.model.layout import ARMED_MODES, COUNT, HUGE_BYTES, PAGE, Kind, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
 
-HUGE = HUGE_PAGES * PAGE
 Range = tuple[int, int]
 """Start and end, byte addresses, end exclusive."""
 
@@ -31,7 +30,7 @@ MOST_PARTS = 256
 LOOK_EVERY = 10.0
 """Seconds between two searches for huge pages, where what is known of them does not add up."""
 
-_ARMED = bytes(mode in (Mode.ARMED, Mode.ARMED_FILE) for mode in range(256))
+_ARMED = bytes(mode in ARMED_MODES for mode in range(256))
 
 
 class SplitCount:
@@ -154,7 +153,7 @@ class HugeKeeper:
         if not len(self._scanner.find_huge(start, end)):
             return [whole]
         small = self._scanner.find_small(start, end)
-        blocks = [(run.start & -HUGE, -(-run.end // HUGE) * HUGE) for run in small]
+        blocks = [(run.start & -HUGE_BYTES, -(-run.end // HUGE_BYTES) * HUGE_BYTES) for run in small]
         return _merged([(max(first, start), min(last, end)) for first, last in blocks])
 
     def _room(self, table: MappingTable, parts: int) -> bool:

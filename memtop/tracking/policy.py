@@ -12,11 +12,21 @@ from itertools import compress
 
 from memtop.model.actions import Arm, ArmCost, KeepHuge, Method
 from memtop.model.coverage import Coverage
-from memtop.model.layout import COUNT, HUGE_PAGES, MAPPING, PAGE, TRAITS_AT, Kind, Mode, Perm
+from memtop.model.layout import (
+    ARMED_MODES,
+    COUNT,
+    HUGE_BYTES,
+    HUGE_PAGES,
+    MAPPING,
+    PAGE,
+    TRAITS_AT,
+    Kind,
+    Mode,
+    Perm,
+)
 from memtop.model.mapping import MappingTable
 from memtop.model.scope import Scope
 
-HUGE = HUGE_PAGES * PAGE
 _Rule = tuple[Mode, Coverage]
 
 
@@ -80,7 +90,7 @@ class Policy:
 
     def arms(self, traits: int) -> bool:
         """Whether mappings with this traits byte are write-protected."""
-        return self._modes[traits] in (Mode.ARMED, Mode.ARMED_FILE)
+        return self._modes[traits] in ARMED_MODES
 
     def coverage_of(self, table: MappingTable, index: int) -> int:
         """Coverage byte of one mapping."""
@@ -94,15 +104,18 @@ PASSIVE = Policy(_passive)
 
 
 def cost_of(
-    method: Method,
-    expected: Method,
     policy: Policy,
     table: MappingTable,
     counts: bytes,
     keep_huge: KeepHuge = KeepHuge.NO,
     scope: Scope | None = None,
+    method: Method = Method.WRITE_PROTECT,
 ) -> ArmCost:
-    """What write-protecting by this policy, within this scope, would touch, from the counts of one scan."""
+    """What write-protecting by this policy, within this scope, would touch, from the counts of one scan.
+
+    Args:
+        method: what was asked for, which may come to another one.
+    """
     chosen = slice(None)
     if scope is not None:
         only = table.index_of(scope.mapping)
@@ -136,7 +149,7 @@ def cost_of(
         part = scope.part[1] - scope.part[0]
         pages, files, cut = min(pages, part // PAGE), min(files, part // PAGE), 1
         # A huge page that the range ends in counts as well: the cut splits it.
-        huge = min(huge, (-(-scope.part[1] // HUGE) - scope.part[0] // HUGE) * HUGE_PAGES)
+        huge = min(huge, (-(-scope.part[1] // HUGE_BYTES) - scope.part[0] // HUGE_BYTES) * HUGE_PAGES)
     return ArmCost(
         method=method,
         mappings=mappings,
@@ -145,7 +158,6 @@ def cost_of(
         huge_pages=huge // HUGE_PAGES,
         part=part,
         one=scope is not None,
-        expected=expected,
         huge_kept=kept // HUGE_PAGES,
         cut=cut,
         file_pages=files,

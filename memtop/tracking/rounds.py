@@ -100,9 +100,7 @@ class Rounds:
         table, scanner = self.table(), self._open_scanner()
         modes, _ = PASSIVE.decide(table)
         counts = scanner.scan(table, bytes(modes)).counts
-        return cost_of(
-            Method.WRITE_PROTECT, Method.WRITE_PROTECT, BY_ARM[care.arm], table, counts, care.keep_huge
-        )
+        return cost_of(BY_ARM[care.arm], table, counts, care.keep_huge)
 
     def track(self, care: Care) -> float:
         """Starts write-protect tracking; from now on rounds can protect. Nothing counts as written yet.

@@ -7,11 +7,9 @@ import errno
 from memtop.linux.errors import Failed
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.coverage import Coverage
-from memtop.model.layout import MAPPING, Mode
+from memtop.model.layout import ARMED_MODES, MAPPING, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.scope import Scope
-
-_ARMED = (Mode.ARMED, Mode.ARMED_FILE)
 
 
 class ScopeKeeper:
@@ -53,7 +51,7 @@ class ScopeKeeper:
         """Takes everything outside out of what a policy decided."""
         inside = self._inside(table)
         for index, mode in enumerate(modes):
-            if mode in _ARMED and index not in inside:
+            if mode in ARMED_MODES and index not in inside:
                 modes[index], coverage[index] = Mode.CENSUS, Coverage.OUT_OF_SCOPE
 
     def _inside(self, table: MappingTable) -> frozenset[int]:

@@ -15,16 +15,18 @@ from memtop.linux.clear_refs import clear
 from memtop.linux.errors import MemtopError, ProcessGone
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
-from memtop.linux.standstill import Frozen, frozen
+from memtop.linux.standstill import PATIENCE_MS, Frozen, frozen
 from memtop.model.actions import ClearRefs
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import MAPPING, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
+from memtop.model.units import seconds
 from memtop.tracking.base import Tick, WatchRange
 from memtop.tracking.policy import SOFT_DIRTY
 
+_LONGEST = seconds(PATIENCE_MS / 1000)
 _FROZEN = bytes(Coverage.SOFT_DIRTY_FROZEN if c == Coverage.SOFT_DIRTY else c for c in range(256))
 
 
@@ -104,7 +106,9 @@ class SoftDirtyTracker:
                 f"thread {stop.late[0]} did not stop in time: it waits in the kernel, or gets no processor"
             )
         elif stop is not None and not stop.complete:
-            self._unfrozen = "the stop ended early, because its helper process was ended"
+            self._unfrozen = (
+                f"the stop ended early: it had lasted {_LONGEST}, or its helper process was ended"
+            )
         held = not self._unfrozen if stop is not None else self.still is not None and self.still.stands
         if self.still is not None:
             self.still.stops += [stop.whole_s] if stop is not None else []

@@ -18,7 +18,7 @@ from memtop.linux.pagemap import Scanner, ScanResult, count_sum, uncovered
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.actions import KeepHuge
 from memtop.model.coverage import Coverage, Exactness
-from memtop.model.layout import COUNT, Mode
+from memtop.model.layout import ARMED_MODES, COUNT, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import TrackerInfo
@@ -31,7 +31,6 @@ from memtop.tracking.scope import ScopeKeeper
 _log = logging.getLogger(__name__)
 _REFUSAL = {errno.EBUSY: Coverage.BUSY, errno.EPERM: Coverage.READ_ONLY_FILE, errno.EINVAL: Coverage.REFUSED}
 _WAITING = (Coverage.BUSY, Coverage.LOST)
-_ARMED = (Mode.ARMED, Mode.ARMED_FILE)
 _TAKEN = "another memtop, or another tracker, has {} of {} mappings: once it ends they are tracked here"
 
 
@@ -75,7 +74,7 @@ class WriteProtectTracker:
     @property
     def info(self) -> TrackerInfo:
         """Name ``write-protect``; exact to the page."""
-        armed = sum(self._modes.count(mode) for mode in _ARMED)
+        armed = sum(self._modes.count(mode) for mode in ARMED_MODES)
         busy = self._coverage.count(Coverage.BUSY)
         note = _TAKEN.format(busy, len(self._modes)) if busy > armed else self._note
         if self._started and not armed and not busy and self._scope is not None:
@@ -188,7 +187,7 @@ class WriteProtectTracker:
         if self._started:
             for index in crowding(table, modes, missing):
                 modes[index], coverage[index] = Mode.CENSUS, Coverage.CROWDED
-            missing = [index for index in missing if modes[index] in _ARMED]
+            missing = [index for index in missing if modes[index] in ARMED_MODES]
         self._table, self._modes, self._coverage = table, modes, coverage
         return missing
 
@@ -204,7 +203,7 @@ class WriteProtectTracker:
 
     def _distrust(self, table: MappingTable, indices: Iterable[int]) -> None:
         """Pages older than the registration of their mapping may carry protection that nobody heeded."""
-        armed = sorted(index for index in indices if self._modes[index] in _ARMED)
+        armed = sorted(index for index in indices if self._modes[index] in ARMED_MODES)
         if armed:
             self._scanner.unprotect(table, armed, self._protector.fileno())
 

@@ -23,7 +23,7 @@ from textual.screen import Screen
 from memtop.linux.errors import MemtopError
 from memtop.model.actions import Method, Notice
 from memtop.model.names import clean_text
-from memtop.model.sample import Process, Sample
+from memtop.model.sample import Life, Process, Sample
 from memtop.ui import picture
 from memtop.ui.dressed import Dressed
 from memtop.ui.meter import CpuMeter
@@ -44,7 +44,6 @@ SWITCH_S = 0.0005
 
 STALLED_S = 0.1
 """Seconds until it is looked again whether the terminal takes more."""
-
 
 MOST_ENDED = 32
 """Processes that have ended and are shown: with ``--children`` there may come any number."""
@@ -278,8 +277,13 @@ class MemtopApp(Dressed[int]):
                 self.set_timer(STALLED_S, self._draw_late)
             return
         self.live.cpu = None if self._cpu_share is None else self._cpu_share()
+        before = self.live.view.sample
         for view in self.views.values():
             view.take()
+        now = self.live.view.sample
+        turned = now is not None and now is not before and now.life is not Life.RUNNING
+        if turned and self.live.message.severity == "information":
+            self.live.forget()  # that it is tracked, say: no longer so
         self.live.show()
 
     def _draw_late(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memtop.model.coverage import TRACKED, Coverage, Exactness
+from memtop.model.coverage import MARKS, TRACKED, Coverage, Exactness
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
 from memtop.model.sample import MappingSample, Sample
@@ -13,9 +13,6 @@ from memtop.model.units import DASH, percent, size
 from memtop.ui import packed
 from memtop.ui.lines import Run, cut_path, fill
 from memtop.ui.theme import Palette
-
-MARKS = {Exactness.APPROXIMATE: "~", Exactness.HUGE_PAGE: "²"}
-"""How a number says that it is not exact to the page."""
 
 SHORT = {
     Coverage.BASELINE: "baseline",

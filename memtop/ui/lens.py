@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from memtop.model.layout import PAGE
 from memtop.model.sample import Sample
+from memtop.model.units import count
 from memtop.sampler.history import NEVER, AgeMap
 
 LENGTH = 4096
@@ -73,4 +74,4 @@ class Lens:
     def says(self) -> str:
         """How coarse it is from before; empty: not at all."""
         known = any(time != NEVER and time <= self.since for time in self.age.times)
-        return f"older by {self.coarse_pages} pages" if known and self.coarse_pages > 1 else ""
+        return f"older by {count(self.coarse_pages)} pages" if known and self.coarse_pages > 1 else ""

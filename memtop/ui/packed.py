@@ -72,11 +72,6 @@ def written_where(sample: Sample) -> list[tuple[int, int]]:
     return [(index, words[index]) for index in nonzero(sample.counts, 5, COUNT.size)]
 
 
-def run_counts(sample: Sample) -> list[int]:
-    """How many written runs every mapping has."""
-    return _narrow(sample.counts, 17, COUNT.size)
-
-
 def flags(sample: Sample) -> list[int]:
     """``CountFlag`` bits of every mapping."""
     return _narrow(sample.counts, 18, COUNT.size)
@@ -101,11 +96,6 @@ def starts(sample: Sample) -> Sequence[int]:
 @of_table
 def _starts(table: MappingTable) -> Sequence[int]:
     return _wide(table.packed, 0, MAPPING.size)
-
-
-def inodes(sample: Sample) -> Sequence[int]:
-    """Inode of every mapping, 0 where there is no file."""
-    return _wide(sample.table.packed, 3, MAPPING.size)
 
 
 def perms(sample: Sample) -> Sequence[int]:

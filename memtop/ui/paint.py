@@ -1,8 +1,8 @@
 """Sends only the cells that were asked for, and of their styles only what changes.
 
 Textual 8 draws every dirty span of a line from the left edge of its widget, and gives each run of text its
-whole style and a reset behind it: colours are four fifths of the bytes then. This is the one place that leans
-on Textual's inside.
+whole style and a reset behind it: colours are four fifths of the bytes then. What this leans on
+is Textual's inside: ``_compositor``, and how a driver queues.
 """
 
 from __future__ import annotations

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from memtop.model.coverage import Coverage, Exactness
+from memtop.model.coverage import MARKS, Coverage, Exactness
 from memtop.model.layout import CountFlag
 from memtop.model.sample import Life
 from memtop.model.units import DASH, count, percent, seconds, size
 from memtop.ui import packed
-from memtop.ui.columns import MARKS
 from memtop.ui.lines import Run, fill
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette

@@ -19,7 +19,7 @@ SOURCES = {
     "identity_test": ["identity.c"],
     "runs_test": ["runs.c"],
     "columns_test": ["columns.c"],
-    "copy_test": ["copy.c", "hash.c", "listing.c", "room.c"],
+    "copy_test": ["copy.c", "hash.c", "listing.c", "room.c", "runs.c"],
     "dump_test": ["extents.c", "fates.c", "index.c", "runs.c"],
     "huge_test": ["huge.c", "runs.c"],
     "match_test": ["match.c", *SCAN],

@@ -17,9 +17,11 @@ from harness import descriptors, status, wait_for
 from injectee import Injectee
 
 from harm.strike import Blow, Outcome, strike
-from memtop.linux.errors import Failed, KernelCannot
+from memtop.linux import ptrace
+from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
+from memtop.linux.threads import choose_thread
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
@@ -215,7 +217,9 @@ def test_no_room_in_any_stack(start: Start) -> None:
     target.finish()
 
 
-def test_program_without_the_instructions(tmp_path: Path) -> None:
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A program that has no code but its own."""
     program, source = tmp_path / "bare", Path(__file__).parent.parent / "targets" / "bare.c"
     compiler = shutil.which("cc") or shutil.which("gcc")
     options = [
@@ -231,7 +235,11 @@ def test_program_without_the_instructions(tmp_path: Path) -> None:
         or subprocess.run([compiler, *options, source, "-o", program], check=False).returncode
     ):
         pytest.skip("missing capability: a C compiler for programs without a C library")
-    with subprocess.Popen([program]) as process:
+    return program
+
+
+def test_program_without_the_instructions(bare: Path) -> None:
+    with subprocess.Popen([bare]) as process:
         try:
             with (
                 ProcessHandle.open(process.pid) as handle,
@@ -240,5 +248,26 @@ def test_program_without_the_instructions(tmp_path: Path) -> None:
                 create_userfaultfd(handle)
             assert process.poll() is None
             assert status(process.pid, "State")[0] in "SR"
+        finally:
+            process.kill()
+
+
+def test_exec_meanwhile(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the new program lacks was not looked for in it: it is the exec that is told."""
+    command = ["sh", "-c", 'read line; exec "$0"', bare]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+
+        def choose_and_wait(pid: int, refuses: Callable[[int], MemtopError | None]) -> object:
+            chosen = choose_thread(pid, refuses)
+            assert process.stdin is not None
+            process.stdin.close()
+            wait_for(lambda: os.readlink(f"/proc/{pid}/exe") == str(bare), "the exec")
+            return chosen
+
+        monkeypatch.setattr(ptrace, "choose_thread", choose_and_wait)
+        try:
+            with ProcessHandle.open(process.pid) as handle, pytest.raises(ProcessGone, match="or ran exec"):
+                create_userfaultfd(handle)
+            assert process.poll() is None
         finally:
             process.kill()

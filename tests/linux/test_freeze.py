@@ -13,11 +13,14 @@ import pytest
 from harness import spawned, status, wait_for
 
 from harm import trace
-from memtop.linux import access
+from memtop.linux import access, standstill
 from memtop.linux.errors import Failed, NotPermitted, ProcessGone
+from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
+from memtop.linux.procfs import MapsReader
 from memtop.linux.standstill import frozen
 from memtop.linux.threads import choose_thread
+from memtop.tracking import soft_dirty
 
 pytestmark = pytest.mark.usefixtures("needs_ptrace")
 
@@ -145,6 +148,25 @@ def test_a_signal_outlives_a_killed_helper(target: Target, holder: Target) -> No
 def test_memtop_that_stands_still_itself_can_not_hold_it(target: Target, holder: Target) -> None:
     os.kill(holder.pid, signal.SIGSTOP)
     wait_for(lambda: status(target.pid, "TracerPid") == "0", "let go after two seconds", 10)
+    assert signals_seen(target) == 0
+
+
+def test_a_sample_that_takes_longer_than_a_stop_may_last(
+    target: Target, handle: ProcessHandle, needs_pagemap: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by reading: whatever ended a stop early, it was said that somebody had killed the helper."""
+
+    def slow(*_: object) -> None:
+        wait_for(lambda: status(target.pid, "TracerPid") == "0", "let go")
+
+    monkeypatch.setattr(standstill, "PATIENCE_MS", 1)
+    monkeypatch.setattr(soft_dirty, "clear", slow)
+    with MapsReader(target.pid) as maps, Scanner(target.pid, use_ioctl=False, guard_bit=False) as scanner:
+        tracker = soft_dirty.SoftDirtyTracker(handle, scanner, freeze=True)
+        tracker.prepare(maps.read())
+        tracker.tick(maps.read())
+    assert "ended early" in tracker.info.note
+    assert "lasted" in tracker.info.note
     assert signals_seen(target) == 0
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from struct import Struct
 from threading import Thread
+from typing import Any
 
 import life as sys
 import pytest
@@ -17,8 +18,10 @@ from life import Life, Span, Watch
 
 from memtop.linux.clear_refs import clear
 from memtop.linux.features import probe_kernel
-from memtop.model.actions import ClearRefs, Method
-from memtop.sampler.target import open_target
+from memtop.model.actions import ClearRefs, Method, Notice
+from memtop.model.sample import Sample
+from memtop.sampler.loop import Sampler
+from memtop.sampler.target import Target, open_target
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
@@ -117,6 +120,30 @@ def test_one_exec_after_another(by: str, life: Life, watch: Watch) -> None:
     watch.tracker.tick()
     seen.add(watch.tracker.tick().sample.life.value)
     assert seen == {"execed", "running"}
+
+
+def test_exec_while_tracking_starts(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample that tells it says all; no notice says that nothing can be tracked here."""
+    target = open_target(life.pid, probe_kernel())
+    samples: list[Sample] = []
+    notices: list[Notice] = []
+
+    def late(*asked: Any) -> None:
+        life.ask("exec")
+        Target.arm(target, *asked)
+
+    monkeypatch.setattr(target, "arm", late)
+    sampler = Sampler([target], 60)
+    sampler.start(samples.append, notices.append)
+    try:
+        sampler.arm(target.key, Method.WRITE_PROTECT)
+        wait_for(lambda: samples and samples[-1].life.value == "execed", "the sample that tells it")
+        monkeypatch.undo()
+        sampler.arm(target.key, Method.WRITE_PROTECT)
+        wait_for(lambda: notices, "a notice")
+        assert "tracking writes by write-protect" in notices[0].text
+    finally:
+        sampler.stop()
 
 
 def test_exit(life: Life, area: Span, watch: Watch) -> None:

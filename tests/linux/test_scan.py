@@ -14,7 +14,8 @@ import pytest
 from harness import PAGE, Area, Writer, clipped, merged, status, wait_for
 
 from memtop.linux.errors import KernelCannot, ProcessGone
-from memtop.linux.pagemap import Category, Scanner, ScanResult, probe_category
+from memtop.linux.features import probe_kernel
+from memtop.linux.pagemap import Scanner, ScanResult
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
 from memtop.linux.ptrace import create_userfaultfd
@@ -66,7 +67,9 @@ class Looked:
 
     def __init__(self, writer: Writer, *, use_ioctl: bool = True) -> None:
         self.maps = MapsReader(writer.pid)
-        self.scanner = Scanner(writer.pid, use_ioctl=use_ioctl, guard_bit=probe_category(Category.GUARD))
+        self.scanner = Scanner(
+            writer.pid, use_ioctl=use_ioctl, guard_bit=bool(probe_kernel().guard_bit.works)
+        )
         self.table = MappingTable()
         self.result: ScanResult
 
@@ -351,8 +354,3 @@ def test_exec_ends_the_address_space(writer: Writer, looked: Looked) -> None:
     wait_for(lambda: status(writer.pid, "State"), "the new image")
     with pytest.raises(ProcessGone):
         looked.scan(modes)
-
-
-def test_a_category_that_does_not_exist(needs_pagemap_scan: None) -> None:
-    assert probe_category(Category.PRESENT)
-    assert not probe_category(1 << 40)

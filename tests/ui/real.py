@@ -14,8 +14,8 @@ from fake_world import process
 
 from memtop.linux import features, ptrace
 from memtop.linux.features import Feature, KernelFeatures
-from memtop.linux.pagemap import Category
 from memtop.model.actions import Method, Notice
+from memtop.model.layout import Category
 from memtop.model.sample import TrackerInfo
 from memtop.sampler.telling import tracking_notice
 from memtop.tracking import choose

@@ -79,6 +79,20 @@ async def test_ended_keeps_the_last_picture_with_a_banner() -> None:
         assert "has ended: nothing can be done to it" in screen.text
 
 
+async def test_what_is_said_of_the_process_before_does_not_hide_an_exec() -> None:
+    async with opened() as screen:
+        target = screen.source.target
+        for severity, stays in (("information", False), ("error", True)):
+            screen.source.notice("tracking writes since 23:40:00", severity)
+            await screen.tick()
+            assert "tracking writes since" in screen.text
+            target.life, target.message = Life.EXECED, "redis-server 4711 ran exec"
+            await screen.tick()
+            assert ("tracking writes since" in screen.text) == stays
+            assert ("ran exec" in screen.text) != stays
+            target.life, target.message = Life.RUNNING, ""
+
+
 async def test_ended_without_a_message_says_so_all_the_same() -> None:
     async with opened() as screen:
         screen.source.target.life = Life.ENDED

@@ -54,7 +54,7 @@ def watch(
     budget.spend(0.0, 0, None, cpu_s, process.pages)
     while process.now < seconds:
         process.run(every)
-        if budget.affords(process.now, round(process.faults)):
+        if budget.wait(process.now, round(process.faults)) <= 0:
             spent = budget.spend(process.now, round(process.faults), process.sample(), cpu_s, process.pages)
             interval, last = process.now - last, process.now
             taken.append((process.now, interval, spent / interval))
@@ -138,7 +138,7 @@ def test_one_slow_sample_is_no_reason_to_wait() -> None:
     for second in range(20):
         budget.spend(second, 0, None, 0.001)
     budget.spend(20.0, 0, None, 0.05)
-    assert budget.affords(21.0, 0)
+    assert budget.wait(21.0, 0) <= 0
 
 
 def test_zero_is_no_bound() -> None:
@@ -150,11 +150,11 @@ def test_it_says_what_it_waits_for() -> None:
     budget = Budget(SHARE, FAULT_S)
     for second in range(-20, 0):
         budget.spend(second, 0, None, 0.4, 1000)
-    assert not budget.affords(1.0, 0)
+    assert budget.wait(1.0, 0) > 0
     assert not budget.for_faults
     budget = Budget(SHARE, FAULT_S)
     budget.spend(0.0, 0, None, 0.0, GIB)
-    assert not budget.affords(1.0, GIB)
+    assert budget.wait(1.0, GIB) > 0
     assert budget.for_faults
 
 

@@ -8,12 +8,12 @@ from struct import Struct
 
 import pytest
 
-from memtop.linux.pagemap import Category
 from memtop.model.layout import (
     COUNT,
     MAPPING,
     RUN,
     TRAITS_AT,
+    Category,
     CountFlag,
     Kind,
     Mode,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
-from dataclasses import dataclass
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memtop.linux.pagemap import count_sum, uncovered
-from memtop.linux.runs import runs_bin, runs_union
+from memtop.linux.runs import runs_union
 from memtop.model.layout import COUNT, MAPPING, PAGE, CountFlag, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRun, PageRuns
@@ -26,13 +24,6 @@ def page_runs(draw: st.DrawFn) -> PageRuns:
         runs.append(PageRun((at + gap) * PAGE, pages, huge))
         at += gap + pages
     return PageRuns.of(runs)
-
-
-@dataclass
-class Cells:
-    start: int
-    cell_pages: int
-    cells: int
 
 
 @given(page_runs(), page_runs())
@@ -53,15 +44,6 @@ def test_union_with_itself_and_nothing(a: PageRuns) -> None:
     assert runs_union(a, PageRuns()) == a
     assert runs_union(PageRuns(), a) == a
     assert runs_union(a, a).addresses() == a.addresses()
-
-
-@given(page_runs(), st.integers(0, 200), st.integers(1, 40), st.integers(0, 20))
-def test_bin(runs: PageRuns, first: int, cell: int, cells: int) -> None:
-    counted = array("I", runs_bin(runs, Cells(first * PAGE, cell, cells)))
-    pages = {address // PAGE for address in runs.addresses()}
-    assert list(counted) == [
-        len(pages & set(range(first + i * cell, first + (i + 1) * cell))) for i in range(cells)
-    ]
 
 
 def test_sum() -> None:

@@ -37,7 +37,7 @@ class DetailPane(ScrollingPane):
     overlap = 1
 
     class Needed(Message):
-        """Something is to be read; ``again``: it was read before, and cheaply."""
+        """Something is to be read, for the first time or, where that was cheap, anew."""
 
         def __init__(self, pane: DetailPane, key: Key, mapping_id: int) -> None:
             super().__init__()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 from memtop.model.sample import MappingSample
 from memtop.sampler.source import Position
-from memtop.ui.keymap import KEYMAP, PANE, Mode
+from memtop.ui.keymap import KEYMAP, PANE, Key, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.drawn import Drawn
@@ -68,36 +68,40 @@ class KeyBar(Drawn):
         if says == self._drawn:  # it seldom changes, and is asked at each sample
             return
         self._drawn = says
-        fields = [Field((((key, p.accent), (f" {label}", p.dim)),), 200) for key, label in choices]
         stands = frozen or ended or recorded
         off = {"pick": not can_pick, "scrub(1)": not stands, "freeze": ended and not (frozen or recorded)}
         keys = [
             key
-            for key in KEYMAP
-            if key.label
-            and key.shown
-            and mode in key.modes
-            and (many or not key.many)
-            and not (key.acts and (recorded or not can_act))
-            and not off.get(key.action)
-            and (key.modes != PANE or key.action in {*does, "leave_pane"})
+            for key in _offered(mode, many=many, acts=can_act and not recorded, does=does)
+            if not off.get(key.action)
         ]
         # After help what moves a picture that stands, then what works only here, where that is not the table.
         time = ("freeze", "scrub(1)") if stands else ()
         here = mode if mode is not Mode.TABLE else None
         keys.sort(key=lambda key: (key.label != "help", key.action not in time, key.modes != {here}))
+        now = {
+            "freeze": "go on" if frozen else "",
+            "arm": "stop tracking" if tracking else "",
+            "interval(1)": "speed" if recorded else "",
+        }
+        fields = [_field(key, label, 200, p) for key, label in choices]
         for rank, key in enumerate(keys):
-            label = key.label
-            if key.action == "freeze" and frozen:
-                label = "go on"
-            elif key.action == "arm" and tracking:
-                label = "stop tracking"
-            elif key.action == "interval(1)" and recorded:
-                label = "speed"
-            runs = ((key.shown, p.accent), (f" {label}", p.dim))
             keep = 100 if key.label in ("quit", "help") else len(keys) - rank
-            fields.append(Field((runs,), keep))
+            fields.append(_field(key.shown, now.get(key.action) or key.label, keep, p))
         self.draw_runs([key_runs(fields, width, p)])
+
+
+def _offered(mode: Mode, *, many: bool, acts: bool, does: Set[str]) -> Iterator[Key]:
+    """The keys of this mode that are worth a place in the last line."""
+    for key in KEYMAP:
+        wanted = key.label and key.shown and mode in key.modes
+        here = key.modes != PANE or key.action in {*does, "leave_pane"}
+        if wanted and here and (many or not key.many) and (acts or not key.acts):
+            yield key
+
+
+def _field(key: str, label: str, keep: int, p: Palette) -> Field:
+    return Field((((key, p.accent), (f" {label}", p.dim)),), keep)
 
 
 class DetailLine(Drawn):

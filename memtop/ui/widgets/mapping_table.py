@@ -112,7 +112,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
         return f"{self._rows.matched} of {0 if self._sample is None else len(self._sample.table)}"
 
     def show(self, view: ProcessView) -> None:
-        """Shows the newest sample of a process."""
+        """Shows the sample of a process that is looked at: the newest, or an earlier one."""
         follow = view is not self._view or self._in_sight(self._at)
         if view is not self._view or view.sample is not self._sample:
             before = self._at if view is self._view else 0

@@ -10,7 +10,7 @@ from textual import events
 from memtop.model.layout import PAGE
 from memtop.model.peek import Peek
 from memtop.model.sample import MappingSample, Sample
-from memtop.model.units import size
+from memtop.model.units import count, size
 from memtop.sampler.history import AgeMap
 from memtop.ui.ages import BITS, Grid, grid_cells
 from memtop.ui.lens import Lens
@@ -98,7 +98,7 @@ class WriteMap(Pane):
             )
             said = [view.lens.says] if view.back is None and view.lens is not None else []
             if view.back is not None and least > grid.cell_pages:
-                said = [f"ages by {least} pages"]
+                said = [f"ages by {count(least)} pages"]
             said = [each for each in said if each]
         coarse = -(-m.mapping.pages // BITS)
         if coarse > 1 and not grid.shown_by(sample.watched, m.mapping.id):
@@ -356,7 +356,7 @@ class WriteMap(Pane):
 
 
 def selected(view: ProcessView) -> MappingSample | None:
-    """The selected mapping in the newest sample."""
+    """The selected mapping, in the sample that is shown."""
     if view.sample is None or view.selected is None:
         return None
     index = view.sample.table.index_of(view.selected)
