@@ -1,17 +1,22 @@
-"""What both applications wear: a theme that can be changed, and ASCII where nothing else can be shown."""
+"""What both applications wear: a theme that can be changed, ASCII where nothing else can be shown; and that
+no byte is sent for a cell that stays as it was."""
 
 from __future__ import annotations
 
 import os
 from typing import TypeVar
 
+from rich.console import RenderableType
 from rich.segment import Segment
 from textual import screen
+from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter, NoColor
+from textual.screen import Screen
 
 from memtop.ui.glyphs import ascii_only
+from memtop.ui.paint import CroppedUpdate
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
 R = TypeVar("R")
@@ -63,3 +68,8 @@ class Dressed(App[R]):
         self._filters = [*self._dyes, *last, *([Spelled()] if self.look.ascii else [])]
         self.register_theme(palette.textual)
         self.theme = palette.textual.name
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate):
+            renderable = CroppedUpdate.of(renderable)
+        super()._display(screen, renderable)
