@@ -18,7 +18,7 @@ from memtop.sampler.past import Kept, Past
 from memtop.sampler.source import Key
 from memtop.sampler.working_set import SetSize, WorkingSet
 from memtop.ui.ages import Ages
-from memtop.ui.calm import CALM_S, stirs
+from memtop.ui.calm import CALM_S, Stirs
 from memtop.ui.checkpoints import Checkpoint, Checkpoints
 from memtop.ui.lens import Lens
 from memtop.ui.space import Space
@@ -101,7 +101,7 @@ class ProcessView:
     _said: Sample | None = None
     _going_back: ProcessView | None = None
     _until: float = 0.0
-    _stirred: float = 0.0
+    _stirs: Stirs = field(default_factory=Stirs)
     _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
     _set_sizes: tuple[SetSize | None, SetSize | None] = (None, None)
     _ages: Ages = field(default_factory=Ages)
@@ -205,7 +205,7 @@ class ProcessView:
         newest = self._newest
         if newest is None or (self.over and self.sample is newest):
             return True
-        return newest.time - self._stirred >= CALM_S
+        return newest.time - self._stirs.last >= CALM_S
 
     @property
     def behind(self) -> float:
@@ -244,8 +244,7 @@ class ProcessView:
             if self.space is not None:
                 self.space.update(sample, self._ages)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
-            if stirs(self._newest, sample):
-                self._stirred = sample.time
+            self._stirs.take(sample)
             self._newest = sample
             if sample.message:
                 self._said = sample

@@ -15,8 +15,12 @@ from fake_world import process, world
 from screen import Driver, opened
 from textual.app import App
 
-from memtop.model.sample import Faults, Life
-from memtop.ui.calm import stirs
+from memtop.model.layout import COUNT, CountFlag
+from memtop.model.sample import Faults, Life, Sample
+from memtop.ui.calm import Stirs
+
+RESIDENT, HUGE, ZERO, CELLS, FLAGS = 0, 1, 2, 6, 10
+"""Fields of ``COUNT``."""
 
 
 async def rest(screen: Driver) -> None:
@@ -179,9 +183,23 @@ def test_what_counts_as_something_new() -> None:
     target.still = True
     target.sample(1.0)
     before, now = target.sample(1.0), target.sample(1.0)
-    assert stirs(None, now)
-    assert not stirs(before, now)
-    assert not stirs(before, replace(now, cost=replace(now.cost, scan_s=9.0, cpu_s=9.0)))
+
+    def new(*samples: Sample) -> bool:
+        stirs = Stirs()
+        for sample in samples:
+            stirs.take(sample)
+        return stirs.last == samples[-1].time
+
+    def counts(sample: Sample, *change: int) -> Sample:
+        """Other fields of the first mapping: pairs of which and how much more."""
+        fields = list(COUNT.unpack_from(sample.counts))
+        for which, more in zip(change[::2], change[1::2], strict=True):
+            fields[which] += more
+        return replace(sample, counts=COUNT.pack(*fields) + sample.counts[COUNT.size :])
+
+    assert new(now)
+    assert not new(before, now)
+    assert not new(before, replace(now, cost=replace(now.cost, scan_s=9.0, cpu_s=9.0)))
     for other in (
         replace(now, faults=Faults(0.5, 0.0)),
         replace(now, totals=replace(now.totals, swapped=4096)),
@@ -190,7 +208,23 @@ def test_what_counts_as_something_new() -> None:
         replace(now, message="something"),
         replace(now, tracker=replace(now.tracker, armed=1)),
         replace(now, coverage=now.coverage[:-1] + b"\x7f"),
-        replace(now, counts=b"\1" + now.counts[1:]),
+        counts(now, RESIDENT, 1),
+        counts(now, HUGE, 1),
+        counts(now, CELLS, 1),
         replace(now, table=FakeTarget(process(), world()[1:]).sample(1.0).table),
     ):
-        assert stirs(before, other), other
+        assert new(before, other), other
+
+    # Zero pages are counted now and then, of some mappings always: that is nothing new, another number is.
+    def zeros(more: int, time: float, first: bool = True) -> Sample:
+        fields = [list(COUNT.unpack_from(now.counts, at * COUNT.size)) for at in range(len(now.table))]
+        for which in range(0 if first else 1, 2):
+            fields[which][ZERO] += more
+            fields[which][FLAGS] |= int(CountFlag.ZERO)
+        return replace(now, time=time, counts=b"".join(COUNT.pack(*each) for each in fields))
+
+    seldom = zeros(5, 1.0), zeros(5, 2.0, False), zeros(5, 3.0, False)
+    assert not new(*seldom)
+    assert not new(*seldom, zeros(5, 4.0))
+    assert new(*seldom, zeros(6, 4.0))
+    assert new(*seldom, zeros(6, 4.0, False))
