@@ -4,19 +4,19 @@ no byte is sent for a cell that stays as it was."""
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from rich.console import RenderableType
 from rich.segment import Segment
-from textual import screen
-from textual._compositor import ChopsUpdate
+from textual import events, screen
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
 
 from memtop.ui.glyphs import ascii_only
-from memtop.ui.paint import CroppedUpdate
+from memtop.ui.shown import News, Shown
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
 R = TypeVar("R")
@@ -57,6 +57,7 @@ class Dressed(App[R]):
             few = self.console.color_system == "standard"
             palette = MONO if no_color else ANSI if few else DARK
         self.look = Look(palette, ascii)
+        self.shown = Shown()
         self._dyes = self._filters
         self.wear(palette)
 
@@ -70,6 +71,12 @@ class Dressed(App[R]):
         self.theme = palette.textual.name
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        if isinstance(renderable, ChopsUpdate):
-            renderable = CroppedUpdate.of(renderable)
+        if isinstance(renderable, ChopsUpdate | LayoutUpdate):
+            renderable = cast("RenderableType", News(renderable, self.shown))
         super()._display(screen, renderable)
+
+    async def on_event(self, event: events.Event) -> None:
+        """A terminal of another size, or one that was given back for a while, shows nobody knows what."""
+        if isinstance(event, events.Resize):
+            self.shown.forget()
+        await super().on_event(event)

@@ -213,6 +213,7 @@ KEYMAP: list[Key] = [
     Key("p", "p", "pick", "choose other processes; whatever was armed is given back", "others"),
     Key("colon,ctrl+p", ":", "palette", "everything that can be done, to search through", "commands"),
     Key("T", "T", "theme", "the next theme: dark, light, contrast, ansi, mono"),
+    Key("ctrl+l", "Ctrl-L", "redraw", "draw all of the screen anew, if something else has written over it"),
     Key("ctrl+z", "Ctrl-Z", "suspend", "stop memtop until fg"),
     Key("q", "q", "leave(0)", "quit; whatever was armed is given back", "quit", modes=ALWAYS),
     Key("ctrl+c", "", "leave(130)", modes=ALWAYS | TYPE | FORM),

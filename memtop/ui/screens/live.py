@@ -66,6 +66,11 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         """Opens the help page."""
         self.app.push_screen(HelpScreen(self.look, self.view, self.message.whole or self.last_said.whole))
 
+    def action_redraw(self) -> None:
+        """Sends every cell again: something else has written to the terminal."""
+        self.app.shown.forget()
+        self.refresh()
+
     def action_suspend(self) -> None:
         """Gives the terminal back until the shell's ``fg``."""
         self.app.action_suspend_process()
