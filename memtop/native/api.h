@@ -191,9 +191,15 @@ size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t
 /* Adds to cells[i] how many pages of the runs lie in cell i of cell_pages pages from start on. */
 void mt_runs_bin(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, uint32_t *cells,
                  size_t cell_count);
-/* Sets times[i] = time where a run touches cell i of cell_pages pages from start on. */
-void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
-                 double *times, size_t cell_count);
+/* When each part of [start, end) was last written: times[i] is that of cell i, of cell_pages pages, from first on. */
+typedef struct {
+    uint64_t start, end;
+    uint64_t first, cell_pages;
+    double *times;
+    uint64_t cells;
+} mt_ages;
+/* Sets the time of every cell that a run touches within its map. Runs and maps are sorted, no two maps overlap. */
+void mt_runs_age(const mt_run *runs, size_t count, const mt_ages *maps, size_t map_count, double time);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
 /* How many of the first runs have no more than so many pages together; left: how many of the next one still fit. */
 size_t mt_runs_head(const mt_run *runs, size_t count, uint64_t pages, uint64_t *left);
