@@ -267,7 +267,8 @@ class MemtopApp(Dressed[int]):
             self._early.append(event)
         else:
             self.live.key_pressed()
-            await super().on_event(event)
+            if not self.live.closes_help(event.key):
+                await super().on_event(event)
             if self.live.is_mounted and (typed := self.live.typed) is not None:
                 await typed.taken()
 

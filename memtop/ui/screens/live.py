@@ -30,6 +30,17 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         """A key does what its table says for whoever has the keys, and nothing else."""
         return action in ACTIONS[self.mode]
 
+    def closes_help(self, key: str) -> bool:
+        """Closes the help page, where it is open and this is not one of its keys.
+
+        At once, so that what is typed right behind does not go to a page that is gone.
+        """
+        page = self.app.screen
+        if not isinstance(page, HelpScreen) or page.has(key):
+            return False
+        page.dismiss()
+        return True
+
     def action_screenshot(self) -> None:
         """Saves the picture as it is, without the message about it."""
         self.forget()
