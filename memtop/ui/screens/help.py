@@ -113,7 +113,7 @@ class HelpScreen(Screen[None]):
                 say(_indented(sample.tracker.note, self._room))
         if m is not None:
             say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
-            say(f"          {m.coverage.reason}\n")
+            say(_indented(m.coverage.reason, self._room))
 
 
 def _indented(text: str, room: int) -> str:

@@ -31,8 +31,9 @@ TERMS = {
     "unchanged": "for ten seconds before the clock's time, and since, nothing was seen written and nothing "
     "shown here has changed; the clock goes on with the next change or key, and once a minute",
     "WRITTEN": "memory written per second: every page counts once a sample",
-    "SET": "different memory written in the last 10 and 60 seconds, or in as many as there were",
-    "SINCE MARK": "the same since the mark (m)",
+    "SET": "different memory written in the last 10 and 60 seconds, or in as many as there were; of earlier "
+    "samples it is a dash: it is known of the newest sample only",
+    "SINCE MARK": "the same since the mark (m); of the newest sample only, too",
     "RSS": "resident memory; on tall screens the next line says what it is used for",
     "HUGE": "share of it that huge pages map, and how many of them tracking has split",
     "FAULTS": "page faults per second of the process, minor and major",
