@@ -39,6 +39,7 @@ class Shown:
         after = list(_cells(segments, colors))
         before = self._lines.setdefault(y, [])
         before += [None] * (x + len(after) - len(before))
+        _break(before, x, after)
         start = 0
         while start < len(after):
             if after[start] == before[x + start]:
@@ -48,6 +49,15 @@ class Shown:
             yield from _runs(x + start, after[start:end])
             start = end
         before[x : x + len(after)] = after
+
+
+def _break(before: list[Cell | None], x: int, after: list[Cell]) -> None:
+    """Who overwrites half of a wide character takes the other half away: nobody knows what stands there."""
+    end = x + len(after)
+    if after and x > 0 and (half := before[x]) and half[2] and after[0] != half:
+        before[x - 1] = None
+    if after and end < len(before) and (half := before[end]) and half[2] and after[-1] != before[end - 1]:
+        before[end] = None
 
 
 def _cells(segments: Iterable[Segment], colors: ColorSystem) -> Iterator[Cell]:

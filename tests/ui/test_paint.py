@@ -32,6 +32,7 @@ ESCAPE = re.compile(r"\x1b\[([\d;]*)([mHC])")
 
 Cell = tuple[str, frozenset[str], str, str]
 BLANK: Cell = (" ", frozenset(), "39", "49")
+BROKEN: Cell = ("?", frozenset(), "39", "49")
 OFF = {"22": "12", "23": "3", "24": "4", "25": "56", "27": "7", "28": "8", "29": "9"}
 
 
@@ -72,6 +73,10 @@ class Terminal:
         for character in text:
             width = cell_len(character)
             assert self.x + width <= WIDTH, "over the edge"
+            row = self.cells[self.y]
+            for other in (self.x - 1, self.x + width):  # who takes half of a wide one takes all of it
+                if 0 <= other < WIDTH and row[max(other, self.x)][0] == "":
+                    row[other] = BROKEN
             for half in range(width):
                 this = character if half == 0 else ""
                 self.cells[self.y][self.x + half] = (this, self.attributes, self.front, self.back)
