@@ -41,6 +41,7 @@ COLUMNS = [
 NOTE = (
     "First picture: from exec to the first cell drawn, with byte code cached; drawing: the thread that has "
     "the screen. memtop looks at the demo's workload, which writes everywhere, or at a process that sleeps. "
+    "Beside that one the picture stands from ten seconds on, which is what is measured. "
     "256 colours: the terminal does not say that it has more, as over most ssh connections."
 )
 

@@ -1,8 +1,7 @@
-"""Sends only the cells that were asked for, and of their styles only what changes.
+"""Of the styles of what is sent, only what changes.
 
 Textual 8 draws every dirty span of a line from the left edge of its widget, and gives each run of text its
-whole style and a reset behind it: colours are four fifths of the bytes then. This is the one place that leans
-on Textual's inside.
+whole style and a reset behind it: colours are four fifths of the bytes then.
 """
 
 from __future__ import annotations

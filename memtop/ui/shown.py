@@ -1,7 +1,7 @@
 """What the terminal shows: of what Textual draws, only the cells that will look otherwise are sent.
 
 Textual draws all of a widget that was moved, uncovered or gets the keys, and all of the screen when a page is
-opened or left; most of that stands there already.
+opened or left; most of that stands there already. This is the one place that leans on Textual's inside.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -15,9 +15,12 @@ from fake_world import process, world
 from screen import Driver, opened
 from textual.app import App
 
+from memtop.model.actions import Notice
 from memtop.model.layout import COUNT, CountFlag
 from memtop.model.sample import Faults, Life, Sample
 from memtop.ui.calm import Stirs
+from memtop.ui.screens.page import Page
+from memtop.ui.shot import photograph
 
 RESIDENT, HUGE, ZERO, CELLS, FLAGS = 0, 1, 2, 6, 10
 """Fields of ``COUNT``."""
@@ -228,3 +231,30 @@ def test_what_counts_as_something_new() -> None:
     assert not new(*seldom, zeros(5, 4.0))
     assert new(*seldom, zeros(6, 4.0))
     assert new(*seldom, zeros(6, 4.0, False))
+
+
+class StandsThen(FakeSource):
+    """Ten seconds and more in which nothing happens; the last sample comes when the picture stands."""
+
+    def start(self, on_sample: Callable[[Sample], None], on_notice: Callable[[Notice], None]) -> None:
+        super().start(on_sample, on_notice)
+        self.target.still = True
+        self.tick(12)
+
+
+def test_a_picture_without_a_terminal_is_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a process in which nothing happens: samples that came while the picture stood are in it."""
+    source = StandsThen()
+    follow = Page.follow
+
+    def follow_and_stand(page: Page) -> None:
+        page._awake = 0
+        follow(page)
+        assert page.stands
+        source.tick(3)  # and this is not drawn
+        page.follow = lambda: None  # type: ignore[method-assign]
+
+    monkeypatch.setattr(Page, "follow", follow_and_stand)
+    picture = photograph(source, source.processes, size=(80, 24), after=0.0)
+    assert picture.time == source.target.time
+    assert at(source.target.time) in picture.text
