@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 
-from memtop.ui.lines import MOVE
+from memtop.ui.lines import MOVE, NARROW
 from memtop.ui.paint import PLAIN, Codes, Pieces, codes, cropped, shows
 
 Cell = tuple[str, Codes, int]
@@ -36,7 +36,7 @@ class Shown:
 
     def news(self, x: int, y: int, segments: Iterable[Segment], colors: ColorSystem) -> Iterator[Run]:
         """The runs that have to be sent for these segments to stand at a place; from now on they do."""
-        after = list(_cells(segments, colors))
+        after = _cells(segments, colors)
         before = self._lines.setdefault(y, [])
         before += [None] * (x + len(after) - len(before))
         _break(before, x, after)
@@ -60,17 +60,19 @@ def _break(before: list[Cell | None], x: int, after: list[Cell]) -> None:
         before[end] = None
 
 
-def _cells(segments: Iterable[Segment], colors: ColorSystem) -> Iterator[Cell]:
+def _cells(segments: Iterable[Segment], colors: ColorSystem) -> list[Cell]:
+    cells: list[Cell] = []
     for text, style, _ in segments:
         how = PLAIN if style is None else codes(style, colors)
         blank: Cell = (" ", how if shows(how) else (frozenset(), "39", how[2]), 0)
-        narrow = text.isascii()
-        for c in text:
-            if c == " ":
-                yield blank
-            else:
-                for half in range(1 if narrow else cell_len(c)):
-                    yield c, how, half
+        if not text.strip(" "):
+            cells += [blank] * len(text)
+        elif text.isascii() or NARROW.issuperset(text):
+            cells += [blank if c == " " else (c, how, 0) for c in text]
+        else:
+            for c in text:
+                cells += [blank] if c == " " else [(c, how, half) for half in range(cell_len(c))]
+    return cells
 
 
 def _end(after: list[Cell], before: list[Cell | None], x: int, start: int) -> int:
@@ -81,7 +83,7 @@ def _end(after: list[Cell], before: list[Cell | None], x: int, start: int) -> in
             end, same = at + 1, 0
         else:
             same += len(after[at][0].encode())
-            if same > MOVE or (after[at][1] != after[start][1] and after[at][0] != " "):
+            if same > MOVE or (after[at][1] != after[end - 1][1] and after[at][0] != " "):
                 break
     while end < len(after) and after[end][2]:  # never half of a wide one
         end += 1
