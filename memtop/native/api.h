@@ -185,9 +185,15 @@ size_t mt_runs_union(const mt_run *a, size_t a_count, const mt_run *b, size_t b_
 /* The part of a that is also in b, and the part that is not.  out has room for a_count + b_count. */
 size_t mt_runs_intersect(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
 size_t mt_runs_subtract(const mt_run *a, size_t a_count, const mt_run *b, size_t b_count, mt_run *out);
-/* Sets times[i] = time where a run touches cell i of cell_pages pages from start on. */
-void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
-                 double *times, size_t cell_count);
+/* When each part of [start, end) was last written: times[i] is that of cell i, of cell_pages pages, from first on. */
+typedef struct {
+    uint64_t start, end;
+    uint64_t first, cell_pages;
+    double *times;
+    uint64_t cells;
+} mt_ages;
+/* Sets the time of every cell that a run touches within its map. Runs and maps are sorted, no two maps overlap. */
+void mt_runs_age(const mt_run *runs, size_t count, const mt_ages *maps, size_t map_count, double time);
 uint64_t mt_runs_pages(const mt_run *runs, size_t count);
 /* How many of the first runs have no more than so many pages together; left: how many of the next one still fit. */
 size_t mt_runs_head(const mt_run *runs, size_t count, uint64_t pages, uint64_t *left);

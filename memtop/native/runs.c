@@ -82,13 +82,26 @@ static size_t first_behind(const mt_run *runs, size_t count, uint64_t address) {
     return low;
 }
 
-void mt_runs_age(const mt_run *runs, size_t count, uint64_t start, uint64_t cell_pages, double time,
-                 double *times, size_t cell_count) {
-    uint64_t cell = cell_pages * MT_PAGE, end = start + cell * cell_count;
-    for (size_t i = first_behind(runs, count, start); i < count && runs[i].start < end; i++) {
-        uint64_t at = runs[i].start > start ? runs[i].start : start, stop = mt_smaller(mt_run_end(&runs[i]), end);
-        for (uint64_t k = (at - start) / cell; k <= (stop - 1 - start) / cell; k++)
-            times[k] = time;
+/* Sets the times of the cells that runs[*at], or later ones, touch within [low, high), and moves *at to where the
+ * runs of what lies behind begin: the last one may reach there. */
+static void age(const mt_run *runs, size_t count, size_t *at, const mt_ages *map, uint64_t low, uint64_t high,
+                double time) {
+    uint64_t cell = map->cell_pages * MT_PAGE;
+    while (*at < count && mt_run_end(&runs[*at]) <= low)
+        ++*at;
+    for (size_t i = *at; i < count && runs[i].start < high; *at = i++) {
+        uint64_t start = runs[i].start > low ? runs[i].start : low, stop = mt_smaller(mt_run_end(&runs[i]), high);
+        for (uint64_t k = (start - map->first) / cell; k <= (stop - 1 - map->first) / cell; k++)
+            map->times[k] = time;
+    }
+}
+
+void mt_runs_age(const mt_run *runs, size_t count, const mt_ages *maps, size_t map_count, double time) {
+    size_t at = map_count ? first_behind(runs, count, maps[0].start) : count;
+    for (const mt_ages *map = maps; map < maps + map_count && at < count; map++) {
+        uint64_t end = map->first + map->cells * map->cell_pages * MT_PAGE;
+        age(runs, count, &at, map, map->start > map->first ? map->start : map->first, mt_smaller(map->end, end),
+            time);
     }
 }
 

@@ -35,21 +35,34 @@ class AgeMap:
     Args:
         start, end: byte addresses of the mapping.
         most: cells to begin with.
+
+    Attributes:
+        record: what C has to know of it (``mt_ages``).
     """
 
-    __slots__ = ("cell_pages", "first", "times")
+    __slots__ = ("cell_pages", "end", "first", "record", "start", "times")
 
     def __init__(self, start: int, end: int, most: int = MOST_CELLS) -> None:
         self.cell_pages = 1
         while self._cells(start, end) > most:
             self.cell_pages *= 2
-        self.first = start // self.cell_bytes
-        self.times = array("d", bytes(8 * self._cells(start, end)))
+        self.start, self.end = start, end
+        self._keep(start // self.cell_bytes, array("d", bytes(8 * self._cells(start, end))))
+
+    def _keep(self, first: int, times: array[float]) -> None:
+        """Another history is another array: this one never becomes longer, for C knows where it is."""
+        self.first, self.times = first, times
+        self._note()
+
+    def _note(self) -> None:
+        address, cells = self.times.buffer_info()
+        self.record = self.start, self.end, self.first * self.cell_bytes, self.cell_pages, address, cells
 
     def copy(self) -> AgeMap:
         """The same history, on its own from now on."""
         twin = AgeMap.__new__(AgeMap)
-        twin.cell_pages, twin.first, twin.times = self.cell_pages, self.first, self.times[:]
+        twin.cell_pages, twin.start, twin.end = self.cell_pages, self.start, self.end
+        twin._keep(self.first, self.times[:])
         return twin
 
     @property
@@ -66,16 +79,18 @@ class AgeMap:
 
     def resize(self, start: int, end: int) -> None:
         """Follows a mapping that is now [start, end); what it lost is forgotten."""
+        self.start, self.end = start, end
         while self._cells(start, end) > MOST_CELLS:
             self._merge(2)
         first, count = start // self.cell_bytes, self._cells(start, end)
         if first == self.first and count == len(self.times):
+            self._note()
             return
         times = array("d", bytes(8 * count))
         low, high = max(first, self.first), min(first + count, self.first + len(self.times))
         if low < high:
             times[low - first : high - first] = self.times[low - self.first : high - self.first]
-        self.first, self.times = first, times
+        self._keep(first, times)
 
     def coarsen(self, most: int = LEAST_CELLS) -> None:
         """Merges cells until there are at most so many."""
@@ -88,21 +103,13 @@ class AgeMap:
     def _merge(self, factor: int) -> None:
         before = self.first % factor
         old = array("d", bytes(8 * before)) + self.times
-        self.times = array("d", (max(old[i : i + factor]) for i in range(0, len(old), factor)))
         self.cell_pages *= factor
-        self.first //= factor
+        times = array("d", (max(old[i : i + factor]) for i in range(0, len(old), factor)))
+        self._keep(self.first // factor, times)
 
     def update(self, runs: PageRuns, time: float) -> None:
         """Marks the cells of these runs as written at this time (unix seconds)."""
-        lib.mt_runs_age(
-            ffi.from_buffer("mt_run[]", runs.packed),
-            len(runs),
-            self.first * self.cell_bytes,
-            self.cell_pages,
-            time,
-            ffi.from_buffer("double[]", self.times),
-            len(self.times),
-        )
+        mark(runs, array("Q", self.record), time)
 
     def latest(self, start: int, cell_pages: int, cells: int) -> list[float]:
         """Last write per cell of another grid: cell i is [start + i * cell_pages * PAGE, …)."""
@@ -127,23 +134,44 @@ def latest(
     return answer.tolist()
 
 
+def mark(runs: PageRuns, maps: array[int], time: float) -> None:
+    """Marks what was written in many mappings, in one call.
+
+    Args:
+        runs: sorted; they may cross mappings.
+        maps: the ``record`` of each, in the order of the addresses; they must live until this returns.
+        time: unix seconds.
+    """
+    lib.mt_runs_age(
+        ffi.from_buffer("mt_run[]", runs.packed),
+        len(runs),
+        ffi.from_buffer("mt_ages[]", maps),
+        len(maps) // 6,
+        time,
+    )
+
+
 def room(ages: Collection[AgeMap]) -> int:
     """Cells that are left for the histories of further mappings; 0 or less: none."""
     return MOST_TOTAL - sum(len(age.times) for age in ages)
 
 
-def bound(ages: Collection[AgeMap]) -> None:
+def bound(ages: Collection[AgeMap]) -> bool:
     """Where all together have more than ``MOST_TOTAL`` cells, makes some coarser until a quarter is free.
 
     Args:
         ages: those of all mappings of a process; the first ones become coarser first.
+
+    Returns:
+        Whether it did.
     """
     left = room(ages)
     if left >= 0:
-        return
+        return False
     for age in ages:
         before = len(age.times)
         age.coarsen()
         left += before - len(age.times)
         if left >= MOST_TOTAL // 4:
-            return
+            break
+    return True

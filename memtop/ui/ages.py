@@ -10,13 +10,13 @@ from functools import lru_cache
 from math import inf, nextafter
 
 from memtop.linux.columns import nonzero
-from memtop.linux.runs import runs_count, runs_within
-from memtop.model.layout import PAGE
+from memtop.linux.runs import runs_count
+from memtop.model.layout import MAPPING, PAGE
 from memtop.model.mapping import Mapping, MappingTable
 from memtop.model.runs import PageRuns
 from memtop.model.sample import Watched
 from memtop.native import ffi, lib
-from memtop.sampler.history import LEAST_CELLS, MOST_CELLS, NEVER, AgeMap, bound, room
+from memtop.sampler.history import LEAST_CELLS, MOST_CELLS, NEVER, AgeMap, bound, mark, room
 
 SECONDS, MINUTE = 10.0, 60.0
 """Bounds of the ages, seconds."""
@@ -46,30 +46,47 @@ class Ages:
     def __init__(self) -> None:
         self._maps: dict[int, AgeMap] = {}  # that which was not written for longest comes first
         self._ids: array[int] = array("Q")
+        self._table: MappingTable | None = None
+        self._written: list[int] = []
+        self._places: array[int] = array("Q")  # of what was written in the sample before
 
     def update(self, table: MappingTable, runs: PageRuns, time: float) -> None:
         """Takes in what was written (by unix second ``time``); every sample must pass here, drawn or not."""
         if table.ids != self._ids:
-            self._ids = table.ids
+            self._ids, self._table = table.ids, None  # a place may be of a history that goes now
             if self._maps:
                 gone = self._maps.keys() - set(self._ids)
                 for mapping_id in gone:
                     del self._maps[mapping_id]
         if not runs:
             return
-        left = room(self._maps.values())
-        for index in nonzero(runs_count([runs], table)):
-            start, end = table.range_of(index)
-            age = self._maps.pop(self._ids[index], None)
+        written = nonzero(runs_count([runs], table))
+        if self._table is table and written == self._written:
+            mark(runs, self._places, time)
+            return
+        grown = self._find(table, written)
+        mark(runs, self._places, time)
+        if grown and bound(self._maps.values()):
+            self._table = None  # some are coarser and elsewhere now
+
+    def _find(self, table: MappingTable, written: list[int]) -> bool:
+        """Finds or makes the histories of what is written, and puts them last; True: some are larger now."""
+        places, left, grown, resized = array("Q"), 0, False, False
+        words, step = memoryview(table.packed).cast("Q"), MAPPING.size // 8
+        for index in written:
+            mapping_id, start, end = self._ids[index], words[index * step], words[index * step + 1]
+            age = self._maps.pop(mapping_id, None)
             if age is None:
+                left, grown = left if grown else room(self._maps.values()), True
                 age = AgeMap(start, end, MOST_CELLS if left > 0 else LEAST_CELLS)
                 left -= len(age.times)
-            elif not age.covers(start, end):
+            elif age.start != start or age.end != end:
                 age.resize(start, end)
-            self._maps[self._ids[index]] = age
-            # Cells of several pages may reach into the neighbours; those of one page don't.
-            age.update(runs if age.cell_pages == 1 else runs_within(runs, start, end), time)
-        bound(self._maps.values())
+                resized = True
+            self._maps[mapping_id] = age
+            places.extend(age.record)
+        self._table, self._written, self._places = table, written, places
+        return grown or resized
 
     def copy(self) -> Ages:
         """The same history, on its own from now on."""

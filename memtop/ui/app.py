@@ -11,23 +11,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import RenderableType
 from rich.text import Text
 from textual import events, on
-from textual._compositor import ChopsUpdate
 from textual.app import ComposeResult
 from textual.command import Provider
 from textual.message import Message
-from textual.screen import Screen
 
 from memtop.linux.errors import MemtopError
 from memtop.model.actions import Method, Notice
 from memtop.model.names import clean_text
-from memtop.model.sample import Life, Process, Sample
+from memtop.model.sample import Process, Sample
 from memtop.ui import picture
 from memtop.ui.dressed import Dressed
 from memtop.ui.meter import CpuMeter
-from memtop.ui.paint import CroppedUpdate, queued
+from memtop.ui.paint import queued
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.first_picture import FirstPicture
 
@@ -260,12 +257,17 @@ class MemtopApp(Dressed[int]):
     async def on_event(self, event: events.Event) -> None:
         """Sees every key before any binding does."""
         if not isinstance(event, events.Key):
+            if self.opened and isinstance(
+                event, events.MouseDown | events.MouseScrollUp | events.MouseScrollDown
+            ):
+                self.live.wake()
             await super().on_event(event)
         elif not self.opened:
             self._early.append(event)
         else:
             self.live.key_pressed()
-            await super().on_event(event)
+            if not self.live.closes_help(event.key):
+                await super().on_event(event)
             if self.live.is_mounted and (typed := self.live.typed) is not None:
                 await typed.taken()
 
@@ -277,14 +279,7 @@ class MemtopApp(Dressed[int]):
                 self.set_timer(STALLED_S, self._draw_late)
             return
         self.live.cpu = None if self._cpu_share is None else self._cpu_share()
-        before = self.live.view.sample
-        for view in self.views.values():
-            view.take()
-        now = self.live.view.sample
-        turned = now is not None and now is not before and now.life is not Life.RUNNING
-        if turned and self.live.message.severity == "information":
-            self.live.forget()  # that it is tracked, say: no longer so
-        self.live.show()
+        self.live.follow()
 
     def _draw_late(self) -> None:
         self._waits = False
@@ -328,11 +323,6 @@ class MemtopApp(Dressed[int]):
             where = f" in {clean_text(os.path.dirname(error.filename))}" if error.filename else ""
             return f"the picture was not saved{where}: {error.strerror or error}", "error"
         return f"saved {path.name} and .txt in {clean_text(str(path.parent))}", "information"
-
-    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
-        if isinstance(renderable, ChopsUpdate):
-            renderable = CroppedUpdate.of(renderable)
-        super()._display(screen, renderable)
 
     def leave(self, code: int) -> None:
         """Ends the application with this exit code; a page that is being put together stands first."""

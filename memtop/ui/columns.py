@@ -16,7 +16,7 @@ from memtop.ui.theme import Palette
 
 SHORT = {
     Coverage.BASELINE: "baseline",
-    Coverage.FILE_LEFT_OUT: "not armed",
+    Coverage.FILE_LEFT_OUT: "untracked",
     Coverage.SPECIAL: "kernel’s",
     Coverage.BUSY: "busy",
     Coverage.REFUSED: "refused",
@@ -25,8 +25,8 @@ SHORT = {
     Coverage.HUGE_KEPT: "huge",
     Coverage.CROWDED: "no room",
     Coverage.NO_SOFT_DIRTY: "hugetlb",
-    Coverage.ANON_LEFT_OUT: "not armed",
-    Coverage.OUT_OF_SCOPE: "not armed",
+    Coverage.ANON_LEFT_OUT: "untracked",
+    Coverage.OUT_OF_SCOPE: "untracked",
 }
 """The reason in place of a number; the whole sentence stands below for the selected mapping."""
 
@@ -150,7 +150,7 @@ ABOUT = {
     ZERO: "mapped to the shared zero page: read, never written",
     WRITTEN: "memory written per second",
     TREND: "written in each of the last ten samples",
-    MARKED: "written since the mark (m), each page once",
+    MARKED: "written since the mark (m), each page once; not known of earlier samples (–)",
     EXACT: "how exact what is said of writes is",
     HUGE: "share of the resident memory that huge pages map",
     KIND: "what it is used for",
@@ -187,6 +187,8 @@ class Layout:
             if cls._left(columns, width, gap) >= NARROWEST_NAME + NARROWEST_MAP + gap:
                 break
             columns.remove(column)
+        if cls._left(columns, width, gap) < 0 and RESIDENT in columns:
+            columns.remove(RESIDENT)  # half of a number says something else than the number
         left = max(cls._left(columns, width, gap) - gap, 0)
         map_width = min(max(left * 55 // 100 // 8 * 8, NARROWEST_MAP), WIDEST_MAP, left)
         if left - map_width < NARROWEST_NAME // 2:

@@ -1,17 +1,22 @@
-"""What both applications wear: a theme that can be changed, and ASCII where nothing else can be shown."""
+"""What both applications wear: a theme that can be changed, ASCII where nothing else can be shown; and that
+no byte is sent for a cell that stays as it was."""
 
 from __future__ import annotations
 
 import os
-from typing import TypeVar
+from typing import TypeVar, cast
 
+from rich.console import RenderableType
 from rich.segment import Segment
-from textual import screen
+from textual import events, screen
+from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter, NoColor
+from textual.screen import Screen
 
 from memtop.ui.glyphs import ascii_only
+from memtop.ui.shown import News, Shown
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
 R = TypeVar("R")
@@ -52,6 +57,7 @@ class Dressed(App[R]):
             few = self.console.color_system == "standard"
             palette = MONO if no_color else ANSI if few else DARK
         self.look = Look(palette, ascii)
+        self.shown = Shown()
         self._dyes = self._filters
         self.wear(palette)
 
@@ -63,3 +69,14 @@ class Dressed(App[R]):
         self._filters = [*self._dyes, *last, *([Spelled()] if self.look.ascii else [])]
         self.register_theme(palette.textual)
         self.theme = palette.textual.name
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if isinstance(renderable, ChopsUpdate | LayoutUpdate):
+            renderable = cast("RenderableType", News(renderable, self.shown))
+        super()._display(screen, renderable)
+
+    async def on_event(self, event: events.Event) -> None:
+        """A terminal of another size, or one that was given back for a while, shows nobody knows what."""
+        if isinstance(event, events.Resize):
+            self.shown.forget()
+        await super().on_event(event)

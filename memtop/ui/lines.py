@@ -168,7 +168,7 @@ def spread(left: Sequence[Run], right: Sequence[Run], width: int, style: Style) 
     return [*runs, (" " * room, style), *right]
 
 
-_NARROW = frozenset(CELLS + SPARK + RULE)
+NARROW = frozenset(CELLS + SPARK + RULE + " ")
 """Signs of one cell each that long runs are made of."""
 
 _Cell = tuple[str, "Style | None", int]
@@ -178,7 +178,7 @@ _Cell = tuple[str, "Style | None", int]
 def _cells(segments: Iterable[Segment]) -> list[_Cell]:
     cells: list[_Cell] = []
     for text, style, _ in segments:
-        if text.isascii() or _NARROW.issuperset(text):
+        if text.isascii() or NARROW.issuperset(text):
             cells += [(c, style, 0) for c in text]
             continue
         for c in text:

@@ -56,6 +56,11 @@ def zero(sample: Sample) -> list[int]:
     return _wide(sample.counts, 2, COUNT.size)
 
 
+def swapped(sample: Sample) -> list[int]:
+    """Swapped pages, as the pagemap has them."""
+    return _wide(sample.counts, 3, COUNT.size)
+
+
 def guard(sample: Sample) -> list[int]:
     """Guard pages."""
     return _wide(sample.counts, 4, COUNT.size)
@@ -128,6 +133,11 @@ def traits(table: MappingTable) -> Sequence[tuple[bytes, int, int, bool]]:
     return list(
         zip(_names(table), packed[48 :: MAPPING.size], packed[49 :: MAPPING.size], files, strict=True)
     )
+
+
+def resident_maps(sample: Sample) -> list[int]:
+    """The 64 cells of every mapping that hold something resident."""
+    return _wide(sample.counts, 6, COUNT.size)
 
 
 def resident_map(sample: Sample, index: int) -> int:

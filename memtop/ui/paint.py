@@ -1,8 +1,7 @@
-"""Sends only the cells that were asked for, and of their styles only what changes.
+"""Of the styles of what is sent, only what changes.
 
 Textual 8 draws every dirty span of a line from the left edge of its widget, and gives each run of text its
-whole style and a reset behind it: colours are four fifths of the bytes then. What this leans on
-is Textual's inside: ``_compositor``, and how a driver queues.
+whole style and a reset behind it: colours are four fifths of the bytes then.
 """
 
 from __future__ import annotations
@@ -12,19 +11,23 @@ from functools import lru_cache
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
-from rich.console import Console
+from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import ChopsUpdate
 from textual.driver import Driver
 from textual.strip import Strip
 
 Codes = tuple[frozenset[str], str, str]
 """Parameters of SGR: attributes, foreground, background; colours that are the terminal's own: 39 and 49."""
 
-_PLAIN: Codes = (frozenset(), "39", "49")
+PLAIN: Codes = (frozenset(), "39", "49")
 _OFF = {"1": "22", "2": "22", "3": "23", "4": "24", "5": "25", "6": "25", "7": "27", "8": "28", "9": "29"}
 _SHOWN_ON_BLANKS = frozenset({"4", "7", "9", "21", "53"})
 """Attributes by which the foreground shows on a blank."""
+
+
+def shows(style: Codes) -> bool:
+    """Whether more of this style than its background shows on a blank."""
+    return not _SHOWN_ON_BLANKS.isdisjoint(style[0])
 
 
 def queued(driver: Driver | None) -> int:
@@ -33,31 +36,7 @@ def queued(driver: Driver | None) -> int:
     return 0 if thread is None else thread._queue.qsize()
 
 
-class CroppedUpdate(ChopsUpdate):
-    """A partial update that begins where the change begins."""
-
-    @classmethod
-    def of(cls, update: ChopsUpdate) -> CroppedUpdate:
-        """The same update, cropped at both ends."""
-        return cls(update.chops, update.spans, update.chop_ends)
-
-    def render_segments(self, console: Console) -> str:
-        """Escape sequences for the terminal."""
-        colors = console._color_system or ColorSystem.TRUECOLOR
-        pieces = Pieces()
-        for y, first, end in self.spans:
-            for strip_end, (x, strip) in zip(self.chop_ends[y], self.chops[y].items(), strict=False):
-                if strip is None or x >= end or strip_end <= first:
-                    continue
-                left, right = max(x, first), min(strip_end, end)
-                for text, style in _cropped(strip, left - x, right - x):
-                    how = _PLAIN if style is None else codes(style, colors)
-                    pieces.add(left, y, text, how)
-                    left += len(text) if text.isascii() else cell_len(text)
-        return pieces.drawn()
-
-
-def _cropped(strip: Strip, first: int, end: int) -> Iterator[tuple[str, Style | None]]:
+def cropped(strip: Strip, first: int, end: int) -> Iterator[Segment]:
     """As ``Strip.crop``, but without a new Strip, which takes longer to make than what is in it."""
     at = 0
     for segment in strip:
@@ -69,7 +48,7 @@ def _cropped(strip: Strip, first: int, end: int) -> Iterator[tuple[str, Style | 
             segment = segment.split_cells(end - start)[0]
         if start < first:
             segment = segment.split_cells(first - start)[1]
-        yield segment.text, segment.style
+        yield segment
         if at >= end:
             return
 
@@ -79,11 +58,11 @@ class Pieces:
 
     def __init__(self) -> None:
         self._by_style: dict[Codes, list[tuple[int, int, str]]] = {}
-        self._last = _PLAIN
+        self._last = PLAIN
 
     def add(self, x: int, y: int, text: str, style: Codes) -> None:
         """Text that begins in this cell; in the order of lines and cells."""
-        if text.isspace() and not style[0] & _SHOWN_ON_BLANKS:
+        if text.isspace() and not shows(style):
             style = self._like(style[2])
         self._by_style.setdefault(style, []).append((x, y, text))
         self._last = style
@@ -91,14 +70,14 @@ class Pieces:
     def _like(self, back: str) -> Codes:
         """A style that blanks of this background can be drawn in, since only that shows; best the last."""
         for style in (self._last, *self._by_style):
-            if style[2] == back and style in self._by_style and not style[0] & _SHOWN_ON_BLANKS:
+            if style[2] == back and style in self._by_style and not shows(style):
                 return style
         return (frozenset(), "39", back)
 
     def drawn(self) -> str:
         """All of it; the terminal's own style is on before and after."""
         out: list[str] = []
-        on, at = _PLAIN, (-1, -1)
+        on, at = PLAIN, (-1, -1)
         for style, pieces in self._by_style.items():
             if style != on:
                 out.append(f"\x1b[{change(on, style)}m")
@@ -108,7 +87,7 @@ class Pieces:
                     out.append(move(*at, x, y))
                 out.append(text)
                 at = (x + (len(text) if text.isascii() else cell_len(text)), y)
-        if on != _PLAIN:
+        if on != PLAIN:
             out.append("\x1b[m")
         return "".join(out)
 
@@ -135,7 +114,7 @@ def change(old: Codes, new: Codes) -> str:
     """Parameters that lead from one style to another."""
     off = {_OFF[code] for code in old[0] - new[0] if code in _OFF}
     if len(off) < len({_OFF.get(code) for code in old[0] - new[0]}):
-        old, off = _PLAIN, {"0"}  # one that has no way back of its own
+        old, off = PLAIN, {"0"}  # one that has no way back of its own
     lost = {code for code in new[0] if _OFF.get(code) in off}  # bold and dim go off together
     parts = [*sorted(off), *sorted((new[0] - old[0]) | lost)]
     parts += [of for of, before in ((new[1], old[1]), (new[2], old[2])) if of != before]

@@ -33,6 +33,8 @@ _ROOMY = 76
 """From this width on there is room for words."""
 
 _SORTS = ("RSS", "SWAP", "FAULTS/S", "PID")
+_HEADS = {"PID": 7, "RSS": 6, "SWAP": 6, "FAULTS/S": 9}
+"""Cells of the columns that sort, in the order of the screen."""
 
 _KEEP = {"pick_open": 9, "pick_leave": 8, "pick_mark": 7, "pick_children": 6, "pick_type": 1}
 """Which keys stay longest in the last line."""
@@ -125,10 +127,14 @@ class PickerApp(Dressed[Picked]):
         self._all.sort(key=lambda each: (not (root or each.own), values[by](each), each.pid))
 
     def sort_by_next(self) -> None:
-        """The next of the columns that sort; the selection stays on its process."""
+        """The next of the columns that sort."""
+        self.sort_by(_SORTS[(_SORTS.index(self._sort) + 1) % len(_SORTS)])
+
+    def sort_by(self, column: str) -> None:
+        """Sorts by this column; the selection stays on its process."""
         if self._selected is None and self.rows:
             self._selected = self.rows[0].pid
-        self._sort = _SORTS[(_SORTS.index(self._sort) + 1) % len(_SORTS)]
+        self._sort = column
         self._arrange()
 
     # ---- what is chosen ----------------------------------------------------------------------------
@@ -235,7 +241,13 @@ class PickerApp(Dressed[Picked]):
             self.filter += event.character
 
     def on_click(self, event: events.Click) -> None:
-        """Selects the row under the pointer; a second click opens it."""
+        """Selects the row under the pointer, a second click opens it; on a head it sorts."""
+        if event.y == 1:
+            for name, end in _head_ends(self._user_cells).items():
+                if end - _HEADS[name] <= event.x < end:
+                    self.sort_by(name)
+                    self.show()
+            return
         rows, y = self.rows, event.y - 2 + self._top(self.rows)
         if 0 <= y < len(rows) and event.y >= 2:
             if rows[y].pid == self._selected:
@@ -261,6 +273,10 @@ class PickerApp(Dressed[Picked]):
         room = max(self.size.height - 4, 1)
         return min(max(self._at(rows) - room // 2, 0), max(len(rows) - room, 0))
 
+    @property
+    def _user_cells(self) -> int:
+        return 9 if self.size.width < 100 else 16
+
     def show(self) -> None:
         """Draws everything; only what changed is sent."""
         p, width, rows = self.look.palette, self.size.width, self.rows
@@ -282,7 +298,7 @@ class PickerApp(Dressed[Picked]):
         ]
         right: list[Run] = [(chosen, p.strong), (many, p.dim)]
         lines = [spread(left, right, width, p.text)]
-        user = 9 if width < 100 else 16
+        user = self._user_cells
         heads = {
             name: name if name != self._sort else f"{'▲' if name == 'PID' else '▼'}{name}" for name in _SORTS
         }
@@ -351,6 +367,16 @@ class PickerApp(Dressed[Picked]):
 def _cells(pid: str, user: str, cells: int, resident: str, swap: str, faults: str) -> str:
     """One line's columns in front of the command; the user's has so many cells."""
     return (
-        f"  {pid:>7} {fill(user, cells)} {fill(resident, 6, right=True)} {fill(swap, 6, right=True)} "
-        f"{fill(faults, 9, right=True)}  "
+        f"  {pid:>{_HEADS['PID']}} {fill(user, cells)} {fill(resident, _HEADS['RSS'], right=True)} "
+        f"{fill(swap, _HEADS['SWAP'], right=True)} {fill(faults, _HEADS['FAULTS/S'], right=True)}  "
     )
+
+
+def _head_ends(user: int) -> dict[str, int]:
+    """Behind which cell the columns end that sort, where the user's has so many."""
+    ends, at = {}, 2
+    for name, cells in _HEADS.items():
+        at += cells
+        ends[name] = at
+        at += 1 + (user + 1 if name == "PID" else 0)
+    return ends

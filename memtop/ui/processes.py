@@ -161,6 +161,17 @@ def about(view: ProcessView) -> str:
     return f"{p.pid} {p.comm} {p.user} {p.cmdline} {state(view)}".casefold()
 
 
+def field_at(fields: Sequence[Field], width: int, x: int) -> Field | None:
+    """The column that this cell belongs to."""
+    at = 2
+    for field in fields:
+        cells = _width(field, fields, width)
+        if at <= x < at + cells:
+            return field
+        at += cells + 1
+    return None
+
+
 def head_runs(fields: Sequence[Field], by: Field, reverse: bool, width: int, p: Palette) -> list[Run]:
     """The heads, with an arrow at the one that sorts."""
     runs: list[Run] = [("  ", p.dim)]

@@ -18,10 +18,11 @@ from memtop.ui.columns import (
     Layout,
     marked_runs,
     name_runs,
+    short_title,
     written_runs,
 )
 from memtop.ui.glyphs import SELECTED
-from memtop.ui.lines import Run, fill
+from memtop.ui.lines import Run, cut_path, fill
 from memtop.ui.rows import Group
 from memtop.ui.theme import Palette
 
@@ -116,7 +117,8 @@ def gone_runs(m: MappingSample, how: Drawing) -> list[Run]:
             runs.append((fill("[gone]", width - 1, right=True) + " ", p.faint))
         elif column is NAME:
             marked = "" if any(c is WRITTEN for c, _ in how.layout.columns) else "[gone] "
-            runs.append((fill(marked + m.mapping.title, width), p.faint))
+            room = width - len(marked)
+            runs.append((marked + fill(cut_path(short_title(m.mapping), room), room), p.faint))
         elif column in (TREND, MARKED, EXACT) or column.cell is None:
             runs.append((" " * width, p.faint))
         else:

@@ -70,6 +70,7 @@ def photograph(
             elif due is None and _unreadable(app):
                 app.exit()
                 return
+        app.live.wake()  # of now, if it stands
         await pilot.pause()
         view = app.live.view
         assert view.sample is not None

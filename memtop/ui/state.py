@@ -18,6 +18,7 @@ from memtop.sampler.past import Kept, Past
 from memtop.sampler.source import Key
 from memtop.sampler.working_set import SetSize, WorkingSet
 from memtop.ui.ages import Ages
+from memtop.ui.calm import CALM_S, Stirs
 from memtop.ui.checkpoints import Checkpoint, Checkpoints
 from memtop.ui.lens import Lens
 from memtop.ui.space import Space
@@ -100,6 +101,7 @@ class ProcessView:
     _said: Sample | None = None
     _going_back: ProcessView | None = None
     _until: float = 0.0
+    _stirs: Stirs = field(default_factory=Stirs)
     _sets: tuple[WorkingSet, WorkingSet] = field(default_factory=lambda: (WorkingSet(10), WorkingSet(60)))
     _set_sizes: tuple[SetSize | None, SetSize | None] = (None, None)
     _ages: Ages = field(default_factory=Ages)
@@ -198,6 +200,19 @@ class ProcessView:
         return self._newest.time if self._newest is not None else 0.0
 
     @property
+    def calm(self) -> bool:
+        """Nothing has happened for a while, and nothing on screen is left of what happened before."""
+        newest = self._newest
+        if newest is None or (self.over and self.sample is newest):
+            return True
+        return newest.time - self._stirs.last >= CALM_S
+
+    @property
+    def behind(self) -> float:
+        """Seconds from the sample shown to the newest."""
+        return 0.0 if self.sample is None else self.newest_time - self.sample.time
+
+    @property
     def speaking(self) -> Sample | None:
         """The sample whose message is to be read: the one shown, or one of the last seconds before it."""
         shown, said = self.sample, self._said
@@ -229,6 +244,7 @@ class ProcessView:
             if self.space is not None:
                 self.space.update(sample, self._ages)
             self._history.append(None if sample.baseline else sample.totals.written_bytes_per_s)
+            self._stirs.take(sample)
             self._newest = sample
             if sample.message:
                 self._said = sample

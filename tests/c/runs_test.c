@@ -125,7 +125,8 @@ static void test_cells(void) {
         uint64_t first = random_next(&seed) % PAGES, cell = 1 + random_next(&seed) % 20;
         enum { CELLS = 9 };
         double *times = calloc(CELLS, sizeof *times); /* on the heap: ASan sees one cell too many */
-        mt_runs_age(runs, count, first * 4096, cell, 5.5, times, CELLS);
+        mt_ages map = {0, UINT64_MAX, first * 4096, cell, times, CELLS};
+        mt_runs_age(runs, count, &map, 1, 5.5);
         for (uint64_t k = 0; k < CELLS; k++) {
             uint32_t pages = 0;
             for (uint64_t p = first + k * cell; p < first + (k + 1) * cell && p < PAGES; p++)
@@ -134,7 +135,35 @@ static void test_cells(void) {
         }
         free(times);
     }
-    mt_runs_age(runs, 3, 0, 0, 1.0, NULL, 0);
+    mt_runs_age(runs, 3, NULL, 0, 1.0);
+}
+
+/* Many maps, the cells of which reach over their ends: each time belongs to pages of its own map. */
+static void test_ages(void) {
+    static mt_run runs[PAGES];
+    static uint8_t in[PAGES];
+    uint64_t seed = 9;
+    for (int round = 0; round < 20000; round++) {
+        size_t count = random_runs(runs, in, &seed), map_count = 0;
+        mt_ages maps[8];
+        for (uint64_t page = random_next(&seed) % 5; map_count < 8; map_count++) {
+            uint64_t pages = 1 + random_next(&seed) % 12, cell = 1 + random_next(&seed) % 5;
+            uint64_t first = page / cell * cell, cells = (page + pages - first + cell - 1) / cell;
+            maps[map_count] = (mt_ages){page * 4096, (page + pages) * 4096, first * 4096, cell,
+                                        calloc(cells, sizeof(double)), cells}; /* on the heap, for ASan */
+            page += pages + random_next(&seed) % 3;
+        }
+        mt_runs_age(runs, count, maps, map_count, 5.5);
+        for (size_t m = 0; m < map_count; m++) {
+            for (uint64_t k = 0; k < maps[m].cells; k++) {
+                uint64_t first = maps[m].first / 4096 + k * maps[m].cell_pages, written = 0;
+                for (uint64_t p = first; p < first + maps[m].cell_pages; p++)
+                    written += p >= maps[m].start / 4096 && p < maps[m].end / 4096 && p < PAGES && in[p];
+                CHECK((maps[m].times[k] == 5.5) == (written != 0));
+            }
+            free(maps[m].times);
+        }
+    }
 }
 
 static void test_sum(void) {
@@ -151,6 +180,7 @@ int main(void) {
     test_union_of_nothing();
     test_count_per_mapping();
     test_cells();
+    test_ages();
     test_sum();
     return 0;
 }

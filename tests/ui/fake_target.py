@@ -40,7 +40,7 @@ class FakeTarget:
         self.process, self.mappings = who, mappings
         self.rng = random.Random(seed)
         self.method = Method.OFF
-        self.baseline = False
+        self.baseline = self.still = False
         self.ticks = 0
         self.life = Life.RUNNING
         self.message = ""
@@ -69,7 +69,7 @@ class FakeTarget:
             if tracking and self.baseline and state.tracked:
                 state = Coverage.BASELINE
             pages: set[int] = set()
-            if state.tracked and not self.baseline:
+            if state.tracked and not self.baseline and not self.still:
                 pages = {p for p in m.write(self.rng, self.ticks) if p < m.pages and m.resident(p)}
             resident, resident_map = self._census(m)
             runs = runs_of(m.start, pages, bool(m.flags & CountFlag.WRITTEN_HUGE))
@@ -131,7 +131,7 @@ class FakeTarget:
                 written_total if tracking else None,
                 written_total * PAGE / (measured or 1) if tracking else None,
             ),
-            faults=Faults(written_total + 310.0, 0.0) if self.ticks > 1 else Faults(),
+            faults=Faults(0.0 if self.still else written_total + 310.0, 0.0) if self.ticks > 1 else Faults(),
             cost=Cost(0.0118, 0.003, written_total),
             life=self.life,
             baseline=self.baseline,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from array import array
 
-from fake_target import FakeTarget
+from fake_target import FakeTarget, runs_of
 from fake_world import FakeMapping, idle, process
 from hypothesis import given
 from hypothesis import strategies as st
 
+from memtop.linux.runs import runs_within
 from memtop.model.coverage import Coverage, Exactness
 from memtop.model.layout import COUNT, MAPPING, PAGE, Kind
 from memtop.model.mapping import Mapping, MappingTable
@@ -188,3 +189,60 @@ def test_a_run_that_crosses_mappings_marks_each_ones_own_part() -> None:
         times = age.latest(each.start, 1, 10) if age is not None else []
         written |= {each.start // PAGE + page for page, time in enumerate(times) if time}
     assert written == {108, 109, 110, 111, 119, 120, 121}
+
+
+class OneByOne:
+    """As ``Ages`` once did it: each history is updated by itself, with the runs of its mapping alone."""
+
+    def __init__(self) -> None:
+        self.maps: dict[int, AgeMap] = {}
+
+    def update(self, table: MappingTable, runs: PageRuns, time: float) -> None:
+        self.maps = {mapping_id: self.maps[mapping_id] for mapping_id in self.maps if mapping_id in table.ids}
+        for m in table:
+            mine = runs_within(runs, m.start, m.end)
+            if not mine:
+                continue
+            age = self.maps.pop(m.id, None)
+            if age is None:
+                age = AgeMap(m.start, m.end, MOST_CELLS)
+            elif not age.covers(m.start, m.end):
+                age.resize(m.start, m.end)
+            self.maps[m.id] = age
+            age.update(mine, time)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> MappingTable:
+    """Up to six mappings, close together; their sizes are around those from which on cells become coarser."""
+    packed, ids, page = b"", array("Q"), draw(st.integers(0, 40_000))
+    for mapping_id in draw(st.sets(st.integers(1, 8), max_size=6).map(sorted)):
+        page += draw(st.integers(0, 3))
+        pages = draw(st.one_of(st.integers(1, 9), st.integers(MOST_CELLS - 2, 3 * MOST_CELLS)))
+        packed += MAPPING.pack(page * PAGE, (page + pages) * PAGE, 0, 0, 0, 0, 0, 0, 3, 0)
+        page += pages
+        ids.append(mapping_id)
+    return MappingTable(packed, b"", ids)
+
+
+@given(st.data())
+def test_all_at_once_is_as_one_by_one(data: st.DataObject) -> None:
+    """Over samples that keep the table, or change it, with the same writes again and with others."""
+    ages, plain = Ages(), OneByOne()
+    table, runs = MappingTable(), PageRuns()
+    for tick in range(data.draw(st.integers(1, 5))):
+        if not tick or data.draw(st.booleans()):
+            table = data.draw(tables())
+        if not tick or data.draw(st.booleans()):
+            low, high = (table[0].start, table[-1].end) if len(table) else (0, PAGE)
+            pages = data.draw(
+                st.sets(st.integers(low // PAGE - 3, high // PAGE + 3).map(lambda p: max(p, 0)), max_size=9)
+            )
+            more = {page + k for page in pages for k in range(data.draw(st.integers(1, 12)))}
+            runs = PageRuns.of(runs_of(0, more))
+        ages.update(table, runs, 5.0 + tick)
+        plain.update(table, runs, 5.0 + tick)
+        assert list(ages._maps) == list(plain.maps), "in the same order"
+        for mapping_id, age in plain.maps.items():
+            mine = ages._maps[mapping_id]
+            assert (mine.first, mine.cell_pages, mine.times) == (age.first, age.cell_pages, age.times)

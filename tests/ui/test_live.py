@@ -251,6 +251,20 @@ async def test_help_names_every_key_and_any_key_closes_it() -> None:
         assert "● live" in screen.text
 
 
+@pytest.mark.parametrize(
+    ("keys", "ends"), [("qq", True), ("q", False), ("xq", True), ("?q", False), ("?qq", True)]
+)
+async def test_keys_typed_ahead_over_the_help_page_are_in_order(keys: str, ends: bool) -> None:
+    async with opened() as screen:
+        if not keys.startswith("?"):
+            await screen.press("question_mark")
+            assert "any other key closes" in screen.text
+        await screen.burst(*keys)
+        assert (screen.app.return_code == 0) is ends
+        if not ends:
+            assert "● live" in screen.text
+
+
 async def test_samples_and_a_resize_under_the_help_page_are_no_trouble() -> None:
     async with opened() as screen:
         await screen.press("question_mark")

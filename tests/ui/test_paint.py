@@ -11,10 +11,12 @@ from rich.color import ColorSystem
 from rich.console import Console
 from rich.segment import Segment
 from rich.style import Style
-from textual._compositor import ChopsUpdate
+from textual._compositor import ChopsUpdate, LayoutUpdate
+from textual.geometry import Region
 from textual.strip import Strip
 
-from memtop.ui.paint import CroppedUpdate, change, codes
+from memtop.ui.paint import change, codes
+from memtop.ui.shown import News, Shown
 
 WIDTH, HEIGHT = 24, 4
 STYLES = [
@@ -30,6 +32,7 @@ ESCAPE = re.compile(r"\x1b\[([\d;]*)([mHC])")
 
 Cell = tuple[str, frozenset[str], str, str]
 BLANK: Cell = (" ", frozenset(), "39", "49")
+BROKEN: Cell = ("?", frozenset(), "39", "49")
 OFF = {"22": "12", "23": "3", "24": "4", "25": "56", "27": "7", "28": "8", "29": "9"}
 
 
@@ -70,6 +73,10 @@ class Terminal:
         for character in text:
             width = cell_len(character)
             assert self.x + width <= WIDTH, "over the edge"
+            row = self.cells[self.y]
+            for other in (self.x - 1, self.x + width):  # who takes half of a wide one takes all of it
+                if 0 <= other < WIDTH and row[max(other, self.x)][0] == "":
+                    row[other] = BROKEN
             for half in range(width):
                 this = character if half == 0 else ""
                 self.cells[self.y][self.x + half] = (this, self.attributes, self.front, self.back)
@@ -118,28 +125,71 @@ def updates(draw: st.DrawFn) -> ChopsUpdate:
     return ChopsUpdate(chops, spans or [(0, 0, WIDTH)], ends)
 
 
-@given(updates(), st.sampled_from([ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD]))
-@settings(max_examples=300, deadline=None)
-def test_leads_to_the_same_picture(update: ChopsUpdate, colors: ColorSystem) -> None:
-    console = Console(color_system="truecolor")
-    console._color_system = colors
-    mine, expected = Terminal(), Terminal()
-    mine.feed(CroppedUpdate.of(update).render_segments(console))
+def layout(update: ChopsUpdate) -> LayoutUpdate:
+    """All of the lines, as when a page is opened."""
+    lines = [list(line.values()) for line in update.chops]
+    return LayoutUpdate(lines, Region(0, 0, WIDTH, HEIGHT))  # type: ignore[arg-type]
+
+
+def draw_plainly(terminal: Terminal, update: ChopsUpdate | LayoutUpdate, colors: ColorSystem) -> None:
+    """Every cell with the whole of its style."""
+
+    def put(x: int, y: int, strip: Strip) -> None:
+        terminal.feed(f"\x1b[{y + 1};{x + 1}H")
+        for text, style, _ in strip:
+            on = codes(style or Style.null(), colors)
+            parts = ";".join(["0", *on[0], on[1], on[2]])
+            terminal.feed(f"\x1b[{parts}m{text}")
+
+    if isinstance(update, LayoutUpdate):
+        for y, line in enumerate(update.strips):
+            put(0, y, Strip.join(line))
+        return
     for y, first, end in update.spans:
         for x, strip in update.chops[y].items():
             assert strip is not None
             left, right = max(first, x), min(end, x + strip.cell_length)
-            if left >= right:
-                continue
-            expected.feed(f"\x1b[{y + 1};{left + 1}H")
-            for text, style, _ in strip.crop(left - x, right - x):
-                style = style or Style.null()
-                on = codes(style, colors)
-                parts = ";".join(["0", *on[0], on[1], on[2]])
-                expected.feed(f"\x1b[{parts}m{text}")
-    for ours, theirs in zip(mine.cells, expected.cells, strict=True):
-        assert [seen(cell) for cell in ours] == [seen(cell) for cell in theirs]
-    assert (mine.attributes, mine.front, mine.back) == (frozenset(), "39", "49"), "as it was"
+            if left < right:
+                put(left, y, strip.crop(left - x, right - x))
+
+
+@given(
+    st.lists(st.one_of(updates(), updates().map(layout)), min_size=1, max_size=4),
+    st.sampled_from([ColorSystem.TRUECOLOR, ColorSystem.EIGHT_BIT, ColorSystem.STANDARD]),
+)
+@settings(max_examples=300, deadline=None)
+def test_leads_to_the_same_pictures(following: list[ChopsUpdate | LayoutUpdate], colors: ColorSystem) -> None:
+    console = Console(color_system="truecolor")
+    console._color_system = colors
+    mine, expected, shown = Terminal(), Terminal(), Shown()
+    for update in following:
+        mine.feed(News(update, shown).render_segments(console))
+        draw_plainly(expected, update, colors)
+        for ours, theirs in zip(mine.cells, expected.cells, strict=True):
+            assert [seen(cell) for cell in ours] == [seen(cell) for cell in theirs]
+        assert (mine.attributes, mine.front, mine.back) == (frozenset(), "39", "49"), "as it was"
+        assert News(update, shown).render_segments(console) == ""
+
+
+def test_what_stands_there_is_sent_again_only_after_it_was_forgotten() -> None:
+    console, shown = Console(color_system="truecolor"), Shown()
+    strip = Strip([Segment("a word 日本 " + " " * 12, STYLES[0])])
+    update = ChopsUpdate([{0: strip}], [(0, 0, WIDTH)], [[WIDTH]])
+    first = News(update, shown).render_segments(console)
+    assert "word" in first
+    assert News(update, shown).render_segments(console) == ""
+    shown.forget()
+    assert News(update, shown).render_segments(console) == first
+
+
+def test_only_what_changes_is_sent() -> None:
+    console, shown = Console(color_system="truecolor"), Shown()
+    for text in ("one word here", "one bird here"):
+        strip = Strip([Segment(text.ljust(WIDTH), STYLES[0])])
+        sent = News(layout(ChopsUpdate([{0: strip}], [], [[WIDTH]])), shown).render_segments(console)
+    assert "bi" in sent
+    assert "one" not in sent
+    assert "here" not in sent
 
 
 @given(st.sampled_from(STYLES), st.sampled_from(STYLES), st.sampled_from(list(ColorSystem)[:4]))

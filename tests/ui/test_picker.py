@@ -231,3 +231,15 @@ async def test_f6_sorts_and_the_selection_stays_on_its_process() -> None:
             if head == "▲PID":
                 mine = [each.pid for each in app.rows if each.own]
                 assert mine == sorted(mine)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+async def test_a_click_on_a_head_sorts_by_it(width: int) -> None:
+    async with picker((width, 24)) as app:
+        for name, arrow in (("PID", "▲"), ("SWAP", "▼"), ("FAULTS/S", "▼"), ("RSS", "▼")):
+            head = text(app).splitlines()[1]
+            for at in (head.index(name), head.index(name) + len(name) - 1):
+                await app.pilot.click(offset=(at, 1))
+                assert f"{arrow}{name}" in text(app).splitlines()[1]
+        await app.pilot.click(offset=(text(app).splitlines()[1].index("USER"), 1))
+        assert "▼RSS" in text(app).splitlines()[1], "it does not sort, so nothing happens"

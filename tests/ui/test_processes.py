@@ -239,3 +239,15 @@ async def test_of_many_that_have_ended_the_last_ones_stay_below_those_that_live(
         newest = {2000 + 7 + n for n in range(MOST_ENDED + 1)}  # the newest itself has ended
         assert {key[0] for key in screen.live.views} == {1000, 4711} | newest
         assert set(screen.live.views) == set(screen.app.views)
+
+
+async def test_a_click_on_a_head_sorts_and_another_one_reverses() -> None:
+    async with opened(three(), listing=True) as screen:
+        y = screen.live.processes.region.y
+        for shown in ("▲PID", "▼PID"):
+            await screen.pilot.click(offset=(screen.lines[y].index("PID"), y))
+            await screen.pilot.pause()
+            assert shown in screen.lines[y]
+        await screen.pilot.click(offset=(screen.lines[y].index("COMMAND"), y))
+        await screen.pilot.pause()
+        assert "COMMAND▲" in screen.lines[y]

@@ -328,3 +328,23 @@ async def test_the_trend_has_samples_that_were_not_drawn() -> None:
 
 def test_a_table_that_is_not_on_a_page_any_more_has_columns() -> None:
     assert MappingTable(Look(DARK, False)).columns_now == COLUMNS  # a sample may come while it closes
+
+
+async def test_a_filter_that_is_emptied_in_a_burst_is_gone() -> None:
+    """Enter comes before the input has told of its last change."""
+    async with opened(size=(80, 24)) as screen:
+        await screen.press("f", *"anon", "enter")
+        assert "14 of 32 · anon" in screen.text
+        await screen.burst("f", "ctrl+u", "enter")
+        assert "14 of 32" not in screen.text
+        assert screen.live.table.filter is None
+
+
+@pytest.mark.parametrize(
+    ("width", "says"), [(80, "14 of 32 · anon"), (60, "  14 of 32 "), (58, " 14/32 "), (54, " fi… ")]
+)
+async def test_how_many_rows_a_filter_leaves_is_never_cut(width: int, says: str) -> None:
+    async with opened(size=(width, 15)) as screen:
+        await screen.press("f", *"anon", "enter", "m")
+        (heads,) = [line for line in screen.lines if "ADDRESS" in line]
+        assert says in heads

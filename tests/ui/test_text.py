@@ -54,7 +54,7 @@ async def test_numbers_are_marked_or_replaced_by_a_reason() -> None:
         assert re.search(r" \d+(\.\d)?[KM]² ", rows["7f1240000000"])  # huge page
         assert re.search(r" \d+(\.\d)?[KM]~ ", rows["7f13c8000000"])  # shared memory
         assert " busy " in rows["7f13d4000000"]
-        assert " not armed " in rows["7f13b1c00000"]
+        assert " untracked " in rows["7f13b1c00000"]
         assert re.search(r" 64M  ", rows["7f12a0000000"])  # exact: no mark
 
 

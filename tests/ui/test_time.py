@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fake import FakeSource
 from screen import Driver, opened
 
 from memtop.model.layout import PAGE
@@ -158,3 +159,38 @@ async def test_the_cursor_of_the_timeline_stays_within_what_is_there() -> None:
         await screen.tick(2)
         await screen.pilot.resize_terminal(120, 50)
         await screen.tick()
+
+
+async def test_with_a_mark_no_number_is_cut_on_a_tiny_screen() -> None:
+    async with opened(size=(40, 10)) as screen:
+        await screen.press("m")
+        await screen.tick(3)
+        assert "SINCE MARK" in screen.text
+        for row in screen.table:
+            assert "…" not in row[:36], "a number that is cut is another number"
+
+
+async def test_help_says_why_there_is_a_dash_in_earlier_samples() -> None:
+    async with opened(ticks=5, size=(120, 110)) as screen:
+        await screen.press("m")
+        await screen.tick(2)
+        await screen.press("space", "left")
+        assert "SET –" in screen.text
+        assert "SINCE MARK –" in screen.text
+        await screen.press("question_mark")
+        assert "known of the newest sample only" in screen.text
+
+
+async def test_the_row_of_a_memfd_that_is_gone_has_its_short_name() -> None:
+    """As it had while it was there."""
+    source = FakeSource()
+    memfd = source.target.mappings[1]
+    memfd.name = b"/memfd:ring (deleted)"
+    async with opened(source) as screen:
+        (row,) = [line for line in screen.table if "memfd" in line]
+        source.target.mappings.remove(memfd)
+        await screen.tick()
+        (gone,) = [line for line in screen.table if "[gone]" in line]
+        assert "memfd:ring " in row
+        assert "memfd:ring " in gone
+        assert "deleted" not in gone

@@ -113,7 +113,7 @@ class RowActions(ProcessActions):
     def action_type_keep(self) -> None:
         """Closes the line; what it did stays. Without a text: the search before, once more."""
         what, text = self.typing.what, self.typing.input.value
-        if text:
+        if text or what == FILTER:
             self._typed(text)  # Input's own message of it may still be on its way
         self.typing.close()
         if what == SEARCH:

@@ -7,6 +7,7 @@ from textual import on
 from memtop.ui.actions.processes import ProcessActions
 from memtop.ui.widgets.column_heads import ColumnHeads
 from memtop.ui.widgets.mapping_table import MappingTable, next_column
+from memtop.ui.widgets.process_table import ProcessTable
 from memtop.ui.widgets.strip import ProcessStrip
 
 
@@ -56,6 +57,10 @@ class TableActions(ProcessActions):
     def _head_clicked(self, message: ColumnHeads.Clicked) -> None:
         same = message.column is self.table.sort
         self.table.sort_by(message.column, not self.table.reverse if same else False)
+        self.show()
+
+    @on(ProcessTable.Sorted)
+    def _list_sorted(self) -> None:
         self.show()
 
     @on(ProcessStrip.Clicked)

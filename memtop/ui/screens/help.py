@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.screen import Screen
@@ -22,6 +21,8 @@ from memtop.ui.widgets.write_map import selected
 
 INDENT = 10
 """Cells in front of what a key does."""
+
+SCROLLS = ("up", "down", "pageup", "pagedown", "home", "end")
 
 TERM = 13
 """Cells in front of what a word means."""
@@ -45,7 +46,7 @@ _MARKS = (
 
 
 class HelpScreen(Screen[None]):
-    """Any key that does not scroll closes it."""
+    """Any key that does not scroll closes it (``LiveScreen.closes_help``)."""
 
     def __init__(self, look: Look, view: ProcessView, said: str = "") -> None:
         super().__init__()
@@ -57,12 +58,9 @@ class HelpScreen(Screen[None]):
         with VerticalScroll():
             yield Static(self._page(), markup=False)
 
-    def on_key(self, event: events.Key) -> None:
-        """Leaves, except by the keys that scroll."""
-        if event.key not in ("up", "down", "pageup", "pagedown", "home", "end"):
-            event.stop()
-            event.prevent_default()
-            self.dismiss()
+    def has(self, key: str) -> bool:
+        """Whether this key does something else here than close it: it scrolls."""
+        return key in SCROLLS
 
     def on_resize(self) -> None:
         """Its lines are broken for a width; the first size comes before there are any."""
@@ -115,7 +113,7 @@ class HelpScreen(Screen[None]):
                 say(_indented(sample.tracker.note, self._room))
         if m is not None:
             say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
-            say(f"          {m.coverage.reason}\n")
+            say(_indented(m.coverage.reason, self._room))
 
 
 def _indented(text: str, room: int) -> str:

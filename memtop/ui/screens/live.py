@@ -30,6 +30,17 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         """A key does what its table says for whoever has the keys, and nothing else."""
         return action in ACTIONS[self.mode]
 
+    def closes_help(self, key: str) -> bool:
+        """Closes the help page, where it is open and this is not one of its keys.
+
+        At once, so that what is typed right behind does not go to a page that is gone.
+        """
+        page = self.app.screen
+        if not isinstance(page, HelpScreen) or page.has(key):
+            return False
+        page.dismiss()
+        return True
+
     def action_screenshot(self) -> None:
         """Saves the picture as it is, without the message about it."""
         self.forget()
@@ -65,6 +76,11 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
     def action_help(self) -> None:
         """Opens the help page."""
         self.app.push_screen(HelpScreen(self.look, self.view, self.message.whole or self.last_said.whole))
+
+    def action_redraw(self) -> None:
+        """Sends every cell again: something else has written to the terminal."""
+        self.app.shown.forget()
+        self.refresh()
 
     def action_suspend(self) -> None:
         """Gives the terminal back until the shell's ``fg``."""

@@ -11,7 +11,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from memtop.model.actions import Notice
+from memtop.model.sample import Life
 from memtop.sampler.source import Key, Source
+from memtop.ui.calm import STANDS_S
 from memtop.ui.keymap import Mode
 from memtop.ui.sayings import NOTHING, Saying, of_notice, of_sample
 from memtop.ui.state import ProcessView
@@ -38,6 +40,9 @@ from memtop.ui.widgets.write_map import WriteMap, selected
 if TYPE_CHECKING:
     from memtop.ui.app import MemtopApp
 
+AWAKE = 3
+"""Samples that are drawn after a key, whatever they bring: what it asked for comes with them."""
+
 NOTICE_SECONDS = 8.0
 """How long a message of no consequence stays; warnings and errors stay until a key is pressed."""
 
@@ -62,7 +67,8 @@ class Page(Screen[None]):
         self.look, self.source = look, source
         self.views = {view.key: view for view in views}
         self.view = views[0]
-        self.frozen = False
+        self.frozen = self.stands = False
+        self._awake = AWAKE
         self.listing = len(views) > 1
         self.cpu: float | None = None
         self._notice: Notice | None = None
@@ -173,6 +179,33 @@ class Page(Screen[None]):
         self.pane = self.panes[kind]
         self.call_after_refresh(self.show)  # when its size is known
 
+    def follow(self) -> None:
+        """Shows the newest samples; where they bring nothing the picture stands, and says so."""
+        self._awake = max(self._awake - 1, 0)
+        views = self.views.values()
+        stands = not self._awake and self.source.position is None and all(view.calm for view in views)
+        if stands and self.stands and all(0 <= view.behind < STANDS_S for view in views):
+            return
+        self.stands = stands
+        self._take()
+
+    def wake(self) -> None:
+        """Somebody looks: shows what is known now, if the picture stands, and the next samples."""
+        self._awake = AWAKE
+        if self.stands:
+            self.stands = False
+            self._take()
+
+    def _take(self) -> None:
+        before = self.view.sample
+        for view in self.views.values():
+            view.take()
+        now = self.view.sample
+        turned = now is not None and now is not before and now.life is not Life.RUNNING
+        if turned and self.message.severity == "information":
+            self.forget()  # that it is tracked, say: no longer so
+        self.show()
+
     def show(self) -> None:
         """Draws whatever changed."""
         view = self.view
@@ -180,6 +213,7 @@ class Page(Screen[None]):
             view,
             nominal=self.source.interval,
             frozen=self.frozen,
+            stands=self.stands,
             cpu=self.cpu,
             position=self.source.position,
             can_act=not (self.source.readonly or self.view.over),
@@ -270,6 +304,7 @@ class Page(Screen[None]):
 
     def notify_user(self, notice: Notice) -> None:
         """Shows a message above the footer; a key dismisses it."""
+        self.wake()
         self._stop_clock()
         self._notice = notice
         self.show_messages()
@@ -299,6 +334,7 @@ class Page(Screen[None]):
         self._dismissed = self._notice is not None
         self.view.heard()
         self.forget()
+        self.wake()
 
     def switch(self, key: Key) -> None:
         """Shows another process, unless a question about this one is open or something is typed."""

@@ -7,7 +7,7 @@ from textual import events
 from textual.message import Message
 
 from memtop.ui.columns import MARKED, NAME, WRITTEN, Column, Layout
-from memtop.ui.lines import Run, fill
+from memtop.ui.lines import Run, fill, fitting
 from memtop.ui.theme import Look
 from memtop.ui.widgets.drawn import Drawn
 
@@ -55,7 +55,8 @@ class ColumnHeads(Drawn):
             runs.append((" " * layout.gap, p.dim))
             self._spans.append((x, x + width, column))
             x += width + layout.gap
-        runs.append((fill(filtered or "MAP", layout.map_width + more), p.warn if filtered else p.dim))
+        room = layout.map_width + more
+        runs.append((fill(_filter_forms(filtered, room) or "MAP", room), p.warn if filtered else p.dim))
         self.draw_runs([runs])
 
     def on_click(self, event: events.Click) -> None:
@@ -63,3 +64,11 @@ class ColumnHeads(Drawn):
         for first, end, column in self._spans:
             if first <= event.x < end:
                 self.post_message(self.Clicked(column))
+
+
+def _filter_forms(filtered: str, room: int) -> str:
+    """As much of what a filter does as there is room for; a number is never cut."""
+    many = filtered.partition(" · ")[0]
+    if cell_len(filtered) <= room or cell_len(many) + 5 <= room:
+        return filtered
+    return fitting((many, many.replace(" of ", "/"), "filter" if filtered else ""), room)

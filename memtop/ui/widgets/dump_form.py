@@ -56,11 +56,11 @@ class DumpForm(Widget):
 
     def open(self, choice: DumpChoice) -> None:
         """Takes the keys."""
-        self.choice, self.display = choice, True
+        self.choice, self.visible = choice, True
 
     def close(self) -> None:
         """Gives them back."""
-        self.choice, self.display = None, False
+        self.choice, self.visible = None, False
         self._give_input(None)
 
     def settle(self) -> None:

@@ -27,9 +27,13 @@ SHORTEST_NOTE = 20
 """Cells that a part of the tracker's note must have to say anything."""
 
 TERMS = {
+    "live": "every sample is drawn when it comes",
+    "unchanged": "for ten seconds before the clock's time, and since, nothing was seen written and nothing "
+    "shown here has changed; the clock goes on with the next change or key, and once a minute",
     "WRITTEN": "memory written per second: every page counts once a sample",
-    "SET": "different memory written in the last 10 and 60 seconds, or in as many as there were",
-    "SINCE MARK": "the same since the mark (m)",
+    "SET": "different memory written in the last 10 and 60 seconds, or in as many as there were; of earlier "
+    "samples it is a dash: it is known of the newest sample only",
+    "SINCE MARK": "the same since the mark (m); of the newest sample only, too",
     "RSS": "resident memory; on tall screens the next line says what it is used for",
     "HUGE": "share of it that huge pages map, and how many of them tracking has split",
     "FAULTS": "page faults per second of the process, minor and major",
@@ -76,6 +80,7 @@ class HeaderBar(Drawn):
         *,
         nominal: float,
         frozen: bool,
+        stands: bool = False,
         cpu: float | None,
         position: Position | None = None,
         can_act: bool = True,
@@ -84,7 +89,8 @@ class HeaderBar(Drawn):
 
         Args:
             nominal: seconds between samples as asked for.
-            frozen: the picture stands.
+            frozen: the picture was stopped.
+            stands: it is not drawn anew, because nothing happens.
             cpu: share of one CPU that all of memtop uses, or None.
             position: where among the samples that can be gone back to.
             can_act: something can be done to the process.
@@ -92,7 +98,7 @@ class HeaderBar(Drawn):
         p, width = self.look.palette, self.size.width
         sample = view.sample
         wide = width >= WIDE
-        state = state_run(view, frozen, p, position)
+        state = state_run(view, frozen, p, position, stands)
         lines = [identity_line(view, nominal if wide else None, state, p, width)]
         if sample is None:
             recorded = position is not None and position.recorded
@@ -151,7 +157,9 @@ def identity_line(view: ProcessView, nominal: float | None, state: Run, p: Palet
     return spread(left, [*right, state, (" ", p.text)], width, p.text)
 
 
-def state_run(view: ProcessView, frozen: bool, p: Palette, position: Position | None = None) -> Run:
+def state_run(
+    view: ProcessView, frozen: bool, p: Palette, position: Position | None = None, stands: bool = False
+) -> Run:
     """Live, frozen, ended, replayed, or waiting for the first sample; which one where there are several."""
     if view.sample is None:
         return ("○ waits" if position is not None and position.recorded else "○ first scan", p.dim)
@@ -166,7 +174,9 @@ def state_run(view: ProcessView, frozen: bool, p: Palette, position: Position | 
         return (f"■ ended{where}", p.warn)
     if view.back is not None and view.newest is not None and position is None:
         return (f"‖ {seconds(view.newest.time - view.sample.time)} back", p.warn)
-    return (f"‖ frozen{where}", p.warn) if frozen else ("● live", p.good)
+    if frozen:
+        return (f"‖ frozen{where}", p.warn)
+    return ("● unchanged" if stands else "● live", p.good)
 
 
 def totals_fields(view: ProcessView, sample: Sample, p: Palette) -> list[Field]:

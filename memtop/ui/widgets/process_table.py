@@ -16,6 +16,7 @@ from memtop.ui.processes import (
     Field,
     about,
     arranged,
+    field_at,
     fields_for,
     head_runs,
     row_runs,
@@ -35,6 +36,9 @@ class ProcessTable(Drawn):
         def __init__(self, key: Key) -> None:
             super().__init__()
             self.key = key
+
+    class Sorted(Message):
+        """A head was clicked: another order."""
 
     def __init__(self, look: Look) -> None:
         super().__init__(look)
@@ -108,7 +112,14 @@ class ProcessTable(Drawn):
     # ---- the mouse ---------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
-        """Chooses the process under the pointer."""
+        """Chooses the process under the pointer; on a head it sorts, once more it reverses."""
+        if event.y == 0:
+            field = field_at(fields_for(self.size.width), self.size.width, event.x)
+            if field is not None:
+                self.reverse = not self.reverse if field is self.sort else False
+                self.sort = field
+                self.post_message(self.Sorted())
+            return
         row = event.y - 1 + self._top
         if 1 <= event.y <= self.rows_shown and row < len(self._rows):
             self.post_message(self.Chosen(self._rows[row].key))

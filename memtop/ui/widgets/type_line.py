@@ -85,7 +85,7 @@ class TypeLine(Widget):
             what: one word, shown before the text.
             text: what stands there at first.
         """
-        self.what, self.display = what, True
+        self.what, self.visible = what, True
         self._label = f" {what} "
         label = self.query_one("#label", Drawn)
         label.styles.width = len(self._label)
@@ -96,7 +96,7 @@ class TypeLine(Widget):
 
     def close(self) -> None:
         """Takes the keys back."""
-        self.what, self.display = None, False
+        self.what, self.visible = None, False
         self.screen.set_focus(None)
         self.input.can_focus = False
 
