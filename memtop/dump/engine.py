@@ -45,6 +45,10 @@ STOPS = 3
 memtop itself is stopped (Ctrl-Z)."""
 
 _SHARED = "shared memory: what other processes write there meanwhile is not followed"
+_PINNED = (
+    "the process has pages pinned for devices: what those write there meanwhile is not followed, and may be "
+    "older than the rest; registered buffers of io_uring are read at last"
+)
 
 
 class Engine:
@@ -216,6 +220,8 @@ class Engine:
                 self._because = explain(verdict, self._rounds, dirty, span)
                 if written.shared:
                     self._doubts.append(_SHARED)
+                if written.pinned:
+                    self._doubts.append(_PINNED)
                 return pending, expected
             if stops:
                 self._hold.make_room(READY)
@@ -227,8 +233,9 @@ class Engine:
         """All; or, on top of a parent, what was written since, what nobody can tell of, and what it lacks."""
         if self._known is None:
             return census.data
-        others = runs_union(ranges_runs(written.blind), ranges_runs(written.shared))
-        unsure = runs_union(written.runs, others)
+        unsure = written.runs
+        for unseen in (written.blind, written.shared, written.pinned):
+            unsure = runs_union(unsure, ranges_runs(unseen))
         self._known = runs_subtract(self._known, unsure)
         return self._missing(census)
 

@@ -13,13 +13,16 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from memtop.dump.plan import Range
+from memtop.dump.plan import Range, ranges_runs
+from memtop.linux.counters import read_memory
 from memtop.linux.errors import KernelCannot, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.ksm import mergeable, merging
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader
+from memtop.linux.runsets import runs_intersect, runs_subtract, runs_union
+from memtop.linux.uring import registered_buffers
 from memtop.model.actions import Arm, Care, Method
 from memtop.model.coverage import TRACKED, Coverage, Exactness
 from memtop.model.layout import Kind
@@ -28,6 +31,7 @@ from memtop.model.runs import PageRuns
 from memtop.model.sample import Life, Sample
 from memtop.tracking.base import Tracker
 from memtop.tracking.choose import arm
+from memtop.tracking.doubts import Doubts
 from memtop.tracking.soft_dirty import SoftDirtyTracker, Stillness
 
 if TYPE_CHECKING:  # what the screen needs, and a dump of its own does not
@@ -48,12 +52,30 @@ class Written:
         blind: ranges of which nobody can tell, and which may be written: to be read again.
         shared: ranges that others may write unseen.
         tracked: ranges of which the tracker tells.
+        pinned: ranges with memory that devices, or io_uring, may write unseen.
     """
 
     runs: PageRuns
     blind: tuple[Range, ...] = ()
     shared: tuple[Range, ...] = ()
     tracked: tuple[Range, ...] = ()
+    pinned: tuple[Range, ...] = ()
+
+
+def _told(pid: int, runs: PageRuns, cover: tuple[tuple[Range, ...], ...]) -> Written:
+    """Of what is pinned, the buffers that are known are to be read again, as nobody can tell of them."""
+    blind, shared, tracked, pinned = cover
+    buffers = pinned and registered_buffers(pid)
+    if buffers:
+        pages = ranges_runs([Range(*buffer) for buffer in buffers])
+        told = ranges_runs(tracked)
+        tracked = _ranges(runs_subtract(told, pages))
+        blind = _ranges(runs_union(ranges_runs(blind), runs_intersect(told, pages)))
+    return Written(runs, blind, shared, tracked, pinned)
+
+
+def _ranges(runs: PageRuns) -> tuple[Range, ...]:
+    return tuple(Range(run.start, run.end) for run in runs)
 
 
 class Feed(Protocol):
@@ -133,6 +155,7 @@ class OwnFeed:
             guard_bit=bool(kernel.guard_bit.works),
             tid=tid,
         )
+        self._pid, self._doubts = pid, Doubts()
         self._cover = Cover()
         self._merges = Merges(pid, tid)
         care = Care(Arm.ALL if files else Arm.ANON)
@@ -172,8 +195,9 @@ class OwnFeed:
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
+        coverage = self._doubts.qualify(tick.coverage, read_memory(self._pid))
         hidden = self._merges.ranges() if not self.protects else ()
-        return Written(tick.runs, *self._cover.ranges(table, tick.coverage, hidden))
+        return _told(self._pid, tick.runs, self._cover.ranges(table, coverage, hidden))
 
     def overheard(self) -> PageRuns:
         """See ``Feed``: there are no others."""
@@ -240,7 +264,8 @@ class SharedFeed:
             self._require_unbroken()
             runs = self._consumer.take()
             hidden = self._merges.ranges() if not self.protects else ()
-        return Written(runs, *self._cover.ranges(sample.table, sample.coverage, hidden))
+        cover = self._cover.ranges(sample.table, sample.coverage, hidden)
+        return _told(self._target.process.pid, runs, cover)
 
     def overheard(self) -> PageRuns:
         """See ``Feed``."""
@@ -342,18 +367,20 @@ class Cover:
 def cover_ranges(
     table: MappingTable, coverage: Sequence[int], hidden: Spans = ()
 ) -> tuple[tuple[Range, ...], ...]:
-    """Mappings that may be written and are not tracked; those that others may write, too; those that are
-    tracked.
+    """Mappings that may be written and are not tracked; those that other processes may write, too; those that
+    are tracked; of these, those that a device or io_uring may write, too.
 
     Args:
         hidden: where the tracker may have missed writes, whatever its coverage says; see ``Merges``.
     """
-    blind, shared, tracked = [], [], []
+    blind, shared, tracked, pinned = [], [], [], []
     ends = [end for _, end in hidden]
     for index, cover in enumerate(coverage):
         span = Range(*table.range_of(index))
         if cover in (Coverage.OTHER_WRITERS, Coverage.SHARED_FILE, Coverage.SOFT_DIRTY_SHARED):
             shared.append(span)
+        if cover == Coverage.PINNED:
+            pinned.append(span)
         next_one = bisect_right(ends, span.start)
         may_miss = next_one < len(hidden) and hidden[next_one][0] < span.end
         if TRACKED[cover] and not may_miss:
@@ -363,4 +390,4 @@ def cover_ranges(
         stable = mapping.kind is Kind.SPECIAL or not ("w" in mapping.perms or "s" in mapping.perms)
         if not stable:
             blind.append(span)
-    return tuple(blind), tuple(shared), tuple(tracked)
+    return tuple(blind), tuple(shared), tuple(tracked), tuple(pinned)

@@ -32,7 +32,7 @@ class Expectation:
         self._adopt(plan, written)
 
     def _adopt(self, plan: Plan, written: Written) -> None:
-        self._plan = plan
+        self._plan, self._blind = plan, written.blind
         ranges = ranges_runs(plan.ranges)
         self._told = runs_intersect(ranges, ranges_runs(written.tracked))
         """Where protection tells. All else is read again, but for what can't be written."""
@@ -51,7 +51,7 @@ class Expectation:
         self.census = Census(
             runs_union(census.data, runs), *(runs_subtract(old, runs) for old in census.others)
         )
-        if plan is not self._plan:
+        if plan is not self._plan or written.blind != self._blind:
             self.recount(source, plan)
             self._adopt(plan, written)
 

@@ -16,6 +16,13 @@ import pytest
 from harness import PAGE, Tracked, merged, status, wait_for
 from life import ANON, PRIVATE, SHARED, Life, Span, Watch, peek
 
+from memtop.dump.diff import open_memory
+from memtop.dump.job import Job, dump
+from memtop.dump.progress import Progress
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
+from memtop.linux.uring import registered_buffers
+
 pytestmark = pytest.mark.usefixtures("needs_write_protect")
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -155,6 +162,28 @@ def test_io_uring_registered_buffers(life: Life, area: Span, tmp_path: Path, wat
     wait_for(lambda: status(life.pid, "VmPin") == "0 kB", "no pinned page")
     assert watch.told(area) == ([], {"approximate"}), "pinned for a part of the time"
     watch.exact(area)
+
+
+def test_a_dump_of_io_uring_registered_buffers(life: Life, area: Span, tmp_path: Path) -> None:
+    """Nobody sees these writes: what is registered is read again in the stop, and of the rest it is said."""
+    path = tmp_path / "file"
+    path.write_bytes(b"pinned!!" * 1024)
+    file, ring = life.open(path, 0), Ring(life)
+    ring.register(area)
+    assert (area.start, area.start + area.bytes) in registered_buffers(life.pid)
+    late = []
+
+    def watch(progress: Progress) -> None:
+        """Once the rounds are over, just before the stop."""
+        if progress.frozen and not late:
+            late.append(ring.read(file, area.at(5), 8192))
+
+    with ProcessHandle.open(life.pid) as handle:
+        result = dump(Job(str(tmp_path / "core")), handle, probe_kernel(), watch=watch)
+    assert late
+    assert any("pinned" in doubt for doubt in result.doubts)
+    with contextlib.closing(open_memory(str(tmp_path / "core"))) as core:
+        assert core.contents(area.at(5), area.at(6))[:16] == b"pinned!!" * 2
 
 
 # ---- what the kernel does with the pages ----------------------------------------------------------------

@@ -76,5 +76,11 @@ def test_what_soft_dirty_does_not_tell_a_dump_reads_again(
     kind: Kind, perms: int, said: tuple[Mode, Coverage], read_again: tuple[int, int]
 ) -> None:
     assert one(SOFT_DIRTY, kind, perms) == said
-    blind, shared, _ = cover_ranges(table_of(kind, perms), bytes([said[1]]))
+    blind, shared, *_ = cover_ranges(table_of(kind, perms), bytes([said[1]]))
     assert (len(blind), len(shared)) == read_again
+
+
+def test_what_a_device_may_write_a_dump_does_not_call_followed() -> None:
+    _, shared, tracked, pinned = cover_ranges(table_of(Kind.ANON, RW), bytes([Coverage.PINNED]))
+    assert pinned == tracked != ()
+    assert not shared
