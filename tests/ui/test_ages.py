@@ -191,6 +191,16 @@ def test_a_run_that_crosses_mappings_marks_each_ones_own_part() -> None:
     assert written == {108, 109, 110, 111, 119, 120, 121}
 
 
+def test_a_table_that_comes_back_after_another() -> None:
+    """What was known of its mappings went with the other one, in which nothing was written."""
+    ages, first = Ages(), all_written(2, 1.0, range(2))
+    ages.update(first.table, first.runs, 1.0)
+    ages.update(MappingTable(), PageRuns(), 2.0)
+    ages.update(first.table, first.runs, 3.0)
+    found = [ages.of(mapping) for mapping in first.table]
+    assert all(age is not None and max(age.times) == 3.0 for age in found)
+
+
 class OneByOne:
     """As ``Ages`` once did it: each history is updated by itself, with the runs of its mapping alone."""
 
