@@ -13,9 +13,8 @@ from enum import IntFlag
 from memtop.dump.image import Area, Fates, PageKind, raw_mappings
 from memtop.linux.fates import fill, tag
 from memtop.linux.look import Looker
-from memtop.linux.pagemap import Category
 from memtop.linux.runsets import regions_runs, runs_intersect, runs_subtract, runs_union
-from memtop.model.layout import PAGE, REGION, RUN, Kind, Perm
+from memtop.model.layout import PAGE, REGION, RUN, Category, Kind, Perm
 from memtop.model.mapping import MappingTable
 from memtop.model.runs import PageRuns
 
@@ -163,7 +162,7 @@ class Planner:
         if self._take_all or area.name == VDSO:
             return ""
         if b"dd" in flags:
-            return "the process asked for it not to be dumped (MADV_DONTDUMP)"
+            return "it is marked as not to be dumped (MADV_DONTDUMP, or secret memory)"
         bit = self._bit(area)
         return (
             "" if self._filter & bit else f"coredump_filter {self._filter:#x} leaves it out ({_NAMES[bit]})"

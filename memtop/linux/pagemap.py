@@ -19,8 +19,7 @@ from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.page_flags import look_at_entries, page_flags
 from memtop.linux.procfs import directory, explain_memory
 from memtop.linux.runs import CellRange, native_mappings, native_runs, packed_runs
-from memtop.model.layout import COUNT, CountFlag, Kind, Mode
-from memtop.model.layout import Category as Category
+from memtop.model.layout import COUNT, Category, CountFlag, Kind, Mode
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import PageFlags
 from memtop.model.runs import PageRuns
