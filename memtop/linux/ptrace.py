@@ -21,7 +21,13 @@ from memtop.linux.access import Capability, has_capability, is_filtered, require
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import directory, explain, read_stat, read_status
-from memtop.linux.threads import choose_thread, keeps_waiting_for_fuse, rank_threads, waits_for_fuse
+from memtop.linux.threads import (
+    FUSE_WAIT,
+    choose_thread,
+    keeps_waiting_for_fuse,
+    rank_threads,
+    waits_for_fuse,
+)
 from memtop.model.sample import Life
 from memtop.native import ffi, lib
 
@@ -154,11 +160,7 @@ def find_refusal(process: ProcessHandle, tid: int) -> MemtopError | None:
     if status.get("Seccomp", "0") != "0" and not may_suspend_seccomp():
         return _filtered(what)
     if keeps_waiting_for_fuse(tid):
-        return Failed(
-            what,
-            "it waits for a file system in user space (FUSE), which a stop would tell to give up",
-            "nothing was changed; try again later",
-        )
+        return Failed(what, f"it {FUSE_WAIT}", "nothing was changed; try again later")
     return None
 
 

@@ -19,6 +19,7 @@ from memtop.linux import ptrace
 from memtop.linux.access import require_action
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.process import ProcessHandle
+from memtop.linux.threads import FUSE_WAIT, fuse_waiter
 from memtop.native import ffi, lib
 
 LATE_MS = 200
@@ -162,9 +163,16 @@ def frozen(process: ProcessHandle, *, registers: bool = True) -> Iterator[Frozen
         NotPermitted: no right to trace it, or ``--readonly``.
         KernelCannot: a 32-bit process, or a processor for which this is not proven.
         ProcessGone: it has ended.
-        Failed: it is traced already.
+        Failed: it is traced already, or a thread waits for a file system in user space.
     """
     check_stop(process)
+    waiter = fuse_waiter(process.pid)
+    if waiter is not None:
+        raise Failed(
+            _WHAT.format(pid=process.pid, comm=process.describe().comm),
+            f"its thread {waiter} {FUSE_WAIT}",
+            "nothing was changed; try again later",
+        )
     stopped = Frozen(process, registers=registers)
     try:
         yield stopped

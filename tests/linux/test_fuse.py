@@ -18,6 +18,7 @@ from memtop.linux import threads
 from memtop.linux.errors import Failed
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
+from memtop.linux.standstill import frozen
 from memtop.linux.threads import waits_for_fuse
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect", "needs_root")
@@ -109,6 +110,19 @@ def test_it_is_not_stopped(life: Life, slow: Slow) -> None:
         slow.answer()
         assert life.answer() == SIZE
         os.close(create_userfaultfd(process).fd)
+    assert not slow.interrupted
+
+
+def test_all_threads_are_not_stopped_either(life: Life, slow: Slow) -> None:
+    life.ask("thread")
+    read(life, slow)
+    with ProcessHandle.open(life.pid) as process:
+        with pytest.raises(Failed, match=f"thread {life.pid} waits .*FUSE"), frozen(process):
+            pass
+        slow.answer()
+        assert life.answer() == SIZE
+        with frozen(process) as still:
+            assert len(still.release().threads) == 2
     assert not slow.interrupted
 
 
