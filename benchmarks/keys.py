@@ -73,8 +73,8 @@ class Keys:
 
 
 SEARCH, FILTER, QUESTION, CURSOR = (
-    found("^ search .*"),
-    found("^ filter "),
+    found("^ search( .*)?$"),
+    found("^ filter( .*)?$"),
     found(r"^ \? [A-Z]"),
     found(" · page .*"),
 )

@@ -39,6 +39,8 @@ class Shown:
         after = _cells(segments, colors)
         before = self._lines.setdefault(y, [])
         before += [None] * (x + len(after) - len(before))
+        if before[x : x + len(after)] == after:
+            return
         _break(before, x, after)
         start = 0
         while start < len(after):
