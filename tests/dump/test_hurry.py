@@ -8,14 +8,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dumps import Core, Dumpee, take
+from dumps import Core, Dumpee
+from harness import wait_for
 
 from memtop.dump import engine, hurry
 from memtop.dump.feed import Written
 from memtop.dump.hurry import BUDGET_S, LONG_S, MOST, Hurry
 from memtop.dump.image import Consistency, Freeze
-from memtop.dump.job import Format
+from memtop.dump.job import Format, Job, dump
+from memtop.dump.progress import Progress
 from memtop.dump.verify import verify
+from memtop.linux.features import probe_kernel
+from memtop.linux.process import ProcessHandle
 from memtop.linux.standstill import urgent
 from memtop.model.runs import PageRuns
 
@@ -128,7 +132,16 @@ def test_a_dump_in_a_hurry_is_true(
     monkeypatch.setattr(hurry, "urgent", counted)
     monkeypatch.setattr(engine, "PART", 16)
     process, before = dumpee(2, 1024, 20000), os.sched_getscheduler(0)
-    result = take(process.pid, tmp_path / "dump", format, freeze=freeze)
+
+    def watch(progress: Progress) -> None:
+        """More is written in the first round than a second one is needed for."""
+        if progress.round == 1 and not progress.done:
+            written = process.ask("written")
+            wait_for(lambda: process.ask("written") > written + 600, "it writes")
+
+    with ProcessHandle.open(process.pid) as handle:
+        job = Job(str(tmp_path / "dump"), format, freeze=freeze)
+        result = dump(job, handle, probe_kernel(), watch=watch)
     assert begun
     assert os.sched_getscheduler(0) == before
     point = result.image.statement.consistency is Consistency.POINT

@@ -202,6 +202,7 @@ def test_gdb_sees_the_same_as_in_a_core_of_gcore(tmp_path: Path, language: str) 
     assert re.search(pattern, ours), ours
     assert re.search(pattern, gdb(program, tmp_path / "running", *commands))
     assert ours == gdb(program, tmp_path / f"theirs.{pid}", *commands)
+    (tmp_path / f"theirs.{pid}").unlink()  # gigabytes
     listed = gdb(program, tmp_path / "ours", "info threads")
     assert {int(tid) for tid in re.findall(r"LWP (\d+)", listed)} == threads or len(threads) == 1
 
@@ -223,6 +224,7 @@ REGISTERS = "info registers rax rbx rcx rdx rsi rdi rbp rsp r8 r9 r10 r11 r12 r1
 def test_gdb_sees_each_point_of_a_chain(tmp_path: Path, language: str) -> None:
     need("gdb", "gcore")
     prepare, commands, pattern = LANGUAGES[language]
+    points = range(len(WORDS)) if LONG else [1]
     with started(prepare(tmp_path)) as process:
         if language == "go":
             commands = [go_script(), "info goroutines", *commands]
@@ -231,25 +233,27 @@ def test_gdb_sees_each_point_of_a_chain(tmp_path: Path, language: str) -> None:
         for i in range(len(WORDS)):
             parent = str(tmp_path / str(i - 1)) if i else None
             take(process.pid, tmp_path / str(i), Format.SNAPSHOT, freeze=Freeze.FULL, parent=parent)
-            subprocess.run(
-                ["gcore", "-o", tmp_path / f"then{i}", str(process.pid)], check=True, capture_output=True
-            )
+            if i in points:
+                command = ["gcore", "-o", tmp_path / f"then{i}", str(process.pid)]
+                subprocess.run(command, check=True, capture_output=True)
             if i + 1 < len(WORDS):
                 os.kill(process.pid, signal.SIGCONT)
                 process.stdin.write(b"\n")  # type: ignore[union-attr]
                 stop(process)
     seen = set()
-    for i in range(len(WORDS)) if LONG else [1]:
+    for i in points:
+        then = tmp_path / f"then{i}.{process.pid}"
         convert(str(tmp_path / str(i)), str(tmp_path / f"made{i}"))
         made = gdb(program, tmp_path / f"made{i}", *commands)
         assert re.search(pattern, made), made
         assert language != "go" or re.search(r"waiting +runtime\.gopark", made), made
-        assert made == gdb(program, tmp_path / f"then{i}.{process.pid}", *commands)
+        assert made == gdb(program, then, *commands)
         seen.add(made)
         if language == "java" and shutil.which("jhsdb"):
             stack = jhsdb("jstack", tmp_path / f"made{i}")
             assert re.search(r"Deep\.inner.*\n.*Deep\.outer.*\n.*Deep\.main", stack), stack
-            assert stack == jhsdb("jstack", tmp_path / f"then{i}.{process.pid}")
+            assert stack == jhsdb("jstack", then)
+        then.unlink()  # gigabytes
     assert len(seen) > 1 or not LONG, "the points differ"
 
 
@@ -289,6 +293,7 @@ def test_jhsdb_reads_it_as_a_core_of_gcore(tmp_path: Path) -> None:
         assert ours == jhsdb(tool, tmp_path / f"theirs.{pid}"), tool
         if len(TOOLS) > 1:
             assert ours == jhsdb(tool, tmp_path / "made"), tool
+    (tmp_path / f"theirs.{pid}").unlink()
 
 
 def test_a_thread_that_a_signal_stopped(tmp_path: Path) -> None:
