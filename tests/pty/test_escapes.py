@@ -289,26 +289,37 @@ def test_settings(tmp_path: Path, line: str) -> None:
     assert b"config.toml" in terminal.output
 
 
-def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def users() -> Iterator[pytest.MonkeyPatch]:
+    """To set what a user's name is; names are asked for anew, and after the test once more."""
+    from memtop.linux.process import user_name
+
+    with pytest.MonkeyPatch.context() as patch:
+        user_name.cache_clear()
+        yield patch
+    user_name.cache_clear()
+
+
+def test_a_user_without_a_name_is_a_number(users: pytest.MonkeyPatch) -> None:
     from memtop.linux import process
 
     def nobody(uid: int) -> Any:
         raise KeyError(uid)
 
-    monkeypatch.setattr(process.pwd, "getpwuid", nobody)
+    users.setattr(process.pwd, "getpwuid", nobody)
     assert process._user(os.getpid()) == str(os.getuid())
 
 
 @pytest.mark.parametrize("label", NAMES)
-def test_user_names(label: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memtop.linux import process, processes
+def test_user_names(label: str, users: pytest.MonkeyPatch) -> None:
+    from memtop.linux import process
 
     class Somebody:
         def __init__(self, uid: int) -> None:
             self.pw_name = TEXT[label]
 
-    monkeypatch.setattr(processes.pwd, "getpwuid", Somebody)
+    users.setattr(process.pwd, "getpwuid", Somebody)
     assert_text(process._user(os.getpid()), "")
-    shown = processes._user.__wrapped__(12345)  # past its cache
+    shown = process.user_name(12345)  # as the list of processes asks for it
     assert shown
     assert_text(shown, "")
