@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
@@ -80,10 +81,14 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
 
 
 def cannot(target: Target) -> tuple[str, ...]:
-    """Shorter sentences for that nothing tracks writes; each says what to do, where anything can be done."""
-    short = ("writes can't be tracked", "not tracked")
-    helps = [error for error in target.refused if error.remedy] or target.refused
-    return helps[0].shorter(*short) if helps else ()
+    """Shorter sentences for that nothing tracks writes: what to do for the best tracker, or why not."""
+    if not target.refused:
+        return ()
+    best = target.refused[0]
+    if best.remedy:
+        return best.shorter("writes can't be tracked", "not tracked")
+    reason = re.split("[,:;] ", best.why)[0]
+    return f"not tracked: {best.why}", f"not tracked: {reason}"
 
 
 def lesser(target: Target) -> tuple[str, ...]:

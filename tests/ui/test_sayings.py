@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from real import kernel, tracking
 from states import STATES, in_state
 
-from memtop.linux.errors import NotPermitted
+from memtop.linux.errors import KernelCannot, NotPermitted
+from memtop.sampler.target import Target
+from memtop.sampler.telling import cannot
 from memtop.ui.lines import fitting
 from memtop.ui.screens.help import HelpScreen
 from memtop.ui.theme import DARK
@@ -50,6 +54,14 @@ def test_a_short_form_still_says_what_to_do() -> None:
     assert fitting((error.sentence, *forms), 10) == "n: do this"
     assert all("do this" in form for form in forms)
     assert NotPermitted("what", "why").shorter() == ("what: why",)
+
+
+def test_where_nothing_can_be_done_for_the_best_tracker_it_is_said_why() -> None:
+    """Found: of a process with a strict seccomp filter, that another kernel had the second best."""
+    filtered = KernelCannot("w", "its seccomp filter forbids the call on pain of death, or may do so: if so")
+    target = SimpleNamespace(refused=(filtered, KernelCannot("s", "never sets the bits", "another kernel")))
+    *_, shortest = cannot(cast("Target", target))
+    assert shortest == "not tracked: its seccomp filter forbids the call on pain of death"
 
 
 def test_what_auto_passed_over_is_said_as_a_warning() -> None:
