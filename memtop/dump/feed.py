@@ -67,7 +67,7 @@ def _told(pid: int, runs: PageRuns, cover: tuple[tuple[Range, ...], ...]) -> Wri
     blind, shared, tracked, pinned = cover
     buffers = pinned and registered_buffers(pid)
     if buffers:
-        pages = ranges_runs([Range(*buffer) for buffer in buffers])
+        pages = ranges_runs([Range(*span) for span in joined(buffers)])
         told = ranges_runs(tracked)
         tracked = _ranges(runs_subtract(told, pages))
         blind = _ranges(runs_union(ranges_runs(blind), runs_intersect(told, pages)))

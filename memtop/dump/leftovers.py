@@ -105,10 +105,8 @@ def _create(directory_fd: int, name: str, make: Callable[[str], int]) -> tuple[i
         hidden = hidden_name(name)
         try:
             fd = make(hidden)
-        except (
-            FileNotFoundError
-        ) as gone:  # a directory between mkdir and open; or there is nothing to put it in
-            error = gone
+        except FileNotFoundError as gone:
+            error = gone  # a directory between mkdir and open; or there is nothing to put it in
             continue
         with contextlib.suppress(FileNotFoundError):
             if claim(fd):

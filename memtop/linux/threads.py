@@ -65,26 +65,28 @@ def waits_for_fuse(tid: int) -> bool:
 
 def keeps_waiting_for_fuse(tid: int) -> bool:
     """The same, for as long as memtop has patience: most such waits end within a millisecond."""
-    end = time.monotonic() + PATIENCE_S
-    while waits_for_fuse(tid):
-        if time.monotonic() > end:
-            return True
-        time.sleep(_LOOK_S)
-    return False
+    return _after_patience(lambda: tid if waits_for_fuse(tid) else None) is not None
 
 
 def fuse_waiter(pid: int) -> int | None:
     """A thread that waits for a file system in user space, or None: as soon as, within memtop's patience, no
     thread does. Takes about 10 µs a thread."""
-    end = time.monotonic() + PATIENCE_S
-    while True:
+
+    def first() -> int | None:
         tids: list[str] = []
         with contextlib.suppress(OSError):
             tids = os.listdir(f"/proc/{pid}/task")
-        waiter = next((int(tid) for tid in tids if waits_for_fuse(int(tid))), None)
-        if waiter is None or time.monotonic() > end:
-            return waiter
+        return next((int(tid) for tid in tids if waits_for_fuse(int(tid))), None)
+
+    return _after_patience(first)
+
+
+def _after_patience(waiter: Callable[[], int | None]) -> int | None:
+    """None as soon as nobody waits; else who still does when memtop's patience ends."""
+    end = time.monotonic() + PATIENCE_S
+    while (tid := waiter()) is not None and time.monotonic() <= end:
         time.sleep(_LOOK_S)
+    return tid
 
 
 def choose_thread(pid: int, refuses: Callable[[int], MemtopError | None]) -> tuple[int, MemtopError | None]:

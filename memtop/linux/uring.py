@@ -19,17 +19,11 @@ _BUFFER = re.compile(rb": 0x([0-9a-f]+)/(\d+)")
 
 
 def registered_buffers(pid: int) -> list[tuple[int, int]]:
-    """Whole pages of all registered buffers, as (start, end) byte addresses, sorted, no two overlapping.
+    """Whole pages of all registered buffers, as (start, end) byte addresses, sorted; they may overlap.
 
     What can't be read is left out, as is a ring that works at this moment (the kernel then shows no buffers).
     """
-    found: list[tuple[int, int]] = []
-    for start, end in sorted(_buffers(pid)):
-        if found and start <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((start, end))
-    return found
+    return sorted(_buffers(pid))
 
 
 def _buffers(pid: int) -> Iterator[tuple[int, int]]:

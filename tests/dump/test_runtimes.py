@@ -238,7 +238,7 @@ def test_gdb_sees_each_point_of_a_chain(tmp_path: Path, language: str) -> None:
                 subprocess.run(command, check=True, capture_output=True)
             if i + 1 < len(WORDS):
                 os.kill(process.pid, signal.SIGCONT)
-                process.stdin.write(b"\n")  # type: ignore[union-attr]
+                process.stdin.write(b"\n")  # type: ignore[union-attr]  # a pipe
                 stop(process)
     seen = set()
     for i in points:

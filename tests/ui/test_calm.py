@@ -42,7 +42,7 @@ def at(time: float) -> str:
 async def standing(
     source: FakeSource | None = None, size: tuple[int, int] = (120, 40), **how: object
 ) -> AsyncIterator[Driver]:
-    async with opened(source or FakeSource(), size, **how) as screen:  # type: ignore[arg-type]
+    async with opened(source or FakeSource(), size, **how) as screen:  # type: ignore[arg-type]  # a source of tests
         await rest(screen)
         assert "● unchanged" in screen.lines[0]
         yield screen
@@ -53,9 +53,9 @@ def pictures(app: App[int]) -> Iterator[list[object]]:
     """Whatever is sent to the terminal meanwhile."""
     sent: list[object] = []
     display = app._display
-    app._display = lambda screen, what: (sent.append(what), display(screen, what))  # type: ignore[assignment]
+    app._display = lambda screen, what: (sent.append(what), display(screen, what))  # type: ignore[assignment]  # listens, and passes it on
     yield sent
-    app._display = display  # type: ignore[method-assign]
+    app._display = display  # type: ignore[method-assign]  # as it was
 
 
 @pytest.mark.parametrize("keys", ["", "t", "tt", "i", "m", ["enter"], ["enter", "enter"]])
@@ -252,7 +252,7 @@ def test_a_picture_without_a_terminal_is_of_now(monkeypatch: pytest.MonkeyPatch)
         follow(page)
         assert page.stands
         source.tick(3)  # and this is not drawn
-        page.follow = lambda: None  # type: ignore[method-assign]
+        page.follow = lambda: None  # type: ignore[method-assign]  # nothing new is taken
 
     monkeypatch.setattr(Page, "follow", follow_and_stand)
     picture = photograph(source, source.processes, size=(80, 24), after=0.0)

@@ -128,7 +128,7 @@ def updates(draw: st.DrawFn) -> ChopsUpdate:
 def layout(update: ChopsUpdate) -> LayoutUpdate:
     """All of the lines, as when a page is opened."""
     lines = [list(line.values()) for line in update.chops]
-    return LayoutUpdate(lines, Region(0, 0, WIDTH, HEIGHT))  # type: ignore[arg-type]
+    return LayoutUpdate(lines, Region(0, 0, WIDTH, HEIGHT))  # type: ignore[arg-type]  # lists of strips do
 
 
 def draw_plainly(terminal: Terminal, update: ChopsUpdate | LayoutUpdate, colors: ColorSystem) -> None:
