@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
@@ -37,6 +38,8 @@ _YAMA = "/proc/sys/kernel/yama/ptrace_scope"
 _log = logging.getLogger(__name__)
 _TRIES = 8  # threads, to find one with a stack of its own
 _ATTEMPTS = 3  # where the helper process was ended, or got no processor
+# What it takes is in the C library, which a process that has only just begun has not mapped yet.
+_WHILE_LOADING_S = (0.01, 0.02, 0.04, 0.08, 0.16)
 _WAITS_FOR_CHILD = (56, 58, 435)  # clone, vfork, clone3 on x86-64: uninterruptible only with CLONE_VFORK
 
 
@@ -96,17 +99,15 @@ def create_userfaultfd(process: ProcessHandle, timeout_s: float = 0.2) -> Inject
     require_action(f"tracking writes of process {process.pid}")
     out = ffi.new("mt_injection *")
     with _watch_for_exec(process) as ran_exec:
-        for left in reversed(range(_ATTEMPTS)):
-            tid, stage = _inject(process, timeout_s, out)
-            lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
-            if not left or not lost or not _is_let_go(tid):
+        for wait_s in (*_WHILE_LOADING_S, 0.0):
+            tid, stage, tries = _insist(process, timeout_s, out)
+            if not wait_s or stage is not Stage.GADGET or out.error or ran_exec():
                 break
-            why = _why_lost(stage, out.error)
-            _log.info("%d: the helper process %s; nothing was changed", process.pid, why)
+            time.sleep(wait_s)
         if stage in (Stage.GADGET, Stage.STACK) and ran_exec():  # what was looked up is of the old memory
             stage = Stage.GONE
     if stage is not Stage.OK:
-        _explain(process, tid, stage, out.error, timeout_s, _ATTEMPTS - left)
+        _explain(process, tid, stage, out.error, timeout_s, tries)
     return Injection(out.uffd, out.stop_ns / 1e9, tid, bool(out.verified))
 
 
@@ -119,6 +120,19 @@ def _watch_for_exec(process: ProcessHandle) -> Iterator[Callable[[], bool]]:
             path = f"{directory(process.pid, process.maps_tid())}/maps"
             maps = files.enter_context(open(path, "rb", buffering=0))
         yield lambda: maps is not None and not maps.read(1)
+
+
+def _insist(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, Stage, int]:
+    """Some attempts, while only the helper process comes to grief: thread, how far it came, how many."""
+    tries = 0
+    while True:
+        tries += 1
+        tid, stage = _inject(process, timeout_s, out)
+        lost = stage in (Stage.TIMEOUT, Stage.KILLED) and not out.touched
+        if tries == _ATTEMPTS or not lost or not _is_let_go(tid):
+            return tid, stage, tries
+        why = _why_lost(stage, out.error)
+        _log.info("%d: the helper process %s; nothing was changed", process.pid, why)
 
 
 def _inject(process: ProcessHandle, timeout_s: float, out: Any) -> tuple[int, Stage]:
@@ -291,6 +305,7 @@ def _explain(
             what,
             "its program text lacks what a thread takes to give itself back: "
             "a system call or a pop of rax, followed by a return",
+            "if it has only just begun, its libraries may follow: try again",
         )
     if stage is Stage.STACK:
         raise KernelCannot(
