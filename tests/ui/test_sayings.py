@@ -38,9 +38,9 @@ async def test_each_state_is_one_line_with_what_to_do(name: str, tmp_path: Path)
         assert WHAT_TO_DO[name] in lines[0]
         whole = app.live.message.whole
         app.live.action_help()
-        while not isinstance(app.screen, HelpScreen):
+        while not (isinstance(app.screen, HelpScreen) and app.screen.page.lines):
             await asyncio.sleep(0.01)
-        page = " ".join(app.screen._page().plain.split())
+        page = " ".join("".join(strip.text for strip in app.screen.page.lines).split())
         assert " ".join(whole.split()) in page
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from rich.style import Style
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.geometry import Size
 from textual.screen import Screen
-from textual.widgets import Static
 
 from memtop.ui.ages import Age
 from memtop.ui.columns import ABOUT
 from memtop.ui.glyphs import CELLS
 from memtop.ui.keymap import KEYMAP
-from memtop.ui.lines import wrap
+from memtop.ui.lines import Run, line, wrap
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look
+from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.header import TERMS
 from memtop.ui.widgets.write_map import selected
 
@@ -50,36 +50,45 @@ class HelpScreen(Screen[None]):
 
     def __init__(self, look: Look, view: ProcessView, said: str = "") -> None:
         super().__init__()
-        self.look = look
-        self._view, self._said = view, said
+        self.page = HelpPage(look, view, said)
 
     def compose(self) -> ComposeResult:
         """One scrolling page."""
         with VerticalScroll():
-            yield Static(self._page(), markup=False)
+            yield self.page
 
     def has(self, key: str) -> bool:
         """Whether this key does something else here than close it: it scrolls."""
         return key in SCROLLS
 
-    def on_resize(self) -> None:
-        """Its lines are broken for a width; the first size comes before there are any."""
-        for page in self.query(Static):
-            page.update(self._page())
 
-    @property
-    def _room(self) -> int:
-        return max(self.app.size.width - INDENT - 2, 20)
+class HelpPage(Drawn):
+    """As high as what it says takes in its width. Textual's own text takes 20 ms to lay out, twice."""
 
-    def _page(self) -> Text:
-        p, spell = self.look.palette, self.look.spell
-        page = Text()
+    def __init__(self, look: Look, view: ProcessView, said: str) -> None:
+        super().__init__(look)
+        self._view, self._said = view, said
 
-        def say(text: str, style: Style | None = None) -> None:
-            page.append(spell(text), style or p.text)
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """Lines; they are broken for the width (Textual asks when that has changed)."""
+        self.lines = [line(self.look, runs, width) for runs in self._written(max(width - INDENT - 1, 20))]
+        return len(self.lines)
+
+    def _written(self, room: int) -> list[list[Run]]:
+        """All that it says.
+
+        Args:
+            room: cells for what a key does.
+        """
+        p = self.look.palette
+        lines: list[list[Run]] = [[]]
+
+        def say(text: str, style: Style = p.text) -> None:
+            first, *more = text.split("\n")
+            lines[-1].append((first, style))
+            lines.extend([(each, style)] for each in more)
 
         say(" memtop", p.accent)
-        room = self._room
         about = "  what a process does to its memory" if room > 60 else ""
         say(f"{about}{'↑ ↓ scroll, any other key closes':>{room - len(about)}}\n\n", p.dim)
         if self._said:
@@ -100,20 +109,16 @@ class HelpScreen(Screen[None]):
             for term, meaning in terms.items():
                 say(f" {term:>{TERM - 3}}", p.accent)
                 say("  " + f"\n{' ' * TERM}".join(wrap(meaning, room + INDENT - TERM, 9)) + "\n")
-        self._about(say)
-        return page
-
-    def _about(self, say: object) -> None:
-        p, sample, m = self.look.palette, self._view.sample, selected(self._view)
-        assert callable(say)
+        sample, m = self._view.sample, selected(self._view)
         if sample is not None:
             say("\n Tracker\n", p.strong)
             say(f"          {sample.tracker.name}, {sample.tracker.exact.value}\n")
             if sample.tracker.note:
-                say(_indented(sample.tracker.note, self._room))
+                say(_indented(sample.tracker.note, room))
         if m is not None:
             say(f"\n Selected: {m.mapping.start:x} {m.mapping.title}\n", p.strong)
-            say(_indented(m.coverage.reason, self._room))
+            say(_indented(m.coverage.reason, room))
+        return lines
 
 
 def _indented(text: str, room: int) -> str:
