@@ -70,6 +70,16 @@ class Dressed(App[R]):
         self.register_theme(palette.textual)
         self.theme = palette.textual.name
 
+    def refresh_css(self, animate: bool = True) -> None:
+        """Brings Textual's own widgets into the theme; without animation, for a theme that was just put on.
+
+        That takes 10 to 20 ms, and is not waited for: what memtop draws has its colours from the palette.
+        """
+        if animate:
+            super().refresh_css(animate)
+        else:
+            self.call_after_refresh(super().refresh_css, animate)
+
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
         if isinstance(renderable, ChopsUpdate | LayoutUpdate):
             renderable = cast("RenderableType", News(renderable, self.shown))
