@@ -7,6 +7,8 @@ opened or left; most of that stands there already. This is the one place that le
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import compress, count
+from operator import ne
 
 from rich.cells import cell_len
 from rich.color import ColorSystem
@@ -14,6 +16,7 @@ from rich.console import Console
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 
+from memtop.ui.glyphs import BAR, ELLIPSIS
 from memtop.ui.lines import MOVE, NARROW
 from memtop.ui.paint import PLAIN, Codes, Pieces, codes, cropped, shows
 
@@ -23,33 +26,37 @@ Cell = tuple[str, Codes, int]
 Run = tuple[int, str, Codes]
 """First cell, text, style."""
 
+_NARROW = NARROW | {chr(c) for c in range(ord(" "), 127)} | {BAR, ELLIPSIS}
+"""What takes one cell, of what most lines are made of."""
+
 
 class Shown:
     """The cells that were sent last, line by line."""
 
     def __init__(self) -> None:
         self._lines: dict[int, list[Cell | None]] = {}
+        self._last: dict[int, tuple[int, list[Segment]]] = {}
 
     def forget(self) -> None:
         """Somebody else may have written to the terminal: all is sent again."""
         self._lines.clear()
+        self._last.clear()
 
     def news(self, x: int, y: int, segments: Iterable[Segment], colors: ColorSystem) -> Iterator[Run]:
         """The runs that have to be sent for these segments to stand at a place; from now on they do."""
-        after = _cells(segments, colors)
+        drawn = x, list(segments)
+        if self._last.get(y) == drawn:  # Textual draws a screen up to three times when it is laid out
+            return
+        self._last[y] = drawn
+        after = _cells(drawn[1], colors)
         before = self._lines.setdefault(y, [])
         before += [None] * (x + len(after) - len(before))
-        if before[x : x + len(after)] == after:
+        changed = list(compress(count(), map(ne, after, before[x:])))
+        if not changed:
             return
         _break(before, x, after)
-        start = 0
-        while start < len(after):
-            if after[start] == before[x + start]:
-                start += 1
-                continue
-            end = _end(after, before, x, start)
+        for start, end in _stretches(after, changed):
             yield from _runs(x + start, after[start:end])
-            start = end
         before[x : x + len(after)] = after
 
 
@@ -69,7 +76,7 @@ def _cells(segments: Iterable[Segment], colors: ColorSystem) -> list[Cell]:
         blank: Cell = (" ", how if shows(how) else (frozenset(), "39", how[2]), 0)
         if not text.strip(" "):
             cells += [blank] * len(text)
-        elif text.isascii() or NARROW.issuperset(text):
+        elif text.isascii() or _NARROW.issuperset(text):
             cells += [blank if c == " " else (c, how, 0) for c in text]
         else:
             for c in text:
@@ -77,19 +84,26 @@ def _cells(segments: Iterable[Segment], colors: ColorSystem) -> list[Cell]:
     return cells
 
 
-def _end(after: list[Cell], before: list[Cell | None], x: int, start: int) -> int:
-    """Where what is sent from here on ends: what is cheaper sent than passed over goes along."""
-    end, same = start + 1, 0
-    for at in range(start + 1, len(after)):
-        if after[at] != before[x + at]:
-            end, same = at + 1, 0
-        else:
-            same += len(after[at][0].encode())
-            if same > MOVE or (after[at][1] != after[end - 1][1] and after[at][0] != " "):
-                break
-    while end < len(after) and after[end][2]:  # never half of a wide one
-        end += 1
-    return end
+def _stretches(after: list[Cell], changed: list[int]) -> Iterator[tuple[int, int]]:
+    """First cell and end of what is sent: what is cheaper sent than passed over goes along."""
+    if len(changed) == len(after):
+        yield 0, len(after)
+        return
+    start, end = changed[0], changed[0] + 1
+    for at in changed:
+        if at > end and not _goes_along(after[end:at], after[end - 1][1]):
+            yield start, end
+            start = at
+        end = max(end, at + 1)
+        while end < len(after) and after[end][2]:  # never half of a wide one
+            end += 1
+    yield start, end
+
+
+def _goes_along(same: list[Cell], style: Codes) -> bool:
+    if len(same) > MOVE or sum(len(c.encode()) for c, _, _ in same) > MOVE:
+        return False
+    return all(how == style or c == " " for c, how, _ in same)
 
 
 def _runs(x: int, cells: list[Cell]) -> Iterator[Run]:
