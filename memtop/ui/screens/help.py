@@ -19,7 +19,7 @@ from memtop.ui.widgets.drawn import Drawn
 from memtop.ui.widgets.header import TERMS
 from memtop.ui.widgets.write_map import selected
 
-INDENT = 10
+INDENT = 12
 """Cells in front of what a key does."""
 
 SCROLLS = ("up", "down", "pageup", "pagedown", "home", "end")
@@ -90,7 +90,7 @@ class HelpPage(Drawn):
 
         say(" memtop", p.accent)
         about = "  what a process does to its memory" if room > 60 else ""
-        say(f"{about}{'↑ ↓ scroll, any other key closes':>{room - len(about)}}\n\n", p.dim)
+        say(f"{about}  {'↑ ↓ scroll, any other key closes':>{room - len(about)}}\n\n", p.dim)
         if self._said:
             say(" Said last\n", p.strong)
             say(_indented(self._said, room) + "\n")
@@ -100,7 +100,7 @@ class HelpPage(Drawn):
                 say("  " + f"\n{' ' * INDENT}".join(wrap(key.help, room, 9)) + "\n")
         say("\n Cells of the maps\n", p.strong)
         for age in reversed(Age):
-            say("     ")
+            say(" " * (INDENT - 5))
             say(CELLS[age] * 3, p.ages[age])
             say(f"  {_CELLS[age]}\n")
         columns = {column.head: about for column, about in ABOUT.items()}
@@ -112,7 +112,7 @@ class HelpPage(Drawn):
         sample, m = self._view.sample, selected(self._view)
         if sample is not None:
             say("\n Tracker\n", p.strong)
-            say(f"          {sample.tracker.name}, {sample.tracker.exact.value}\n")
+            say(_indented(f"{sample.tracker.name}, {sample.tracker.exact.value}", room))
             if sample.tracker.note:
                 say(_indented(sample.tracker.note, room))
         if m is not None:
