@@ -1,9 +1,10 @@
-"""Lines of styled text: fitting them to a width, and finding which cells of them changed."""
+"""Lines of styled text: fitting them to a width, and finding which of them changed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -11,7 +12,7 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from memtop.ui.glyphs import CELLS, ELLIPSIS, RULE, SPARK
+from memtop.ui.glyphs import ELLIPSIS, RULE
 from memtop.ui.theme import Look
 
 Run = tuple[str, Style]
@@ -19,9 +20,6 @@ Run = tuple[str, Style]
 
 _BLANK = f" {RULE}"
 """What says nothing: where it is cut there is no mark."""
-
-MOVE = 4
-"""Bytes that moving the cursor along a line takes."""
 
 
 def cut(text: str, width: int) -> str:
@@ -168,76 +166,16 @@ def spread(left: Sequence[Run], right: Sequence[Run], width: int, style: Style) 
     return [*runs, (" " * room, style), *right]
 
 
-NARROW = frozenset(CELLS + SPARK + RULE + " ")
-"""Signs of one cell each that long runs are made of."""
-
-_Cell = tuple[str, "Style | None", int]
-"""A character, its style, and which half of a wide one."""
-
-
-def _cells(segments: Iterable[Segment]) -> list[_Cell]:
-    cells: list[_Cell] = []
-    for text, style, _ in segments:
-        if text.isascii() or NARROW.issuperset(text):
-            cells += [(c, style, 0) for c in text]
+def changed_lines(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:
+    """What is drawn again when one picture follows another; ``shown`` knows which cells of it are new."""
+    regions: list[Region] = []
+    for y, (before, after) in enumerate(zip_longest(old, new)):
+        if before is after or before == after:
             continue
-        for c in text:
-            cells += [(c, style, half) for half in range(cell_len(c))]
-    return cells
-
-
-def changed_spans(old: Strip, new: Strip) -> list[tuple[int, int]]:
-    """Where two lines differ: first cell and count; what is cheaper sent than passed over is joined."""
-    if old is new or old == new:
-        return []
-    start, (before, after) = _unlike(old, new)
-    spans: list[tuple[int, int]] = []
-    common = min(len(before), len(after))
-    differ = [x for x in range(common) if before[x] != after[x]]
-    differ += range(common, max(len(before), len(after)))
-    for x in differ:
-        end = spans[-1][0] + spans[-1][1] if spans else 0
-        if spans and (x == end or _cheap(after, end, x)):
-            spans[-1] = (spans[-1][0], x + 1 - spans[-1][0])
+        width = max(strip.cell_length for strip in (before, after) if strip is not None)
+        last = regions[-1] if regions else None
+        if last is not None and last.bottom == y and last.width == width:
+            regions[-1] = Region(0, last.y, width, last.height + 1)
         else:
-            spans.append((x, 1))
-    return [(start + x, width) for x, width in spans]
-
-
-def _unlike(old: Strip, new: Strip) -> tuple[int, tuple[list[_Cell], list[_Cell]]]:
-    """The cells from the first to the last segment that is not the same, and at which cell they begin."""
-    a, b = list(old), list(new)
-    skip = 0
-    for one, other in zip(a, b, strict=False):
-        if one is not other and one != other:
-            break
-        skip += 1
-    start = sum(segment.cell_length for segment in a[:skip])
-    a, b = a[skip:], b[skip:]
-    while a and b and a[-1] == b[-1] and old.cell_length == new.cell_length:
-        a, b = a[:-1], b[:-1]
-    return start, (_cells(a), _cells(b))
-
-
-def _cheap(cells: Sequence[_Cell], first: int, end: int) -> bool:
-    """Cells that go on in the style of the one before them, in fewer bytes than a move."""
-    gap = cells[first:end]
-    if len(gap) > MOVE or end > len(cells) or any(half for _, _, half in gap):
-        return False
-    same = all(style == cells[first - 1][1] or c == " " for c, style, _ in gap)
-    return same and sum(len(c.encode()) for c, _, _ in gap) <= MOVE
-
-
-def changed_regions(old: Sequence[Strip], new: Sequence[Strip]) -> list[Region]:
-    """The cells that must be drawn again when one picture follows another."""
-    regions = []
-    for y in range(max(len(old), len(new))):
-        before = old[y] if y < len(old) else None
-        after = new[y] if y < len(new) else None
-        if before is None or after is None:
-            there = before if after is None else after
-            assert there is not None
-            regions.append(Region(0, y, there.cell_length, 1))
-        else:
-            regions += [Region(x, y, width, 1) for x, width in changed_spans(before, after)]
+            regions.append(Region(0, y, width, 1))
     return regions

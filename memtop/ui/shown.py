@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.segment import Segment
 from textual._compositor import ChopsUpdate, CompositorUpdate, LayoutUpdate
 
-from memtop.ui.glyphs import BAR, ELLIPSIS
-from memtop.ui.lines import MOVE, NARROW
+from memtop.ui.glyphs import BAR, CELLS, ELLIPSIS, RULE, SPARK
 from memtop.ui.paint import PLAIN, Codes, Pieces, codes, cropped, shows
 
 Cell = tuple[str, Codes, int]
@@ -26,7 +25,10 @@ Cell = tuple[str, Codes, int]
 Run = tuple[int, str, Codes]
 """First cell, text, style."""
 
-_NARROW = NARROW | {chr(c) for c in range(ord(" "), 127)} | {BAR, ELLIPSIS}
+MOVE = 4
+"""Bytes that moving the cursor along a line takes."""
+
+_NARROW = {chr(c) for c in range(ord(" "), 127)} | set(CELLS + SPARK + RULE + BAR + ELLIPSIS)
 """What takes one cell, of what most lines are made of."""
 
 

@@ -13,6 +13,7 @@ from fake_world import FakeMapping, idle, process, world
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.color import ColorSystem
 from rich.style import Style
 from screen import Driver, opened
 from textual.geometry import Region
@@ -25,7 +26,8 @@ from memtop.model.names import clean_text
 from memtop.ui import packed
 from memtop.ui.columns import COLUMNS, SHORT, Layout, order
 from memtop.ui.intervals import STEPS, step_interval
-from memtop.ui.lines import MOVE, Field, changed_regions, changed_spans, cut, cut_path, fill, fit, line, wrap
+from memtop.ui.lines import Field, changed_lines, cut, cut_path, fill, fit, line, wrap
+from memtop.ui.shown import MOVE, Shown
 from memtop.ui.theme import DARK, THEMES, Look, Palette
 from memtop.ui.widgets.drawn import Drawn
 
@@ -63,29 +65,36 @@ def calm() -> FakeSource:
     return FakeSource(FakeTarget(process(), mappings))
 
 
-async def test_one_written_page_redraws_only_its_cells() -> None:
+def sent(before: Strip, after: Strip) -> list[tuple[int, str]]:
+    """What is sent for the second after the first: at which cell, and which text."""
+    shown = Shown()
+    list(shown.news(0, 0, before, ColorSystem.TRUECOLOR))
+    return [(x, text) for x, text, _ in shown.news(0, 0, after, ColorSystem.TRUECOLOR)]
+
+
+async def test_one_written_page_redraws_only_its_row_and_sends_only_its_cells() -> None:
     async with opened(calm(), ticks=3) as screen:
         table = screen.live.table
         screen.source.target.mappings[4].write = lambda rng, tick: {40}
         row = next(y for y, text in enumerate(screen.table) if text.split()[0] == "50000000")
+        before = table.lines[row]
         with refreshed(screen) as seen:
             await screen.tick()
-        cells = [region for name, region in seen if name == "MappingTable"]
-        assert cells
-        assert None not in cells
-        assert {region.y for region in cells if region} == {row}
-        assert sum(region.width for region in cells if region) < 40
+        assert [region for name, region in seen if name == "MappingTable"] == [
+            Region(0, row, before.cell_length, 1)
+        ]
         assert all(name in ("HeaderBar", "MappingTable") for name, _ in seen)  # nothing else changed
-        assert all(region is not None and region.width < screen.app.size.width for _, region in seen)
+        assert 0 < sum(len(text) for _, text in sent(before, table.lines[row])) < 40
         assert table.lines[row].text.count("█") == 1
 
 
 async def test_a_sample_that_says_the_same_draws_the_clock_and_no_more() -> None:
     async with opened(calm(), arm=False, ticks=30) as screen:
+        before = screen.live.header.lines[0]
         with refreshed(screen) as seen:
             await screen.tick()
-        assert {name for name, _ in seen} == {"HeaderBar"}
-        assert sum(region.width for _, region in seen if region) <= 3
+        assert seen == [("HeaderBar", Region(0, 0, before.cell_length, 1))]
+        assert sum(len(text) for _, text in sent(before, screen.live.header.lines[0])) <= 3
 
 
 async def test_showing_the_same_sample_again_draws_nothing() -> None:
@@ -96,32 +105,32 @@ async def test_showing_the_same_sample_again_draws_nothing() -> None:
         assert seen == []
 
 
-def test_spans_name_exactly_what_changed() -> None:
-    assert changed_spans(strip("abcdef"), strip("abcdef")) == []
-    assert changed_spans(strip("abcdef"), strip("abXdef")) == [(2, 1)]
+def test_only_the_cells_that_changed_are_sent() -> None:
+    assert sent(strip("abcdef"), strip("abcdef")) == []
+    assert sent(strip("abcdef"), strip("abXdef")) == [(2, "X")]
     far = "a" * (MOVE + 1)
-    assert changed_spans(strip(f"x{far}y"), strip(f"X{far}Y")) == [(0, 1), (len(far) + 1, 1)]
-    assert changed_spans(strip("xaay"), strip("XaaY")) == [(0, 4)]  # cheaper in one piece
-    assert changed_spans(strip("abc", A), strip("abc", B)) == [(0, 3)]
-    assert changed_spans(strip("a日b"), strip("a本b")) == [(1, 2)]  # both cells of a wide character
+    assert sent(strip(f"x{far}y"), strip(f"X{far}Y")) == [(0, "X"), (len(far) + 1, "Y")]
+    assert sent(strip("xaay"), strip("XaaY")) == [(0, "XaaY")]  # cheaper in one piece
+    assert sent(strip("abc", A), strip("abc", B)) == [(0, "abc")]
+    assert sent(strip("a日b"), strip("a本b")) == [(1, "本")]  # both cells of a wide character
+
+
+def test_neighbouring_lines_are_drawn_in_one_piece() -> None:
+    lines = [strip(text) for text in ("ab", "cd", "ef", "gh")]
+    other = strip("xy")
+    assert changed_lines(lines, lines) == []
+    assert changed_lines(lines, [other, *lines[1:3], other]) == [Region(0, 0, 2, 1), Region(0, 3, 2, 1)]
+    assert changed_lines(lines, [lines[0], other, other, lines[3]]) == [Region(0, 1, 2, 2)]
 
 
 def test_lines_that_come_or_go_are_drawn_whole() -> None:
-    assert changed_regions([strip("ab")], [strip("ab"), strip("cd")]) == [Region(0, 1, 2, 1)]
-    assert changed_regions([strip("ab"), strip("cd")], [strip("ab")]) == [Region(0, 1, 2, 1)]
+    assert changed_lines([strip("ab")], [strip("ab"), strip("cd")]) == [Region(0, 1, 2, 1)]
+    assert changed_lines([strip("ab"), strip("cd")], [strip("ab")]) == [Region(0, 1, 2, 1)]
+    assert changed_lines([strip("abc")], [strip("ab")]) == [Region(0, 0, 3, 1)]
 
 
 NAMES = st.text(max_size=60).map(clean_text)
 """What is drawn was cleaned before; nothing in it is narrower than a cell."""
-
-
-@given(NAMES, NAMES)
-def test_cells_outside_the_spans_are_equal(old: str, new: str) -> None:
-    width = 60
-    before, after = (line(LOOK, [(each, A)], width) for each in (old, new))
-    changed = {x + i for x, n in changed_spans(before, after) for i in range(n)}
-    for x in set(range(width)) - changed:
-        assert before.crop(x, x + 1).text == after.crop(x, x + 1).text
 
 
 @given(NAMES, st.integers(1, 50))

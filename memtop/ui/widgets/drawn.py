@@ -1,7 +1,6 @@
-"""A widget that keeps the lines it shows and repaints only what changed in them.
+"""A widget that keeps the lines it shows and draws only those again that changed.
 
-Textual sends a dirty region as it is and does not look for what really changed in it, so the
-difference is taken here: between the lines shown and the lines to show, cell by cell.
+Which of their cells are sent is found where all that Textual draws comes together (``shown``).
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from memtop.ui.lines import Run, changed_regions, line
+from memtop.ui.lines import Run, changed_lines, line
 from memtop.ui.theme import Look
 
 WHEEL = 3
@@ -39,8 +38,8 @@ class Drawn(Widget):
         return bool(getattr(self.screen, "asking", False))
 
     def draw(self, lines: Sequence[Strip]) -> None:
-        """Shows these lines from now on; refreshes the regions that differ, or nothing."""
-        regions = changed_regions(self.lines, lines)
+        """Shows these lines from now on; refreshes the lines that differ, or nothing."""
+        regions = changed_lines(self.lines, lines)
         self.lines = list(lines)
         if regions:
             self.refresh(*regions)
