@@ -9,12 +9,12 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from memtop.dump.plan import Range, ranges_runs
-from memtop.linux.counters import read_memory
+from memtop.linux.counters import Counters
 from memtop.linux.errors import KernelCannot, ProcessGone
 from memtop.linux.features import KernelFeatures
 from memtop.linux.ksm import mergeable, merging
@@ -148,30 +148,30 @@ class OwnFeed:
     ) -> None:
         self.still = Stillness()
         pid, tid = handle.pid, handle.maps_tid()
-        self._maps = MapsReader(pid, tid)
-        self._scanner = Scanner(
-            pid,
-            use_ioctl=bool(kernel.pagemap_scan.works),
-            guard_bit=bool(kernel.guard_bit.works),
-            tid=tid,
-        )
         self._pid, self._doubts = pid, Doubts()
         self._cover = Cover()
         self._merges = Merges(pid, tid)
         care = Care(Arm.ALL if files else Arm.ANON)
-        try:
-            armed = arm(method, handle, self._scanner, kernel, care)
-            self._tracker: Tracker = armed.tracker
+        with ExitStack() as stack:
+            self._maps = stack.enter_context(MapsReader(pid, tid))
+            self._counters = stack.enter_context(Counters(pid))
+            self._scanner = stack.enter_context(
+                Scanner(
+                    pid,
+                    use_ioctl=bool(kernel.pagemap_scan.works),
+                    guard_bit=bool(kernel.guard_bit.works),
+                    tid=tid,
+                )
+            )
+            self._tracker: Tracker = arm(method, handle, self._scanner, kernel, care).tracker
+            stack.callback(self._tracker.close)
             if self._tracker.info.name == "off":
                 raise KernelCannot(
                     f"following what process {pid} writes is not possible", self._tracker.info.note
                 )
             if isinstance(self._tracker, SoftDirtyTracker):
                 self._tracker.still = self.still
-        except BaseException:
-            self._scanner.close()
-            self._maps.close()
-            raise
+            self._held = stack.pop_all()
 
     @property
     def name(self) -> str:
@@ -195,7 +195,7 @@ class OwnFeed:
         if self._tracker.prepare(table):
             table = self._maps.read()
         tick = self._tracker.tick(table)
-        coverage = self._doubts.qualify(tick.coverage, read_memory(self._pid))
+        coverage = self._doubts.qualify(tick.coverage, self._counters.memory())
         hidden = self._merges.ranges() if not self.protects else ()
         return _told(self._pid, tick.runs, self._cover.ranges(table, coverage, hidden))
 
@@ -209,9 +209,7 @@ class OwnFeed:
 
     def close(self) -> None:
         """See ``Feed``."""
-        self._tracker.close()
-        self._scanner.close()
-        self._maps.close()
+        self._held.close()
 
 
 class SharedFeed:

@@ -86,16 +86,6 @@ class Counters:
             raise explain(error, self._pid, f"reading {name} of process {self._pid}") from error
 
 
-def read_memory(pid: int) -> Memory:
-    """``Counters.memory`` for once.
-
-    Raises:
-        ProcessGone: there is no such process.
-    """
-    with Counters(pid) as counters:
-        return counters.memory()
-
-
 def _open(path: str) -> int:
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 

@@ -7,9 +7,10 @@ While it tracks, the process belongs to it alone, as to any tracker.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 
-from memtop.linux.counters import read_memory
+from memtop.linux.counters import Counters
 from memtop.linux.errors import Failed
 from memtop.linux.features import KernelFeatures
 from memtop.linux.match import Matcher, PageMatch, plan
@@ -84,12 +85,13 @@ class Rounds:
         self._tracker: WriteProtectTracker | None = None
         self._scanner: Scanner | None = None
         self._doubts = Doubts()
-        self._maps = MapsReader(process.pid, tid)
-        try:
-            self._matcher = Matcher(process.pid, use_ioctl=bool(kernel.pagemap_scan.works), tid=tid)
-        except BaseException:
-            self._maps.close()
-            raise
+        with ExitStack() as stack:
+            self._maps = stack.enter_context(MapsReader(process.pid, tid))
+            self._counters = stack.enter_context(Counters(process.pid))
+            self._matcher = stack.enter_context(
+                Matcher(process.pid, use_ioctl=bool(kernel.pagemap_scan.works), tid=tid)
+            )
+            self._held = stack.pop_all()
 
     def table(self) -> MappingTable:
         """The mappings now."""
@@ -167,7 +169,7 @@ class Rounds:
         table, own = self._maps.read(), None
         if self._tracker is not None:
             self._tracker.follow(table)
-            coverage = self._doubts.qualify(self._tracker.coverage, read_memory(self._process.pid))
+            coverage = self._doubts.qualify(self._tracker.coverage, self._counters.memory())
             # The kernel would protect whatever any tracker has registered: the others' pages are theirs.
             own = {index for index, cover in enumerate(coverage) if TRACKED[cover]}
         else:
@@ -201,8 +203,7 @@ class Rounds:
         if self._scanner is not None:
             self._scanner.close()
             self._scanner = None
-        self._matcher.close()
-        self._maps.close()
+        self._held.close()
 
     def __enter__(self) -> Rounds:
         return self
