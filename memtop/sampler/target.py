@@ -26,6 +26,7 @@ from memtop.sampler import telling
 from memtop.sampler.budget import FAULT_S, Budget
 from memtop.sampler.detail import read_detail
 from memtop.sampler.locked import locked
+from memtop.sampler.stretch import Stretch
 from memtop.sampler.totals import totals_of, watched_of
 from memtop.tracking.base import Tick, Tracker, WatchRange
 from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
@@ -78,7 +79,7 @@ class Target:
         self._swap = swap
         self._care = care
         self._budget = Budget(care.max_cost)
-        self._stretched = self._was_stretched = self._said_stretched = False
+        self._stretch = Stretch(self._budget, care.max_cost)
         self._doubts = Doubts()
         self._stop_s = 0.0
         self._scanned_at: float | None = None
@@ -167,7 +168,7 @@ class Target:
         self.tracker.close()
         self.tracker, self.refused = armed.tracker, armed.refused
         self._stop_s += armed.stop_s
-        self._said_stretched = False
+        self._stretch.forget()
         info = armed.tracker.info
         _log.info("%d: tracker in charge: %s%s", self.process.pid, info.name, info.note and f" ({info.note})")
 
@@ -255,7 +256,8 @@ class Target:
             wait = self._budget.wait(time.monotonic(), self._counters.stat().minflt)
         except MemtopError:  # it ended: the last tick says so
             return 0.0
-        self._stretched = self._stretched or wait > 0
+        if wait > 0:
+            self._stretch.put_off()
         return max(wait, 0.0)
 
     @locked
@@ -307,15 +309,8 @@ class Target:
         stop_s, self._stop_s = self._stop_s + tick.stop_s, 0.0
         cpu_s = time.thread_time() - cpu
         target_s = self._book(tick, info, cpu_s, sums)
-        stretched, self._stretched = self._stretched, False
-        if stretched is not self._was_stretched:
-            self._was_stretched = stretched
-            text = self._why_stretched(interval) if stretched else "samples keep their interval again"
-            _log.info("%d: %s", self.process.pid, text)
-        if stretched and not self._said_stretched and not self._message:
-            self._said_stretched = True
-            self._message = self._why_stretched(interval)
-        message, self._message = self._message, ""
+        stretched, why = self._stretch.taken(self.process, interval, may_say=not self._message)
+        message, self._message = self._message or why, ""
         if life is Life.EXECED:
             _log.info("%d: %s", self.process.pid, message)
         return Sample(
@@ -344,10 +339,6 @@ class Target:
         minor = self._stat[1].minflt if self._stat else 0
         protected = sums.resident if tracked else 0
         return self._budget.spend(time.monotonic(), minor, caused, cpu_s, protected)
-
-    def _why_stretched(self, interval: float) -> str:
-        whom = f"{self.process.comm} {self.process.pid}" if self._budget.for_faults else ""
-        return telling.stretched(interval, self._care.max_cost, whom)
 
     def _faults(self) -> Faults:
         now, stat = time.monotonic(), self._counters.stat()
