@@ -10,14 +10,13 @@ from dataclasses import replace
 from memtop.linux.counters import Counters
 from memtop.linux.errors import Failed, MemtopError, NotPermitted, ProcessGone
 from memtop.linux.features import KernelFeatures
-from memtop.linux.pagemap import PageCounts, Scanner, count_sum
+from memtop.linux.pagemap import PageCounts, Scanner
 from memtop.linux.peek import look, peek
 from memtop.linux.process import ProcessHandle
 from memtop.linux.procfs import MapsReader, Stat, read_swap
 from memtop.linux.userfaultfd import fault_seconds
 from memtop.model.actions import Arm, ArmCost, Care, Method
 from memtop.model.detail import Detail
-from memtop.model.layout import PAGE
 from memtop.model.mapping import MappingTable
 from memtop.model.peek import Peek
 from memtop.model.sample import Cost, Faults, Life, Sample, TrackerInfo
@@ -29,11 +28,12 @@ from memtop.sampler.locked import locked
 from memtop.sampler.stretch import Stretch
 from memtop.sampler.totals import totals_of, watched_of
 from memtop.tracking.base import Tick, Tracker, WatchRange
-from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm, may_write_protect, prefers_soft_dirty
+from memtop.tracking.choose import DEFAULT_CARE, NONE, Share, arm
 from memtop.tracking.consumers import FanOut
 from memtop.tracking.doubts import Doubts
 from memtop.tracking.passive import BlindTracker, PassiveTracker
 from memtop.tracking.policy import BY_ARM, PASSIVE, cost_of
+from memtop.tracking.price import price, share_in_huge
 
 _log = logging.getLogger(__name__)
 
@@ -181,31 +181,21 @@ class Target:
         if scope is not None:
             kept = self._care.keep_huge
             return cost_of(BY_ARM[Arm.ALL], self.last.table, self.last.counts, kept, scope)
-        return self._cost_of(method, choice or self._care.arm, self.last.table, self.last.counts)
+        care = self._care if choice is None else replace(self._care, arm=choice)
+        return price(method, care, self._kernel, self.last.table, self.last.counts)
 
     def look_at_cost(self, method: Method) -> ArmCost | None:
-        """The same before the first sample, from a look of its own; None where page tables can't be read."""
-        counted = self._look()
-        return None if counted is None else self._cost_of(method, self._care.arm, *counted)
+        """The same before the first sample, from a look of its own.
 
-    def _cost_of(self, method: Method, choice: Arm, table: MappingTable, counts: bytes) -> ArmCost:
-        cost = cost_of(BY_ARM[choice], table, counts, self._care.keep_huge, method=method)
-        cost = replace(cost, freeze=self._care.freeze)
-        if method is Method.AUTO and self._kernel.soft_dirty.works:
-            first = prefers_soft_dirty(self._kernel, self._huge()) or not may_write_protect(self._kernel)
-            second = None if first else Method.SOFT_DIRTY
-            return replace(cost, expected=Method.SOFT_DIRTY if first else method, fallback=second)
-        return cost
+        None: page tables can't be read, or it can't be had, as far as that shows beforehand.
+        """
+        counted = self._look()
+        return None if counted is None else price(method, self._care, self._kernel, *counted, self._handle)
 
     def _huge(self) -> Share:
         """How much of the memory is in huge pages."""
-        if self.last is not None and self.last.totals.huge is not None:
-            return Share(self.last.totals.huge, self.last.totals.resident)
-        counted = self._look()
-        if counted is None:
-            return NONE
-        sums = count_sum(counted[1])
-        return Share(sums.huge * PAGE, sums.resident * PAGE)
+        counted = self._look() if self.last is None else (self.last.table, self.last.counts)
+        return NONE if counted is None else share_in_huge(counted[1])
 
     def _look(self) -> tuple[MappingTable, bytes] | None:
         """What is there, without a sample."""

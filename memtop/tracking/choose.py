@@ -11,7 +11,9 @@ from memtop.linux.features import KernelFeatures
 from memtop.linux.footprint import injected
 from memtop.linux.pagemap import Scanner
 from memtop.linux.process import ProcessHandle
+from memtop.linux.ptrace import find_refusal
 from memtop.linux.standstill import check_stop
+from memtop.linux.threads import choose_thread
 from memtop.linux.userfaultfd import WriteProtector
 from memtop.model.actions import Care, ClearRefs, KeepHuge, Method
 from memtop.model.scope import Scope
@@ -109,6 +111,36 @@ def may_write_protect(kernel: KernelFeatures) -> bool:
     return not any(feature.works is False for feature in (kernel.pagemap_scan, kernel.wp_async))
 
 
+def check_arm(method: Method, process: ProcessHandle, kernel: KernelFeatures, care: Care) -> None:
+    """Raises what ``arm`` would, asked for write-protect or soft-dirty by name, as far as that shows without
+    touching the process."""
+    if method is Method.SOFT_DIRTY:
+        _check_soft_dirty(process, kernel, care)
+        return
+    _check_write_protect(process, kernel)
+    _, refusal = choose_thread(process.pid, lambda tid: find_refusal(process, tid))
+    if refusal is not None:
+        raise refusal
+
+
+def _check_write_protect(process: ProcessHandle, kernel: KernelFeatures) -> None:
+    require_action(f"tracking writes of process {process.pid}")
+    for feature in (kernel.pagemap_scan, kernel.wp_async):
+        if feature.works is False:
+            raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
+
+
+def _check_soft_dirty(process: ProcessHandle, kernel: KernelFeatures, care: Care) -> None:
+    require_action(f"tracking writes of process {process.pid}")
+    feature = kernel.soft_dirty
+    if not feature.works:
+        kind = NotPermitted if feature.works is None else KernelCannot
+        raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
+    check_clear(process.pid, ClearRefs.SOFT_DIRTY)  # now, so that auto can go on to the next
+    if care.freeze:
+        check_stop(process)
+
+
 def _write_protect(
     process: ProcessHandle,
     scanner: Scanner,
@@ -117,13 +149,10 @@ def _write_protect(
     note: str = "",
     scope: Scope | None = None,
 ) -> Armed:
-    require_action(f"tracking writes of process {process.pid}")
+    _check_write_protect(process, kernel)
     if scope is not None and scope.part is not None and care.keep_huge is not KeepHuge.NO:
         # Both cut mappings in maps; together they would need to know of each other's cuts.
         raise Failed("a part of a mapping can't be tracked with --keep-huge", "", "choose the whole mapping")
-    for feature in (kernel.pagemap_scan, kernel.wp_async):
-        if feature.works is False:
-            raise KernelCannot("write-protect tracking is not possible", feature.reason, feature.remedy)
     injection = injected(process)
     protector = WriteProtector(injection.fd)
     keeper = None if scope is None else ScopeKeeper(scope)
@@ -134,12 +163,5 @@ def _write_protect(
 def _soft_dirty(
     process: ProcessHandle, scanner: Scanner, kernel: KernelFeatures, care: Care, note: str = ""
 ) -> Armed:
-    require_action(f"tracking writes of process {process.pid}")
-    feature = kernel.soft_dirty
-    if not feature.works:
-        kind = NotPermitted if feature.works is None else KernelCannot
-        raise kind("soft-dirty tracking is not possible", feature.reason, feature.remedy)
-    check_clear(process.pid, ClearRefs.SOFT_DIRTY)  # now, so that auto can go on to the next
-    if care.freeze:
-        check_stop(process)
+    _check_soft_dirty(process, kernel, care)
     return Armed(SoftDirtyTracker(process, scanner, note, freeze=care.freeze))

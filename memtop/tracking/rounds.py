@@ -23,7 +23,7 @@ from memtop.model.coverage import TRACKED, Coverage, Exactness
 from memtop.model.filter import Field, Page, Tree, atoms, categories_of
 from memtop.model.layout import HIGHEST, Category
 from memtop.model.mapping import Mapping, MappingTable
-from memtop.tracking.choose import arm
+from memtop.tracking.choose import arm, check_arm
 from memtop.tracking.doubts import Doubts
 from memtop.tracking.policy import BY_ARM, PASSIVE, cost_of
 from memtop.tracking.write_protect import WriteProtectTracker
@@ -98,7 +98,12 @@ class Rounds:
         return self._maps.read()
 
     def cost(self, care: Care) -> ArmCost:
-        """What tracking would touch; a look that changes nothing."""
+        """What tracking would touch; a look that changes nothing.
+
+        Raises:
+            MemtopError: as ``track``, as far as that shows without touching the process.
+        """
+        check_arm(Method.WRITE_PROTECT, self._process, self._kernel, care)
         table, scanner = self.table(), self._open_scanner()
         modes, _ = PASSIVE.decide(table)
         counts = scanner.scan(table, bytes(modes)).counts

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import life as calls
 import pytest
-from harness import Tracked, status
+from harness import Tracked, run, spawned, status
 from life import Life, Span, Watch
 
 from memtop.linux import ptrace
@@ -134,3 +134,26 @@ def test_yama_itself() -> None:
         assert "kernel.yama.ptrace_scope is 2" in inject_unprivileged()
     finally:
         scope.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("scan", "--match", "written", "--protect", "-n", "1"), 1),
+        (("batch", "-n", "1", "--track", "write-protect"), 1),
+        (("batch", "-n", "1", "--track", "auto"), 0),
+    ],
+    ids=["scan", "by name", "auto"],
+)
+@pytest.mark.usefixtures("needs_write_protect")
+def test_what_is_refused_is_not_announced(
+    words: tuple[str, ...], code: int, life: Life, build: Callable[[str], Path]
+) -> None:
+    """What would be done is said when it is about to be done: not, and then that it can't be."""
+    command = [build("tracer"), str(life.pid)]
+    with spawned(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tracer:
+        assert tracer.stdout.readline() == b"ok\n"
+        done = run(*words, "-p", str(life.pid))
+    assert done.code == code
+    done.said(f"it is traced by tracer (pid {tracer.pid})")
+    assert "going to write-protect" not in done.err
