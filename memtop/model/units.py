@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import gmtime, strftime
+
 DASH = "–"
 """What is not known."""
 
@@ -60,6 +62,11 @@ def seconds(value: float) -> str:
     if value < 0.1:
         return f"{value * 1e3:.1f}ms" if value < 0.01 else f"{value * 1e3:.0f}ms"
     return f"{value:.1f}s" if value < 10 else f"{value:.0f}s"
+
+
+def clock(when: float) -> str:
+    """Unix seconds as a time of day, UTC: ``19:54:07Z``."""
+    return strftime("%H:%M:%SZ", gmtime(when))
 
 
 def duration(value: float) -> str:

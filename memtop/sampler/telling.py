@@ -22,17 +22,13 @@ def refusal(error: MemtopError, severity: str, key: tuple[int, int] | None = Non
 
 def ended(name: str, when: float) -> str:
     """The process is gone; ``when`` in unix seconds."""
-    return f"{name} ended at {_clock(when)}; this is its last picture"
+    return f"{name} ended at {units.clock(when)}; this is its last picture"
 
 
 def ran_exec(name: str, when: float, tracked: bool) -> str:
     """The process runs another program now."""
-    text = f"{name} ran exec at {_clock(when)}: a new address space"
+    text = f"{name} ran exec at {units.clock(when)}: a new address space"
     return text + ("; tracking ended with the old one" if tracked else "")
-
-
-def _clock(when: float) -> str:
-    return time.strftime("%H:%M:%SZ", time.gmtime(when))
 
 
 def stretched(interval: float, bound: float, whom: str) -> str:
@@ -67,7 +63,7 @@ def tracking_notice(target: Target, method: Method, cost: ArmCost | None, scope:
         return Notice(f"{name}: nothing is tracked: {info.note}", "warning", target.key, (info.note,))
     where = "" if scope is None else f" of {scope.span[0]:x}–{scope.span[1]:x} alone"
     tracked = f"tracking writes{where}"
-    since = f"since {_clock(time.time())}"  # it stands on later pictures, too
+    since = f"since {units.clock(time.time())}"  # it stands on later pictures, too
     by = f"{tracked} by {info.name} {since}"
     if target.refused:  # auto came to something less exact
         text = f"{name}: tracking writes by {info.name}, {info.exact.value}: {info.note}"

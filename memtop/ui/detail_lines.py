@@ -9,12 +9,11 @@ from rich.style import Style
 from memtop.model.detail import ORDINARY_FLAGS, Detail, Numa, Smaps, flag_words
 from memtop.model.layout import PAGE
 from memtop.model.sample import MappingSample
-from memtop.model.units import DASH, count, duration, rate, size
+from memtop.model.units import DASH, clock, count, duration, rate, size
 from memtop.ui.lines import Run, width_of, wrap
 from memtop.ui.story import Story
 from memtop.ui.theme import Palette
 from memtop.ui.widgets.header import sparkline
-from memtop.ui.widgets.map_lines import clock
 
 LABEL = 10
 """Cells of a label, with its margins."""

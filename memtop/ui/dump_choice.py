@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +15,7 @@ from memtop.dump.rounds import Verdict
 from memtop.model.layout import PAGE
 from memtop.model.names import clean_text
 from memtop.model.sample import Sample
-from memtop.model.units import rate, seconds, size
+from memtop.model.units import clock, rate, seconds, size
 from memtop.ui.dump_parts import Part
 from memtop.ui.places import Place, Places
 from memtop.ui.state import ProcessView
@@ -228,8 +227,8 @@ class DumpChoice:
         if self._cost and not self.view.tracking and self.freeze is not Freeze.FULL:
             lines.append((f"tracks writes meanwhile: {self._cost}", False))
         if frozen:
-            clock = time.strftime("%H:%M:%S", time.gmtime(self.view.sample.time if self.view.sample else 0))
-            lines.append((f"the picture is of {clock}Z; the dump is of now", False))
+            when = clock(self.view.sample.time if self.view.sample else 0)
+            lines.append((f"the picture is of {when}; the dump is of now", False))
         return lines
 
     def _size(self, told: Forecast, free: int | None, since: bool) -> str:

@@ -53,3 +53,7 @@ def test_percent_of_nothing_is_unknown() -> None:
     assert units.percent(None, 5) == "–"
     assert units.percent(1, 1000) == "<1%"
     assert units.percent(62, 100) == "62%"
+
+
+def test_a_time_of_day_names_its_zone() -> None:
+    assert units.clock(1795290847.9) == "19:54:07Z"

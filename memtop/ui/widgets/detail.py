@@ -7,7 +7,7 @@ from textual.message import Message
 
 from memtop.model.detail import Detail
 from memtop.model.sample import MappingSample
-from memtop.model.units import seconds, size
+from memtop.model.units import clock, seconds, size
 from memtop.sampler.source import Key
 from memtop.ui.columns import short_title
 from memtop.ui.detail_lines import detail_lines
@@ -17,7 +17,7 @@ from memtop.ui.lines import Run, cut_path, fitting, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.story import Storyteller
 from memtop.ui.theme import Look
-from memtop.ui.widgets.map_lines import LEAST_NAME, clock
+from memtop.ui.widgets.map_lines import LEAST_NAME
 from memtop.ui.widgets.pane import ScrollingPane, Wanted
 from memtop.ui.widgets.write_map import selected
 

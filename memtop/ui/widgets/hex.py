@@ -9,12 +9,13 @@ from rich.style import Style
 from memtop.model.layout import PAGE
 from memtop.model.mapping import Mapping
 from memtop.model.peek import Peek
+from memtop.model.units import clock
 from memtop.sampler.source import Key
 from memtop.ui.glyphs import RULE
 from memtop.ui.lines import Run, cut_path, width_of, wrap
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
-from memtop.ui.widgets.map_lines import clock, flags_text
+from memtop.ui.widgets.map_lines import flags_text
 from memtop.ui.widgets.pane import ScrollingPane, Wanted
 from memtop.ui.widgets.write_map import WriteMap
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from itertools import pairwise
 
 from rich.style import Style
@@ -11,7 +10,7 @@ from rich.style import Style
 from memtop.model.layout import PAGE, CountFlag
 from memtop.model.peek import PageFlags
 from memtop.model.sample import MappingSample
-from memtop.model.units import count, seconds, size
+from memtop.model.units import clock, count, seconds, size
 from memtop.sampler.history import NEVER
 from memtop.ui.ages import Age, Grid
 from memtop.ui.columns import short_title
@@ -192,8 +191,3 @@ def flags_text(flags: PageFlags) -> str:
 def page_of(m: MappingSample, address: int) -> str:
     """Which page of the mapping, from 0 on."""
     return f"page {(address - m.mapping.start) // PAGE}"
-
-
-def clock(time: float) -> str:
-    """Unix seconds as a time of day, UTC as in the header."""
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%SZ")

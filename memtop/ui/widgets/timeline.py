@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
 
-from memtop.model.units import DASH, rate, seconds, size
+from memtop.model.units import DASH, clock, rate, seconds, size
 from memtop.sampler.past import Kept
 from memtop.ui.ages import Age
 from memtop.ui.columns import short_title
@@ -221,5 +220,6 @@ def _marked(cells: list[Run], column: int, p: Palette) -> list[Run]:
     return [run for run in runs if run[0]]
 
 
-def _clock(time: float) -> str:
-    return datetime.fromtimestamp(time, timezone.utc).strftime("%H:%M:%S")
+def _clock(when: float) -> str:
+    """As on the axis, where there is no room for the zone."""
+    return clock(when).removesuffix("Z")

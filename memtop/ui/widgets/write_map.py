@@ -10,7 +10,7 @@ from textual import events
 from memtop.model.layout import PAGE
 from memtop.model.peek import Peek
 from memtop.model.sample import MappingSample, Sample
-from memtop.model.units import count, size
+from memtop.model.units import clock, count, size
 from memtop.sampler.history import AgeMap
 from memtop.ui.ages import BITS, Grid, grid_cells
 from memtop.ui.lens import Lens
@@ -20,7 +20,6 @@ from memtop.ui.state import ProcessView, Range
 from memtop.ui.theme import Look
 from memtop.ui.viewport import Viewport
 from memtop.ui.widgets.map_lines import (
-    clock,
     flags_text,
     legend_runs,
     page_of,
