@@ -13,6 +13,7 @@ from memtop.model.units import DASH, percent, size
 from memtop.ui import packed
 from memtop.ui.lines import Run, cut_path, fill
 from memtop.ui.theme import Palette
+from memtop.ui.zeros import EARLIER
 
 SHORT = {
     Coverage.BASELINE: "baseline",
@@ -53,6 +54,12 @@ def _number(
         return [(fill(text, width, right=True), p.faint if text in (DASH, zero) else p.text)]
 
     return cell
+
+
+def _zero(m: MappingSample, width: int, p: Palette) -> list[Run]:
+    """With a mark behind it, where it was counted earlier."""
+    text = size(m.zero).rjust(width - 1) + (MARKS[Exactness.APPROXIMATE] if m.flags & EARLIER else " ")
+    return [(fill(text, width, right=True), p.text if m.zero else p.faint)]
 
 
 def _address(m: MappingSample, width: int, p: Palette) -> list[Run]:
@@ -131,7 +138,7 @@ NAME = Column("NAME", 0, packed.names, False, right=False)
 SWAP = Column("SWAP", 5, _by_swap, True, _number(lambda m: size(m.swapped), "0"), gives_way=8)
 PERMS = Column("PERM", 4, packed.perms, True, _perms, gives_way=7, right=False)
 TREND = Column("TREND", 10, _by_written, True, gives_way=6, right=False)
-ZERO = Column("ZERO", 5, packed.zero, True, _number(lambda m: size(m.zero), "0"), gives_way=5)
+ZERO = Column("ZERO", 6, packed.zero, True, _zero, gives_way=5)
 EXACT = Column("EXACT", 11, lambda sample: sample.coverage, False, _exact, gives_way=4, right=False)
 
 COLUMNS = (ADDRESS, SIZE, RESIDENT, WRITTEN, HUGE, KIND, NAME)
@@ -147,7 +154,7 @@ ABOUT = {
     SIZE: "address space",
     RESIDENT: "resident memory",
     SWAP: "swapped out (with --swap: expensive)",
-    ZERO: "mapped to the shared zero page: read, never written",
+    ZERO: "mapped to the shared zero page: read, never written; ~ earlier",
     WRITTEN: "memory written per second",
     TREND: "written in each of the last ten samples",
     MARKED: "written since the mark (m), each page once; not known of earlier samples (–)",

@@ -43,6 +43,11 @@ class RowFilter:
         self._table: MappingTable | None = None
         self._sort_of: list[int] = []
 
+    @property
+    def asks_for_zeros(self) -> bool:
+        """Whether the answer depends on what not every sample counts: zero pages, guards."""
+        return bool(self._categories & (Category.PFNZERO | Category.GUARD))
+
     def takes(self, row: MappingSample) -> bool:
         """Whether one mapping matches."""
         return bool(matches(self._tree, row))

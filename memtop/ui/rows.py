@@ -21,6 +21,7 @@ from memtop.ui import packed
 from memtop.ui.columns import HUGE, MARKED, RESIDENT, SIZE, SWAP, WRITTEN, ZERO, Column
 from memtop.ui.rates import Rates
 from memtop.ui.row_filter import RowFilter
+from memtop.ui.zeros import EARLIER, carrying
 
 FADE_S = 5.0
 """Seconds that the last row of a mapping stays after it is gone."""
@@ -111,6 +112,8 @@ class Rows:
         lines: what stands in each row, from the top.
         groups, gone: what the numbers in ``lines`` stand for.
         matched: how many mappings passed the filter.
+        picture: the sample, with zero pages as they were counted last where they are asked for.
+        zeros_of: when that was, unix seconds; None: now, or nothing of it is shown.
         opened: names of the groups whose members are shown.
     """
 
@@ -120,6 +123,8 @@ class Rows:
     matched: int = 0
     opened: set[str] = field(default_factory=set)
     rates: Rates = field(default_factory=Rates)
+    picture: Sample | None = None
+    zeros_of: float | None = None
     _sample: Sample | None = None
     _found: dict[tuple[int, str | None], int] = field(default_factory=dict)
 
@@ -158,13 +163,20 @@ class Rows:
         only: RowFilter | None = None,
         grouping: Grouping = Grouping.NONE,
         marked: Sequence[int] | None = None,
+        earlier: Sequence[Sample] = (),
     ) -> None:
-        """Puts all rows in order; ties by address."""
-        sample, self.groups = self._sample, []
+        """Puts all rows in order; ties by address.
+
+        Args:
+            earlier: where zero pages are shown, samples that may have counted them.
+        """
+        self.groups, self.picture, self.zeros_of = [], self._sample, None
         self._found.clear()
-        if sample is None:
+        if self._sample is None:
             self.lines, self.matched = [], 0
             return
+        sample, self.zeros_of = carrying(self._sample, earlier) if earlier else (self._sample, None)
+        self.picture = sample
         shown = list(range(len(sample.table))) if only is None else only.rows(sample)
         self.matched = len(shown)
         keys = self._keys(sample, column, marked)
@@ -332,7 +344,7 @@ class _Sums:
         row = MappingSample(
             mapping=Mapping(0, start, start + size, "", 0, "", 0, name, Kind(self._kinds[members[0]])),
             coverage=worst.coverage,
-            flags=worst.flags,
+            flags=CountFlag(worst.flags | EARLIER if any(state & EARLIER for state in rows) else worst.flags),
             resident=sum(resident) * PAGE if scanned else None,
             huge=sum(huge) * PAGE if scanned else None,
             zero=sum(zero) * PAGE if zeros else None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,12 +15,16 @@ from textual import events
 
 from memtop.model.filter import parse
 from memtop.model.filter_rows import matches
-from memtop.model.layout import Kind
-from memtop.ui.columns import COLUMNS
+from memtop.model.layout import COUNT, PAGE, CountFlag, Kind
+from memtop.model.sample import Sample
+from memtop.model.units import clock
+from memtop.ui.columns import COLUMNS, ZERO
 from memtop.ui.row_filter import RowFilter
-from memtop.ui.rows import FADE_S
+from memtop.ui.rows import FADE_S, Grouping, Rows
+from memtop.ui.settings import Settings
 from memtop.ui.theme import DARK, Look
 from memtop.ui.widgets.mapping_table import MappingTable
+from memtop.ui.zeros import EARLIER
 
 
 async def typed(screen: Driver, text: str) -> None:
@@ -348,3 +353,83 @@ async def test_how_many_rows_a_filter_leaves_is_never_cut(width: int, says: str)
         await screen.press("f", *"anon", "enter", "m")
         (heads,) = [line for line in screen.lines if "ADDRESS" in line]
         assert says in heads
+
+
+class NowAndThen(FakeTarget):
+    """Counts the zero pages of all mappings in the samples that ``counts`` names, as many in each."""
+
+    def __init__(self, counts: dict[int, int]) -> None:
+        super().__init__(process(), world())
+        self.zeros = counts
+
+    def sample(self, interval: float) -> Sample:
+        zeros, sample = self.zeros.get(self.ticks), super().sample(interval)
+        if zeros is None:
+            return sample
+        records = [list(record) for record in COUNT.iter_unpack(sample.counts)]
+        for record in records:
+            record[2] = zeros
+            record[10] |= CountFlag.ZERO if record[10] & CountFlag.SCANNED else 0
+        return replace(sample, counts=b"".join(COUNT.pack(*record) for record in records))
+
+
+async def test_zero_pages_are_carried_from_the_sample_that_counted_them() -> None:
+    """Of tracked mappings only every ten seconds: in between stands the last number, marked."""
+    target = NowAndThen({3: 5, 6: 7})
+    settings = Settings(columns=(*COLUMNS, ZERO))
+    async with opened(FakeSource(target), settings=settings) as screen:
+
+        def said() -> str:
+            (row,) = [line for line in screen.table if line.startswith("▸ ")]
+            return row.split()[-1 if "ZERO" not in screen.text else zero_at]
+
+        head = next(line for line in screen.lines if "ZERO" in line)
+        zero_at = head.split().index("ZERO") + 1
+        assert said() == "–", "nobody has counted them yet"
+        assert "ZERO is of" not in screen.text
+        await screen.tick(2)
+        assert target.ticks == 4
+        counted = clock(target.time)
+        assert said() == "20K"
+        assert "ZERO is of" not in screen.text
+        for _ in range(2):
+            await screen.tick()
+            assert said() == "20K~"
+            assert f"ZERO is of {counted}" in screen.text
+        await screen.tick()
+        assert said() == "28K"
+        await screen.tick()
+        assert said() == "28K~"
+        await screen.press("space", *["left"] * 2)
+        assert said() == "20K~", "an earlier picture knows what was known then"
+        assert f"ZERO is of {counted}" in screen.text
+        await screen.press(*["left"] * 3)
+        assert said() == "–", "what was counted later is not of then"
+
+
+def test_carried_zero_pages_are_sorted_filtered_and_summed() -> None:
+    target = NowAndThen({0: 5})
+    then = target.sample(1.0)
+    target.mappings = target.mappings[2:]
+    now = target.sample(1.0)
+    new = target.mappings[0]
+    new.id = 0  # another one, which came since
+    later = target.sample(1.0)
+    assert not RowFilter("pfnzero").rows(later)
+    rows = Rows()
+    rows.take(later)
+    rows.arrange(ZERO, False, only=RowFilter("pfnzero"), earlier=[then, now, later])
+    assert rows.zeros_of == then.time
+    assert rows.picture is not None
+    came = rows.picture.table.index_of(new.id)
+    known = [i for i, row in enumerate(later.mappings) if row.resident is not None and i != came]
+    assert sorted(rows.lines) == known, "what was not there then is not known"
+    assert {rows.picture.mappings[i].zero for i in known} == {5 * PAGE}
+    rows.arrange(ZERO, False, grouping=Grouping.KIND, earlier=[then, now, later])
+    for group in rows.groups:
+        whole = set(group.members) <= set(known)
+        assert group.row.zero == (5 * PAGE * len(group.members) if whole else None)
+        assert bool(group.row.flags & EARLIER) == bool(set(group.members) & set(known))
+    rows.arrange(ZERO, False, earlier=[later])
+    assert rows.zeros_of is None
+    assert all(row.zero is None for row in rows.picture.mappings)

@@ -273,7 +273,7 @@ class Page(Screen[None]):
     def show_selected(self) -> None:
         """Draws what is about the selected mapping."""
         view, wanted = self.view, self.pane.show(self.view) if self.pane.size else None
-        self.detail.show(selected(view), self.pane.about(view))
+        self.detail.show(selected(view), self.pane.about(view), self.table.zeros_of(view.selected))
         if wanted is not None and wanted != self._watched and not view.over:
             self._watched = wanted
             self.source.watch(*wanted)

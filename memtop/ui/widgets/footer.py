@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from memtop.model.sample import MappingSample
+from memtop.model.units import clock
 from memtop.sampler.source import Position
 from memtop.ui.keymap import KEYMAP, PANE, Key, Mode
 from memtop.ui.lines import Field, Run, cut, fit, width_of
@@ -107,8 +108,14 @@ def _field(key: str, label: str, keep: int, p: Palette) -> Field:
 class DetailLine(Drawn):
     """The selected mapping in one line: where, what, and how far its numbers can be trusted."""
 
-    def show(self, m: MappingSample | None, instead: Sequence[Run] = ()) -> None:
-        """Draws it, or what stands ``instead``; nothing is selected before the first sample."""
+    def show(
+        self, m: MappingSample | None, instead: Sequence[Run] = (), zeros_of: float | None = None
+    ) -> None:
+        """Draws it, or what stands ``instead``; nothing is selected before the first sample.
+
+        Args:
+            zeros_of: when its zero pages were counted, unix seconds; None: now, or they are not shown.
+        """
         p, width = self.look.palette, self.size.width
         if instead:
             self.draw_runs([instead])
@@ -120,9 +127,12 @@ class DetailLine(Drawn):
         runs: list[Run] = [(f" {here.start:x}–{here.end:x} {here.perms}", p.dim)]
         if here.inode:
             runs.append((f"  {here.dev} inode {here.inode} at {here.offset:#x}", p.dim))
+        reason = m.coverage.reason
+        if zeros_of is not None:
+            reason = f"ZERO is of {clock(zeros_of)}; {reason}"
         room = width - width_of(runs) - 4
-        if room >= len(m.coverage.reason) or not here.inode:
-            runs.append(("  " + cut(m.coverage.reason, max(room, 0)), p.text))
+        if room >= len(reason) or not here.inode:
+            runs.append(("  " + cut(reason, max(room, 0)), p.text))
         else:  # the reason is worth more than the inode
-            runs = [runs[0], ("  " + cut(m.coverage.reason, max(width - width_of(runs[:1]) - 4, 0)), p.text)]
+            runs = [runs[0], ("  " + cut(reason, max(width - width_of(runs[:1]) - 4, 0)), p.text)]
         self.draw_runs([runs])

@@ -12,6 +12,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from memtop.model.sample import Sample
+from memtop.sampler.past import MOST
 from memtop.sampler.source import Key
 from memtop.ui import packed
 from memtop.ui.ages import row_cells
@@ -25,6 +26,7 @@ from memtop.ui.columns import (
     SIZE,
     TREND,
     WIDE_COLUMNS,
+    ZERO,
     Column,
     Layout,
 )
@@ -38,6 +40,7 @@ from memtop.ui.settings import Settings
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Look, Palette
 from memtop.ui.widgets.drawn import Drawn
+from memtop.ui.zeros import EARLIER
 
 _SAME = re.compile(rb"(.)\1*", re.DOTALL)
 """Cells next to each other that are alike."""
@@ -148,13 +151,34 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
 
     def _sort(self) -> None:
         self._rows.arrange(
-            self.sort, self.reverse, only=self.filter, grouping=self.grouping, marked=self._marked
+            self.sort,
+            self.reverse,
+            only=self.filter,
+            grouping=self.grouping,
+            marked=self._marked,
+            earlier=self._earlier,
         )
         self.virtual_size = Size(self.scrollable_content_region.width, len(self._rows.lines))
 
     @property
     def _marked(self) -> Sequence[int] | None:
         return None if self._view is None else self._view.since_mark()
+
+    @property
+    def _earlier(self) -> Sequence[Sample]:
+        """The samples that know how many zero pages there are, where that is shown or asked for."""
+        asked = self.filter is not None and self.filter.asks_for_zeros
+        if self._view is None or not (asked or self.sort is ZERO or ZERO in self.columns_now):
+            return ()
+        return self._view.recent(MOST)
+
+    def zeros_of(self, mapping: int | None) -> float | None:
+        """When the zero pages were counted that are shown of this mapping, if by an earlier sample."""
+        picture = self._rows.picture
+        index = None if picture is None or mapping is None else picture.table.index_of(mapping)
+        if picture is None or index is None or not picture.mappings[index].flags & EARLIER:
+            return None
+        return self._rows.zeros_of if ZERO in self.columns_now else None
 
     def _keep_selection(self, row_before: int) -> None:
         """A mapping that is gone, or not shown, hands the selection to the one in its place.
@@ -297,7 +321,7 @@ class MappingTable(Drawn, ScrollView, can_focus=True):
     # ---- drawing -----------------------------------------------------------------------------------
 
     def _draw(self) -> None:
-        view, sample = self._view, self._sample
+        view, sample = self._view, self._rows.picture
         if view is None or sample is None:
             self.draw([])
             return
