@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from struct import Struct
 
+from memtop.dump.elf import EHDR, ET_CORE, IDENT, PF_R, PF_W, PF_X, PHDR, PN_XNUM, PT_LOAD, PT_NOTE, SHDR
 from memtop.dump.extents import Extents
 from memtop.dump.files import clear_pieces, write_at
 from memtop.dump.image import Area, Image, PageKind
@@ -20,11 +20,6 @@ from memtop.dump.source import PageSource
 from memtop.linux.vmread import Copied
 from memtop.model.layout import PAGE, Perm
 from memtop.model.runs import PageRuns
-
-_EHDR = Struct("<16sHHIQQQIHHHHHH")
-_PHDR = Struct("<IIQQQQQQ")
-_SHDR = Struct("<IIQQQQIIQQ")
-ET_CORE, PT_LOAD, PT_NOTE, PN_XNUM = 4, 1, 4, 0xFFFF
 
 WINDOW = 2 << 20
 GAP = 16 << 20
@@ -89,20 +84,20 @@ class CoreSink:
         notes_at = self._extents.at
         headers_at = notes_at + -(-len(image.notes) // PAGE) * PAGE
         count = len(segments) + 1
-        sections_at = headers_at + count * _PHDR.size
-        hole_at = -(-(sections_at + _SHDR.size) // PAGE) * PAGE
-        headers = [_PHDR.pack(PT_NOTE, 0, notes_at, 0, 0, len(image.notes), 0, 4)]
+        sections_at = headers_at + count * PHDR.size
+        hole_at = -(-(sections_at + SHDR.size) // PAGE) * PAGE
+        headers = [PHDR.pack(PT_NOTE, 0, notes_at, 0, 0, len(image.notes), 0, 4)]
         for s in segments:
             offset = hole_at if s.offset < 0 else s.offset
             headers.append(
-                _PHDR.pack(PT_LOAD, s.flags, offset, s.start, 0, s.size if s.in_file else 0, s.size, PAGE)
+                PHDR.pack(PT_LOAD, s.flags, offset, s.start, 0, s.size if s.in_file else 0, s.size, PAGE)
             )
         many = count >= PN_XNUM  # then section header 0 says how many, elf(5)
-        section = _SHDR.pack(0, 0, 0, 0, 0, 0, 0, count if many else 0, 0, 0)
-        ident = b"\x7fELF\x02\x01\x01" + bytes(9)
-        ehdr = _EHDR.pack(
+        section = SHDR.pack(0, 0, 0, 0, 0, 0, 0, count if many else 0, 0, 0)
+        ident = IDENT + b"\x01" + bytes(9)
+        ehdr = EHDR.pack(
             ident, ET_CORE, image.origin.machine, 1, 0, headers_at, sections_at if many else 0, 0,
-            _EHDR.size, _PHDR.size, PN_XNUM if many else count, _SHDR.size, 1 if many else 0, 0,
+            EHDR.size, PHDR.size, PN_XNUM if many else count, SHDR.size, 1 if many else 0, 0,
         )  # fmt: skip
         write_at(self._output.fd, notes_at, image.notes)
         write_at(self._output.fd, headers_at, b"".join(headers) + section)
@@ -110,8 +105,8 @@ class CoreSink:
         os.ftruncate(self._output.fd, hole_at + hole)
 
     def _segments(self, area: Area) -> Iterator[_Segment]:
-        flags = (4 if area.perms & Perm.READ else 0) | (2 if area.perms & Perm.WRITE else 0)
-        flags |= 1 if area.perms & Perm.EXEC else 0
+        flags = (PF_R if area.perms & Perm.READ else 0) | (PF_W if area.perms & Perm.WRITE else 0)
+        flags |= PF_X if area.perms & Perm.EXEC else 0
         if not area.runs:
             yield _Segment(area.start, area.end - area.start, flags, -1, in_file=False)
         for start, end, known in _stretches(area):

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from struct import Struct, unpack_from
+from struct import unpack_from
 
+from memtop.dump.elf import EHDR, ET_CORE, IDENT, INFO_AT, PF_R, PF_W, PF_X, PHDR, PN_XNUM, PT_LOAD, PT_NOTE
 from memtop.dump.files import data_ranges, is_sparse, open_dump, read_at
 from memtop.dump.image import Area, PageKind, Run
 from memtop.dump.notes import NT_FILE, NT_PRPSINFO, notes_of
@@ -19,12 +21,6 @@ from memtop.linux.errors import Failed
 from memtop.linux.vmread import hash_pages
 from memtop.model.layout import PAGE, Kind, Perm
 from memtop.model.names import clean, clean_text
-
-_EHDR = Struct("<16sHHIQQQIHHHHHH")
-_PHDR = Struct("<IIQQQQQQ")
-ET_CORE, PT_LOAD, PT_NOTE, PN_XNUM = 4, 1, 4, 0xFFFF
-PAGES_AT = 44
-"""Offset of sh_info in a section header."""
 
 MOST_NOTES = 1 << 30
 STEP = 1024 * PAGE
@@ -43,7 +39,7 @@ class Segment:
     @property
     def perms(self) -> Perm:
         """As those of a mapping; a core does not tell shared from private."""
-        read, write, execute = self.flags & 4, self.flags & 2, self.flags & 1
+        read, write, execute = self.flags & PF_R, self.flags & PF_W, self.flags & PF_X
         return Perm((1 if read else 0) | (2 if write else 0) | (4 if execute else 0))
 
 
@@ -97,16 +93,16 @@ class CoreFile:
     # ---- headers and notes ---------------------------------------------------------------------------------
 
     def _read_headers(self) -> list[Segment]:
-        head = self._read(0, _EHDR.size)
-        ident, kind, _, _, _, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, _ = _EHDR.unpack(head)
-        if ident[:6] != b"\x7fELF\x02\x01" or kind != ET_CORE or phentsize != _PHDR.size:
+        head = self._read(0, EHDR.size)
+        ident, kind, _, _, _, phoff, shoff, _, _, phentsize, phnum, shentsize, shnum, _ = EHDR.unpack(head)
+        if not ident.startswith(IDENT) or kind != ET_CORE or phentsize != PHDR.size:
             raise self._bad("it is no core of a 64-bit little-endian machine")
-        if phnum == PN_XNUM and shnum and shentsize > PAGES_AT:  # more than fit: elf(5)
-            phnum = unpack_from("<I", self._read(shoff, PAGES_AT + 4), PAGES_AT)[0]
+        if phnum == PN_XNUM and shnum and shentsize > INFO_AT:  # more than fit: elf(5)
+            phnum = unpack_from("<I", self._read(shoff, INFO_AT + 4), INFO_AT)[0]
         self._notes = b""
         segments = []
-        for kind, flags, offset, start, _, in_file, size, _ in _PHDR.iter_unpack(
-            self._stored(phoff, phnum * _PHDR.size)
+        for kind, flags, offset, start, _, in_file, size, _ in PHDR.iter_unpack(
+            self._stored(phoff, phnum * PHDR.size)
         ):
             if kind == PT_NOTE and not self._notes and in_file <= MOST_NOTES:  # a core has one of these
                 self._notes = self._stored(offset, in_file)
@@ -198,16 +194,13 @@ class CoreFile:
 
     def contents(self, start: int, end: int) -> bytes:
         """Pages that it has."""
-        low, high = 0, len(self._starts)
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._starts[middle] <= start else (low, middle)
+        at = bisect_right(self._starts, start) - 1
         parts = []
         while start < end:
-            segment = self._segments[low]
+            segment = self._segments[at]
             stop = min(end, segment.end)
             parts.append(self._read(segment.offset + start - segment.start, stop - start))
-            start, low = stop, low + 1
+            start, at = stop, at + 1
         return b"".join(parts)
 
     def hashes(self, start: int, end: int) -> array[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -336,11 +337,8 @@ def _page(memory: Memory, area: Area | None, at: int) -> bytes | None:
 
 
 def _run_at(runs: Sequence[Run], at: int) -> Run | None:
-    low, high = 0, len(runs)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if runs[middle].start <= at else (low, middle)
-    return runs[low] if runs and runs[low].start <= at < runs[low].end else None
+    before = bisect_right(runs, at, key=lambda run: run.start)
+    return runs[before - 1] if before and at < runs[before - 1].end else None
 
 
 def title(memory: Memory) -> str:

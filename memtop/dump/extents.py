@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,12 +73,7 @@ def _packed(out: Any, count: int) -> Pieces:
 
 def page_index(index: Pieces, address: int) -> int:
     """Which page of sorted runs lies at an address; ``index`` is ``Pieces.of_runs``."""
-    low, high = 0, len(index)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if PIECE.unpack_from(index.packed, middle * PIECE.size)[0] <= address:
-            low = middle
-        else:
-            high = middle
-    start, offset, _, _ = PIECE.unpack_from(index.packed, low * PIECE.size)
+    starts = memoryview(index.packed).cast("Q")[:: PIECE.size // 8]
+    at = bisect_right(starts, address) - 1
+    start, offset, _, _ = PIECE.unpack_from(index.packed, at * PIECE.size)
     return int((offset + address - start) // PAGE)
