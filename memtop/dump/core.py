@@ -13,13 +13,11 @@ from collections.abc import Iterator
 
 from memtop.dump.elf import EHDR, ET_CORE, IDENT, PF_R, PF_W, PF_X, PHDR, PN_XNUM, PT_LOAD, PT_NOTE, SHDR
 from memtop.dump.extents import Extents
-from memtop.dump.files import clear_pieces, write_at
+from memtop.dump.files import write_at
 from memtop.dump.image import Area, Image, PageKind
+from memtop.dump.in_place import InPlaceSink
 from memtop.dump.output import Output
-from memtop.dump.source import PageSource
-from memtop.linux.vmread import Copied
 from memtop.model.layout import PAGE, Perm
-from memtop.model.runs import PageRuns
 
 WINDOW = 2 << 20
 GAP = 16 << 20
@@ -36,7 +34,7 @@ ZERO_KINDS = (PageKind.DATA, PageKind.ZERO, PageKind.HOLE)
 """What can be read from the core; of all else it says that it is not there."""
 
 
-class CoreSink:
+class CoreSink(InPlaceSink):
     """Writes an ELF core.
 
     Args:
@@ -46,33 +44,8 @@ class CoreSink:
     whole_files = True
 
     def __init__(self, output: Output) -> None:
-        self._output = output
+        super().__init__(output, Extents(at=PAGE, granule=WINDOW, gap=GAP))
         self._hole = PIPED_HOLE if output.is_piped else HOLE
-        self._extents = Extents(at=PAGE, granule=WINDOW, gap=GAP)
-
-    def prepare(self, runs: PageRuns) -> None:
-        """See ``PageSink``."""
-        self._extents.cover(runs)
-        self._output.reserve(self._extents.pieces(runs))
-
-    def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
-        """Copies these pages into the file.
-
-        Args:
-            runs: which.
-            source: where from.
-            again: some may be there already.
-        """
-        self._extents.cover(runs)
-        return source.copy(self._extents.pieces(runs), self._output.out, hashed=False, overwrite=again)
-
-    def drop(self, runs: PageRuns) -> None:
-        """Clears pages that turned out not to belong into the dump."""
-        clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
-
-    def spare(self, runs: PageRuns) -> None:
-        """See ``PageSink``."""
-        self._output.unreserve(self._extents.pieces(runs))
 
     def finish(self, image: Image) -> None:
         """Writes the headers: what is where, the threads, and how the dump came about."""

@@ -13,13 +13,11 @@ from collections.abc import Iterator
 from memtop.dump import criu_images as images
 from memtop.dump.criu_about import Files, mark, memory, tree
 from memtop.dump.extents import Extents
-from memtop.dump.files import clear, clear_pieces, data_ranges, write_at
+from memtop.dump.files import clear, data_ranges, write_at
 from memtop.dump.image import Area, Image, PageKind
+from memtop.dump.in_place import InPlaceSink
 from memtop.dump.output_directory import OutputDirectory
-from memtop.dump.source import PageSource
-from memtop.linux.vmread import Copied
 from memtop.model.layout import PAGE, Perm
-from memtop.model.runs import PageRuns
 
 PAGES = "pages-1.img"
 MARK = "memtop.json"
@@ -31,7 +29,7 @@ Part = tuple[int, int, int]
 """start, end (byte addresses), offset in the file of before; -1: zeros."""
 
 
-class CriuSink:
+class CriuSink(InPlaceSink):
     """Writes CRIU images.
 
     Args:
@@ -41,26 +39,8 @@ class CriuSink:
     whole_files = False
 
     def __init__(self, output: OutputDirectory) -> None:
-        self._output = output
-        self._extents = Extents(at=0)
-
-    def prepare(self, runs: PageRuns) -> None:
-        """See ``PageSink``."""
-        self._extents.cover(runs)
-        self._output.reserve(self._extents.pieces(runs))
-
-    def store(self, runs: PageRuns, source: PageSource, *, again: bool) -> Copied:
-        """See ``PageSink``."""
-        self._extents.cover(runs)
-        return source.copy(self._extents.pieces(runs), self._output.out, hashed=False, overwrite=again)
-
-    def drop(self, runs: PageRuns) -> None:
-        """See ``PageSink``."""
-        clear_pieces(self._output.fd, self._extents.pieces(runs).packed)
-
-    def spare(self, runs: PageRuns) -> None:
-        """See ``PageSink``."""
-        self._output.unreserve(self._extents.pieces(runs))
+        super().__init__(output, Extents(at=0))
+        self._directory = output
 
     def finish(self, image: Image) -> None:
         """Puts the pages into order and writes all other files."""
@@ -77,7 +57,7 @@ class CriuSink:
         self._add(MARK, mark(image))
 
     def _add(self, name: str, data: bytes) -> None:
-        write_at(self._output.add(name), 0, data)
+        write_at(self._directory.add(name), 0, data)
 
     # ---- pages ------------------------------------------------------------------------------------------
 
@@ -103,7 +83,7 @@ class CriuSink:
             sorted_already &= offset == total
             total += end - start
         if not sorted_already:
-            old = self._output.replace_main()
+            old = self._directory.replace_main()
             try:
                 self._move(old, parts)
             finally:
