@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from memtop.dump.image import Freeze, Round
-from memtop.dump.plan import CoreFilter, Range
+from memtop.dump.plan import Range, deciding_bit
 from memtop.dump.rounds import Limits, Verdict, judge
 from memtop.model.layout import COUNT, MAPPING, PAGE, Kind, Perm
 from memtop.model.sample import Sample
@@ -27,6 +28,8 @@ where the threads have to wait for a processor."""
 
 LOOK_S = 3e-9
 """And for each page in memory, to see what was written last."""
+
+_NEVER = (Kind.SPECIAL, Kind.GUARD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,27 +164,16 @@ def pages_of(sample: Sample, core_filter: int, only: Range | None = None) -> int
         core_filter: of the process.
         only: this range alone; of a mapping that it has a part of, pages count as spread evenly.
     """
-    wanted, pages = CoreFilter(core_filter), 0.0
-    for (start, end, _, inode, _, _, _, _, perms, kind), count in zip(
+    pages, names = 0.0, sample.table.names
+    for (start, end, _, inode, _, _, at, length, perms, kind), count in zip(
         MAPPING.iter_unpack(sample.table.packed), COUNT.iter_unpack(sample.counts), strict=True
     ):
-        if not _takes(wanted, Perm(perms), Kind(kind), inode):
+        own = partial(bool, perms & Perm.WRITE)  # as if, without a look at pages
+        name = names[at : at + length]
+        bit = deciding_bit(core_filter, Perm(perms), Kind(kind), inode, name, own)
+        if kind in _NEVER or not core_filter & bit:
             continue
         low, high = (start, end) if only is None else (max(start, only.start), min(end, only.end))
         if low < high:
             pages += count[0] * (high - low) / (end - start)
     return round(pages)
-
-
-def _takes(wanted: CoreFilter, perms: Perm, kind: Kind, inode: int) -> bool:
-    """As ``plan.Planner``, without a look at pages: what is writable of files counts as its own."""
-    if kind in (Kind.SPECIAL, Kind.GUARD):
-        return False
-    shared = bool(perms & Perm.SHARED)
-    if kind is Kind.HUGETLB:
-        return bool(wanted & (CoreFilter.HUGETLB_SHARED if shared else CoreFilter.HUGETLB_PRIVATE))
-    if shared:
-        return bool(wanted & (CoreFilter.ANON_SHARED | CoreFilter.MAPPED_SHARED))
-    if not inode or (perms & Perm.WRITE and not wanted & CoreFilter.MAPPED_PRIVATE):
-        return bool(wanted & CoreFilter.ANON_PRIVATE)
-    return bool(wanted & CoreFilter.MAPPED_PRIVATE)

@@ -94,6 +94,27 @@ class Plan:
         return [part.take for part in self.parts if part.area.name == VDSO and part.area.wanted]
 
 
+def deciding_bit(
+    wanted: int, perms: Perm, kind: Kind, inode: int, name: bytes, has_own_pages: Callable[[], bool]
+) -> CoreFilter:
+    """Which bit of a filter decides about a mapping.
+
+    Args:
+        wanted: the filter. For a private file mapping with pages of its own either of two bits does.
+        has_own_pages: asked only where it matters.
+    """
+    shared = perms & Perm.SHARED
+    if kind is Kind.HUGETLB:
+        return CoreFilter.HUGETLB_SHARED if shared else CoreFilter.HUGETLB_PRIVATE
+    if shared:
+        unlinked = name.endswith(b" (deleted)")
+        return CoreFilter.ANON_SHARED if unlinked or not inode else CoreFilter.MAPPED_SHARED
+    if not inode:
+        return CoreFilter.ANON_PRIVATE
+    own = wanted & CoreFilter.ANON_PRIVATE and not wanted & CoreFilter.MAPPED_PRIVATE
+    return CoreFilter.ANON_PRIVATE if own and has_own_pages() else CoreFilter.MAPPED_PRIVATE
+
+
 class Planner:
     """Decides about mappings.
 
@@ -163,23 +184,12 @@ class Planner:
             return ""
         if b"dd" in flags:
             return "it is marked as not to be dumped (MADV_DONTDUMP, or secret memory)"
-        bit = self._bit(area)
+        bit = deciding_bit(
+            self._filter, area.perms, area.kind, area.inode, area.name, lambda: self._has_own_pages(area)
+        )
         return (
             "" if self._filter & bit else f"coredump_filter {self._filter:#x} leaves it out ({_NAMES[bit]})"
         )
-
-    def _bit(self, area: Area) -> CoreFilter:
-        """Which bit decides; for a private file mapping that has pages of its own, either does."""
-        shared = area.perms & Perm.SHARED
-        if area.kind is Kind.HUGETLB:
-            return CoreFilter.HUGETLB_SHARED if shared else CoreFilter.HUGETLB_PRIVATE
-        if shared:
-            unlinked = area.name.endswith(b" (deleted)")
-            return CoreFilter.ANON_SHARED if unlinked or not area.inode else CoreFilter.MAPPED_SHARED
-        if not area.inode:
-            return CoreFilter.ANON_PRIVATE
-        own = self._filter & CoreFilter.ANON_PRIVATE and not self._filter & CoreFilter.MAPPED_PRIVATE
-        return CoreFilter.ANON_PRIVATE if own and self._has_own_pages(area) else CoreFilter.MAPPED_PRIVATE
 
     def _has_own_pages(self, area: Area) -> bool:
         regions = self._looker.look(ranges_runs([Range(area.start, area.end)]), file=True)

@@ -15,10 +15,12 @@ from harness import Runs, Writer, wait_for
 from memtop.dump.estimate import Writes, forecast, pages_of, writes_of
 from memtop.dump.image import Freeze
 from memtop.dump.job import Job, dump
+from memtop.dump.plan import Range
 from memtop.dump.progress import Progress
 from memtop.dump.rounds import Verdict
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
+from memtop.sampler.target import open_target
 
 QUIET = "MEMTOP_LONG" in os.environ
 """Time and rounds are foretold of a machine with nothing else to do: at load 30 it was five, not three."""
@@ -114,3 +116,18 @@ def test_pages_written_within_a_span_lie_between_two_guesses() -> None:
     assert writes.most(0.1) == 100  # the same hundred, again and again
     assert writes.least(5.5) == pytest.approx(250)
     assert writes.least(600) == 400  # nothing new was written in the last fifty seconds
+
+
+def test_what_the_filter_leaves_out_is_not_foretold(writer: Writer) -> None:
+    """Of shared memory another bit decides where it has a file that is still there."""
+    file, anon = writer.map("file", "shared-file", 300), writer.map("anon", "shared", 200)
+    file.fill()
+    anon.fill()
+    target = open_target(writer.pid, probe_kernel())
+    try:
+        sample = target.tick()
+    finally:
+        target.close()
+    spans = [(area, Range(area.start, area.end)) for area in (file, anon)]
+    for core_filter, taken in ((0x02, (0, 200)), (0x08, (300, 0)), (0x0A, (300, 200)), (0x01, (0, 0))):
+        assert tuple(pages_of(sample, core_filter, span) for _, span in spans) == taken
