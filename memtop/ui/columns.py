@@ -215,7 +215,7 @@ def marked_runs(m: MappingSample, pages: int, width: int, gap: bool, p: Palette)
     """Memory written since the mark, each page once; ``~`` where tracking had a gap since."""
     if m.written_pages is None:
         return [(fill(DASH, width - 1, right=True) + " ", p.faint)]
-    mark = "~" if gap else MARKS.get(m.exactness, " ")
+    mark = MARKS.get(Exactness.APPROXIMATE if gap else m.exactness, " ")
     return [(size(pages * PAGE).rjust(width - 1) + mark, p.written(pages > 0))]
 
 

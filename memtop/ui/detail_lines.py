@@ -10,10 +10,9 @@ from memtop.model.detail import ORDINARY_FLAGS, Detail, Numa, Smaps, flag_words
 from memtop.model.layout import PAGE
 from memtop.model.sample import MappingSample
 from memtop.model.units import DASH, clock, count, duration, rate, size
-from memtop.ui.lines import Run, width_of, wrap
+from memtop.ui.lines import Run, sparkline, width_of, wrap
 from memtop.ui.story import Story
 from memtop.ui.theme import Palette
-from memtop.ui.widgets.header import sparkline
 
 LABEL = 10
 """Cells of a label, with its margins."""

@@ -12,7 +12,7 @@ from rich.style import Style
 from textual.geometry import Region
 from textual.strip import Strip
 
-from memtop.ui.glyphs import ELLIPSIS, RULE
+from memtop.ui.glyphs import ELLIPSIS, RULE, SPARK
 from memtop.ui.theme import Look
 
 Run = tuple[str, Style]
@@ -20,6 +20,18 @@ Run = tuple[str, Style]
 
 _BLANK = f" {RULE}"
 """What says nothing: where it is cut there is no mark."""
+
+
+def sparkline(values: Iterable[float | None], width: int) -> str:
+    """The last values, newest at the right; nothing where none was known."""
+    last = list(values)[-width:]
+    most = max((value for value in last if value), default=0.0)
+    levels = len(SPARK) - 2
+    text = "".join(
+        " " if value is None else SPARK[1 + min(int(levels * value / most), levels)] if value else SPARK[0]
+        for value in last
+    )
+    return text.rjust(width)
 
 
 def cut(text: str, width: int) -> str:

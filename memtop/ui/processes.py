@@ -221,7 +221,7 @@ def sum_runs(views: Sequence[ProcessView], fields: Sequence[Field], width: int, 
             text = bound + field.add(sum(known)) if known else DASH
             if field is WRITTEN:
                 marks = {MARKS.get(exactness(v), " ") for v in alive if written(v) is not None}
-                text += "~" if "~" in marks else "²" if "²" in marks else " "
+                text += next((mark for mark in MARKS.values() if mark in marks), " ")
         cells = _width(field, fields, width)
         runs.append((fill(text, cells, right=field.right), p.strong))
         runs.append((" ", p.text))

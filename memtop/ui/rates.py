@@ -13,7 +13,7 @@ from math import exp
 from memtop.model.coverage import TRACKED
 from memtop.model.sample import Sample
 from memtop.ui import packed
-from memtop.ui.glyphs import SPARK
+from memtop.ui.lines import sparkline
 
 SMOOTHED_S = 10.0
 """Time constant of the moving average, seconds."""
@@ -70,6 +70,4 @@ class Rates:
         """What was written in each of the last ``TREND`` samples, newest at the right."""
         past = dict(self._past.get(mapping, ()))
         last = [past.get(tick, 0) for tick in range(max(self._ticks - TREND, 0) + 1, self._ticks + 1)]
-        most, levels = max([1, *last]), len(SPARK) - 2
-        text = (SPARK[0] if not n else SPARK[1 + min(levels * n // most, levels)] for n in last)
-        return "".join(text).rjust(TREND)
+        return sparkline(last, TREND)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from memtop.linux.pagemap import count_sum
-from memtop.model.coverage import Coverage, Exactness
+from memtop.model.coverage import MARKS, Coverage, Exactness
 from memtop.model.layout import PAGE, CountFlag
 from memtop.model.sample import Life, Sample
 from memtop.model.units import DASH, count, percent, seconds, size
 from memtop.sampler.source import Position
-from memtop.ui.glyphs import SPARK
 from memtop.ui.keymap import keyed
-from memtop.ui.lines import Field, Run, cut, fit, spread, width_of
+from memtop.ui.lines import Field, Run, cut, fit, sparkline, spread, width_of
 from memtop.ui.state import ProcessView
 from memtop.ui.theme import Palette
 from memtop.ui.who import WIDE, who_runs
@@ -46,8 +45,8 @@ TERMS = {
 
 _EXACTNESS = {
     Exactness.EXACT: "exact",
-    Exactness.APPROXIMATE: "~ approximate",
-    Exactness.HUGE_PAGE: "² 2 MiB",
+    Exactness.APPROXIMATE: f"{MARKS[Exactness.APPROXIMATE]} approximate",
+    Exactness.HUGE_PAGE: f"{MARKS[Exactness.HUGE_PAGE]} 2 MiB",
     Exactness.NONE: "no tracking",
 }
 
@@ -57,18 +56,6 @@ def header_height(width: int, height: int) -> int:
     if height < 20:
         return 2
     return (3 if width >= WIDE else 4) + (height >= TALL)
-
-
-def sparkline(rates: Iterable[float | None], width: int) -> str:
-    """The last rates, newest at the right; nothing where none was known."""
-    last = list(rates)[-width:]
-    most = max((rate for rate in last if rate), default=0.0)
-    levels = len(SPARK) - 2
-    text = "".join(
-        " " if rate is None else SPARK[0] if rate == 0 else SPARK[1 + min(int(levels * rate / most), levels)]
-        for rate in last
-    )
-    return text.rjust(width)
 
 
 class HeaderBar(Drawn):
@@ -310,7 +297,8 @@ def marks_used(sample: Sample) -> str:
     """The marks that rows of this sample carry, as a legend: ``~ approximate, ² 2 MiB``."""
     approximate = any(Coverage(c).exactness is Exactness.APPROXIMATE for c in set(sample.coverage))
     huge = bool(count_sum(sample.counts).flags & CountFlag.WRITTEN_HUGE)
-    return ", ".join(text for there, text in ((approximate, "~ approximate"), (huge, "² 2 MiB")) if there)
+    used = ((Exactness.APPROXIMATE, approximate), (Exactness.HUGE_PAGE, huge))
+    return ", ".join(_EXACTNESS[exactness] for exactness, there in used if there)
 
 
 def cost_fields(sample: Sample, cpu: float | None, p: Palette) -> list[Field]:
