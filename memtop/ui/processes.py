@@ -74,7 +74,7 @@ def _share(view: ProcessView) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class ProcessColumn:
     """One column of the list.
 
     Attributes:
@@ -111,38 +111,42 @@ def _marked(view: ProcessView) -> str:
     return size(rate) + (" " if rate is None else MARKS.get(exactness(view), " "))
 
 
-PID = Field("PID", 7, lambda v: float(v.process.pid), lambda v: str(v.process.pid), down=False)
-NAME = Field("NAME", 15, lambda v: v.process.comm, lambda v: v.process.comm, down=False, right=False)
-USER = Field("USER", 8, lambda v: v.process.user, lambda v: v.process.user, 2, down=False, right=False)
-STATE = Field("STATE", 7, state, state, down=False, right=False)
-WRITTEN = Field("WRITTEN/S", 10, written, _marked, add=size)
-SET = Field("SET 10 s", 9, _written_set, _set_text, 3)
-RESIDENT = Field("RSS", 6, _resident, lambda v: size(_resident(v)), add=size)
-HUGE = Field("HUGE", 5, _huge, _share, 4)
-SWAP = Field("SWAP", 6, _swap, lambda v: size(_swap(v)), 5, add=size)
-FAULTS = Field("FAULTS/S", 8, _faults, lambda v: count(_faults(v)), 6, add=count)
-COMMAND = Field("COMMAND", 0, lambda v: v.process.cmdline, lambda v: v.process.cmdline, 1, False, False)
+PID = ProcessColumn("PID", 7, lambda v: float(v.process.pid), lambda v: str(v.process.pid), down=False)
+NAME = ProcessColumn("NAME", 15, lambda v: v.process.comm, lambda v: v.process.comm, down=False, right=False)
+USER = ProcessColumn(
+    "USER", 8, lambda v: v.process.user, lambda v: v.process.user, 2, down=False, right=False
+)
+STATE = ProcessColumn("STATE", 7, state, state, down=False, right=False)
+WRITTEN = ProcessColumn("WRITTEN/S", 10, written, _marked, add=size)
+SET = ProcessColumn("SET 10 s", 9, _written_set, _set_text, 3)
+RESIDENT = ProcessColumn("RSS", 6, _resident, lambda v: size(_resident(v)), add=size)
+HUGE = ProcessColumn("HUGE", 5, _huge, _share, 4)
+SWAP = ProcessColumn("SWAP", 6, _swap, lambda v: size(_swap(v)), 5, add=size)
+FAULTS = ProcessColumn("FAULTS/S", 8, _faults, lambda v: count(_faults(v)), 6, add=count)
+COMMAND = ProcessColumn(
+    "COMMAND", 0, lambda v: v.process.cmdline, lambda v: v.process.cmdline, 1, False, False
+)
 
-FIELDS = (PID, NAME, USER, STATE, WRITTEN, SET, RESIDENT, HUGE, SWAP, FAULTS, COMMAND)
+COLUMNS = (PID, NAME, USER, STATE, WRITTEN, SET, RESIDENT, HUGE, SWAP, FAULTS, COMMAND)
 """In the order of the screen."""
 
 NOTE = "≤: shared memory is counted once for each process"
 """What has to be said of every sum."""
 
 
-def fields_for(width: int) -> tuple[Field, ...]:
+def columns_for(width: int) -> tuple[ProcessColumn, ...]:
     """The columns that there is room for; the command takes what is left of it, from 10 cells on."""
-    shown = list(FIELDS)
-    for field in sorted((f for f in FIELDS if f.gives_way), key=lambda f: f.gives_way):
+    shown = list(COLUMNS)
+    for column in sorted((f for f in COLUMNS if f.gives_way), key=lambda f: f.gives_way):
         need = sum((f.width or 10) + 1 for f in shown) + 2
         if need <= width:
             break
-        shown.remove(field)
+        shown.remove(column)
     return tuple(shown)
 
 
 def arranged(
-    views: Sequence[ProcessView], by: Field, reverse: bool, words: Sequence[str] = ()
+    views: Sequence[ProcessView], by: ProcessColumn, reverse: bool, words: Sequence[str] = ()
 ) -> list[ProcessView]:
     """Those that have every word in pid, name, user or command, in order: ties by pid, unknown last.
 
@@ -161,72 +165,76 @@ def about(view: ProcessView) -> str:
     return f"{p.pid} {p.comm} {p.user} {p.cmdline} {state(view)}".casefold()
 
 
-def field_at(fields: Sequence[Field], width: int, x: int) -> Field | None:
+def column_at(columns: Sequence[ProcessColumn], width: int, x: int) -> ProcessColumn | None:
     """The column that this cell belongs to."""
     at = 2
-    for field in fields:
-        cells = _width(field, fields, width)
+    for column in columns:
+        cells = _width(column, columns, width)
         if at <= x < at + cells:
-            return field
+            return column
         at += cells + 1
     return None
 
 
-def head_runs(fields: Sequence[Field], by: Field, reverse: bool, width: int, p: Palette) -> list[Run]:
+def head_runs(
+    columns: Sequence[ProcessColumn], by: ProcessColumn, reverse: bool, width: int, p: Palette
+) -> list[Run]:
     """The heads, with an arrow at the one that sorts."""
     runs: list[Run] = [("  ", p.dim)]
-    for field in fields:
-        arrow = ("▼" if by.down ^ reverse else "▲") if field is by else ""
+    for column in columns:
+        arrow = ("▼" if by.down ^ reverse else "▲") if column is by else ""
         text = fill(
-            field.head + arrow if not field.right else arrow + field.head,
-            _width(field, fields, width),
-            right=field.right,
+            column.head + arrow if not column.right else arrow + column.head,
+            _width(column, columns, width),
+            right=column.right,
         )
-        runs += [(text, p.accent if field is by else p.dim), (" ", p.dim)]
+        runs += [(text, p.accent if column is by else p.dim), (" ", p.dim)]
     return runs
 
 
-def row_runs(view: ProcessView, fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
+def row_runs(view: ProcessView, columns: Sequence[ProcessColumn], width: int, p: Palette) -> list[Run]:
     """One process."""
     runs: list[Run] = []
-    for field in fields:
-        text = fill(field.text(view), _width(field, fields, width), right=field.right)
+    for column in columns:
+        text = fill(column.text(view), _width(column, columns, width), right=column.right)
         style = p.text
-        if view.ended or field.text(view).strip() in (DASH, "0", "0%"):
+        if view.ended or column.text(view).strip() in (DASH, "0", "0%"):
             style = p.faint
-        elif field is WRITTEN:
+        elif column is WRITTEN:
             style = p.written(True)
-        elif field is NAME:
+        elif column is NAME:
             style = p.strong
-        elif field in (COMMAND, USER, PID):
+        elif column in (COMMAND, USER, PID):
             style = p.dim
         runs += [(text, style), (" ", p.text)]
     return runs
 
 
-def sum_runs(views: Sequence[ProcessView], fields: Sequence[Field], width: int, p: Palette) -> list[Run]:
+def sum_runs(
+    views: Sequence[ProcessView], columns: Sequence[ProcessColumn], width: int, p: Palette
+) -> list[Run]:
     """Sums over those that live; ``≥`` where one is not known, ``≤`` where shared memory counts again."""
     alive = [v for v in views if not v.ended and v.sample is not None]
     runs: list[Run] = [("Σ ", p.accent)]
-    for field in fields:
+    for column in columns:
         text = ""
-        if field is NAME:
+        if column is NAME:
             text = f"{len(alive)} of {len(views)} live"
-        elif field.add is not None and alive:
-            values = [field.key(v) for v in alive]
+        elif column.add is not None and alive:
+            values = [column.key(v) for v in alive]
             known = [float(value) for value in values if value is not None]
-            twice = field in (RESIDENT, SWAP) and len(known) > 1 and sum(known) > 0
+            twice = column in (RESIDENT, SWAP) and len(known) > 1 and sum(known) > 0
             missing = len(known) < len(values)
             bound = "~" if twice and missing else "≥" if missing else "≤" if twice else ""
-            text = bound + field.add(sum(known)) if known else DASH
-            if field is WRITTEN:
+            text = bound + column.add(sum(known)) if known else DASH
+            if column is WRITTEN:
                 marks = {MARKS.get(exactness(v), " ") for v in alive if written(v) is not None}
                 text += next((mark for mark in MARKS.values() if mark in marks), " ")
-        cells = _width(field, fields, width)
-        runs.append((fill(text, cells, right=field.right), p.strong))
+        cells = _width(column, columns, width)
+        runs.append((fill(text, cells, right=column.right), p.strong))
         runs.append((" ", p.text))
     return runs
 
 
-def _width(field: Field, fields: Sequence[Field], width: int) -> int:
-    return field.width or max(width - 2 - sum(f.width + 1 for f in fields if f.width) - 1, 0)
+def _width(column: ProcessColumn, columns: Sequence[ProcessColumn], width: int) -> int:
+    return column.width or max(width - 2 - sum(f.width + 1 for f in columns if f.width) - 1, 0)

@@ -46,7 +46,7 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
+class MarkedRange:
     """Pages of one mapping that the user marked in the map; byte addresses, ends exclusive.
 
     Attributes:
@@ -91,7 +91,7 @@ class ProcessView:
     sets: tuple[SetSize | None, SetSize | None] = (None, None)
     selected: int | None = None
     mark: Mark | None = None
-    range: Range | None = None
+    range: MarkedRange | None = None
     past: Past = field(default_factory=Past)
     lens: Lens | None = None
     space: Space | None = None

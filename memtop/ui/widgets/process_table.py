@@ -13,11 +13,11 @@ from memtop.ui.lines import line
 from memtop.ui.processes import (
     NOTE,
     RESIDENT,
-    Field,
+    ProcessColumn,
     about,
     arranged,
-    field_at,
-    fields_for,
+    column_at,
+    columns_for,
     head_runs,
     row_runs,
     sum_runs,
@@ -42,7 +42,7 @@ class ProcessTable(Drawn):
 
     def __init__(self, look: Look) -> None:
         super().__init__(look)
-        self.sort: Field = RESIDENT
+        self.sort: ProcessColumn = RESIDENT
         self.reverse = False
         self.words = ""
         self._rows: list[ProcessView] = []
@@ -105,19 +105,19 @@ class ProcessTable(Drawn):
 
     def sort_by_next(self, step: int) -> None:
         """The column beside, among those on screen."""
-        fields = fields_for(self.size.width)
-        at = fields.index(self.sort) if self.sort in fields else 0
-        self.sort, self.reverse = fields[(at + step) % len(fields)], False
+        columns = columns_for(self.size.width)
+        at = columns.index(self.sort) if self.sort in columns else 0
+        self.sort, self.reverse = columns[(at + step) % len(columns)], False
 
     # ---- the mouse ---------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
         """Chooses the process under the pointer; on a head it sorts, once more it reverses."""
         if event.y == 0:
-            field = field_at(fields_for(self.size.width), self.size.width, event.x)
-            if field is not None:
-                self.reverse = not self.reverse if field is self.sort else False
-                self.sort = field
+            column = column_at(columns_for(self.size.width), self.size.width, event.x)
+            if column is not None:
+                self.reverse = not self.reverse if column is self.sort else False
+                self.sort = column
                 self.post_message(self.Sorted())
             return
         row = event.y - 1 + self._top
@@ -141,16 +141,16 @@ class ProcessTable(Drawn):
         p, width = self.look.palette, self.size.width
         if not width:
             return
-        fields, room = fields_for(width), self.rows_shown
-        lines = [line(self.look, head_runs(fields, self.sort, self.reverse, width, p), width)]
+        columns, room = columns_for(width), self.rows_shown
+        lines = [line(self.look, head_runs(columns, self.sort, self.reverse, width, p), width)]
         for view in self._rows[self._top : self._top + room]:
             here = view is self._chosen
-            runs = [(f"{SELECTED} " if here else "  ", p.accent), *row_runs(view, fields, width, p)]
+            runs = [(f"{SELECTED} " if here else "  ", p.accent), *row_runs(view, columns, width, p)]
             lines.append(line(self.look, runs, width, p.selected if here else None))
         if not self._rows:
             lines.append(line(self.look, [("  no process matches the filter", p.dim)], width))
         if self.size.height > 2:
-            lines.append(line(self.look, sum_runs(self._all, fields, width, p), width))
+            lines.append(line(self.look, sum_runs(self._all, columns, width, p), width))
         if len(lines) < self.size.height:
             lines.append(line(self.look, [(f"  {NOTE}", p.faint)], width))
         self.draw(lines)

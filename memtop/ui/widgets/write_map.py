@@ -16,7 +16,7 @@ from memtop.ui.ages import BITS, Grid, grid_cells
 from memtop.ui.lens import Lens
 from memtop.ui.lines import Run, cut, width_of
 from memtop.ui.space import Space
-from memtop.ui.state import ProcessView, Range
+from memtop.ui.state import MarkedRange, ProcessView
 from memtop.ui.theme import Look
 from memtop.ui.viewport import Viewport
 from memtop.ui.widgets.map_lines import (
@@ -261,7 +261,7 @@ class WriteMap(Pane):
             view.range = replace(view.range, open=False)
         else:
             here = cell[0], cell[0] + cell[1] * PAGE
-            view.range = Range(view.selected, here, here)
+            view.range = MarkedRange(view.selected, here, here)
         return True
 
     def _extend(self) -> None:
