@@ -12,6 +12,7 @@ See docs/api.md.
 
 from __future__ import annotations
 
+from memtop.linux.closing import Closing
 from memtop.linux.errors import KernelCannot
 from memtop.linux.features import probe_kernel
 from memtop.linux.process import ProcessHandle
@@ -20,7 +21,7 @@ from memtop.model.layout import HIGHEST, PAGE
 from memtop.tracking.rounds import WRITTEN, Rounds
 
 
-class WriteWatch:
+class WriteWatch(Closing):
     """Watches the writes of a process from now on, until it is closed or this process ends.
 
     One thread of the process stops once for under a millisecond; then each written page costs it one write
@@ -104,9 +105,3 @@ class WriteWatch:
         """Ends the watch: every protection goes. Idempotent."""
         self._rounds.close()
         self._handle.close()
-
-    def __enter__(self) -> WriteWatch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -13,6 +13,7 @@ from memtop.dump.notes import told_by
 from memtop.dump.snapshot_index import Stored
 from memtop.dump.snapshot_reader import Snapshot
 from memtop.dump.source import copy_loaded
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed
 from memtop.linux.fates import of_kind
 from memtop.linux.process import ProcessHandle
@@ -41,7 +42,7 @@ class Place:
         return self.run.kind
 
 
-class Chain:
+class Chain(Closing):
     """A snapshot and all that it builds on, newest first.
 
     Attributes:
@@ -92,12 +93,6 @@ class Chain:
     def close(self) -> None:
         """Closes all files. Idempotent."""
         self._files.close()
-
-    def __enter__(self) -> Chain:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def require_process(self, handle: ProcessHandle) -> None:
         """Checks that this is of the process.

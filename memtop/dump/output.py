@@ -14,9 +14,9 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
-from types import TracebackType
 
 from memtop.dump.nameless import Nameless
+from memtop.linux.closing import Closing
 from memtop.linux.directio import LEAST
 from memtop.linux.errors import Failed, MemtopError, NotPermitted
 from memtop.linux.fallocate import reserve, unreserve
@@ -30,7 +30,7 @@ RESERVE = 64 << 20
 _CHUNK = 1 << 20
 
 
-class Output:
+class Output(Closing):
     """A file that is being written.
 
     Args:
@@ -117,14 +117,6 @@ class Output:
         """Gives room back that turned out not to be needed. Single pages keep theirs, as zeros."""
         if self.out.direct >= 0:
             unreserve(self.fd, pieces, LEAST)
-
-    def __enter__(self) -> Output:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def is_piped(self) -> bool:

@@ -28,6 +28,7 @@ from memtop.dump.snapshot_format import (
 )  # fmt: skip
 from memtop.dump.snapshot_index import IndexParser, Stored
 from memtop.dump.zstd import Unpacker
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed
 from memtop.linux.vmread import hash_bytes, hash_pages
 from memtop.model.layout import PAGE
@@ -37,7 +38,7 @@ MOST_NOTES = 1 << 30
 """Bytes; of a thread there are some 12 KiB."""
 
 
-class Snapshot:
+class Snapshot(Closing):
     """One snapshot file, for reading.
 
     Args:
@@ -76,12 +77,6 @@ class Snapshot:
     @property
     def _fd(self) -> int:
         return self._files.fd(self.path)
-
-    def __enter__(self) -> Snapshot:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # ---- header, trailer, index --------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ import os
 import re
 from contextlib import suppress
 from functools import cache
-from types import TracebackType
 
+from memtop.linux.closing import Closing
 from memtop.linux.procfs import Memory, Stat, directory, explain, live_thread, parse_stat
 
 _MOST = 1 << 14
@@ -20,7 +20,7 @@ _VM = re.compile(rb"^Vm(Size|RSS|Swap|Pin):\s*(\d+) kB", re.MULTILINE)
 _KSM = re.compile(rb"^ksm_(?:zero|merging)_pages (\d+)", re.MULTILINE)
 
 
-class Counters:
+class Counters(Closing):
     """The counters of one process, read tick after tick.
 
     Args:
@@ -41,14 +41,6 @@ class Counters:
             raise explain(error, pid, f"reading the counters of process {pid}") from error
         with suppress(OSError):  # no KSM in this kernel, or before Linux 6.1
             self._files["ksm_stat"] = _open(f"{directory(pid)}/ksm_stat")
-
-    def __enter__(self) -> Counters:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def stat(self) -> Stat:
         """Identity and counters.

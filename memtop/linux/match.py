@@ -7,9 +7,9 @@ import os
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
-from types import TracebackType
 
 from memtop.linux.access import require_action
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.pagemap import SPARSE_LIMIT
 from memtop.linux.procfs import directory, explain_memory
@@ -107,7 +107,7 @@ def plan(
     return stretches
 
 
-class Matcher:
+class Matcher(Closing):
     """Finds matching pages of one address space.
 
     Args:
@@ -200,14 +200,6 @@ class Matcher:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> Matcher:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, result: int) -> None:
         if result >= 0:

@@ -12,9 +12,9 @@ import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from memtop.linux.access import require_action
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.page_flags import look_at_entries, page_flags
 from memtop.linux.procfs import directory, explain_memory
@@ -72,7 +72,7 @@ class ScanResult:
         return self.sum.written
 
 
-class Scanner:
+class Scanner(Closing):
     """Scans the pages of one address space, tick after tick.
 
     Args:
@@ -113,14 +113,6 @@ class Scanner:
             self._fd = os.open(f"{directory(pid, tid)}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise explain_memory(error, pid, self._what) from error
-
-    def __enter__(self) -> Scanner:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def scan(
         self, table: MappingTable, modes: bytes, *,

@@ -9,13 +9,14 @@ import select
 import time
 from functools import lru_cache
 
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, ProcessGone
 from memtop.linux.procfs import TICKS, Stat, boot_id, live_thread, read_cmdline, read_stat, read_status
 from memtop.model.names import clean_text
 from memtop.model.sample import Life, Process
 
 
-class ProcessHandle:
+class ProcessHandle(Closing):
     """One process, held: as long as the handle is open, its pid can't come to mean another one unnoticed.
 
     Attributes:
@@ -115,12 +116,6 @@ class ProcessHandle:
         if self.pidfd is not None:
             os.close(self.pidfd)
             self.pidfd = None
-
-    def __enter__(self) -> ProcessHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _check_numbers() -> None:

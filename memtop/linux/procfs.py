@@ -13,8 +13,8 @@ import re
 from array import array
 from bisect import bisect_right
 from dataclasses import dataclass
-from types import TracebackType
 
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed, KernelCannot, MemtopError, NotPermitted, ProcessGone
 from memtop.model.layout import MAPPING
 from memtop.model.mapping import MappingTable
@@ -283,7 +283,7 @@ def read_swap(pid: int, table: MappingTable, tid: int | None = None) -> dict[int
     return swapped
 
 
-class MapsReader:
+class MapsReader(Closing):
     """Reads the mappings of one address space, tick after tick.
 
     The open file stays bound to the address space of its opening: after an exec it reads empty
@@ -310,14 +310,6 @@ class MapsReader:
             self._fd = os.open(f"{directory(pid, tid)}/maps", os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise explain_memory(error, pid, self._what) from error
-
-    def __enter__(self) -> MapsReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def read(self) -> MappingTable:
         """All mappings now; the same object again as long as nothing changed.

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from memtop.linux.access import require_action
+from memtop.linux.closing import Closing
 from memtop.linux.errors import Failed, KernelCannot
 from memtop.model.mapping import MappingTable
 from memtop.native import ffi, lib
@@ -27,7 +28,7 @@ def fault_seconds() -> float | None:
     return nanoseconds / 1e9 if nanoseconds > 0 else None
 
 
-class WriteProtector:
+class WriteProtector(Closing):
     """Owns a userfaultfd of a target's address space.
 
     Args:
@@ -96,9 +97,3 @@ class WriteProtector:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-
-    def __enter__(self) -> WriteProtector:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

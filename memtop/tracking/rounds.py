@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+from memtop.linux.closing import Closing
 from memtop.linux.counters import Counters
 from memtop.linux.errors import Failed
 from memtop.linux.features import KernelFeatures
@@ -60,7 +61,7 @@ class Found:
         return exactness
 
 
-class Rounds:
+class Rounds(Closing):
     """Owns what is open of one process.
 
     Args:
@@ -209,9 +210,3 @@ class Rounds:
             self._scanner.close()
             self._scanner = None
         self._held.close()
-
-    def __enter__(self) -> Rounds:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
