@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
-import os
-
-from memtop.linux.errors import Failed, ProcessGone
-from memtop.linux.procfs import directory, explain_memory
+from memtop.linux.pagemap_file import PagemapFile
 from memtop.linux.runsets import regions_runs, runs_union
 from memtop.model.layout import PAGE, REGION, Category
 from memtop.model.runs import PageRuns
@@ -17,7 +13,7 @@ _THERE = Category.PRESENT | Category.SWAPPED
 _NEAR = 64 * PAGE  # to walk past so many pages costs less than a call of its own
 
 
-class Looker:
+class Looker(PagemapFile):
     """Lists the pages of one address space.
 
     Args:
@@ -32,16 +28,12 @@ class Looker:
     """
 
     def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:
-        self._pid, self._use_ioctl = pid, use_ioctl
-        self._what = f"reading the page tables of process {pid}"
+        super().__init__(pid, tid)
+        self._use_ioctl = use_ioctl
         self._returns = _THERE | Category.PFNZERO
         if guard_bit:
             self._returns |= Category.GUARD
         self._found = ffi.new("mt_region[]", _ROOM)
-        try:
-            self._fd = os.open(f"{directory(pid, tid)}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise explain_memory(error, pid, self._what) from error
 
     def look(self, runs: PageRuns, *, file: bool = False, near: bool = False) -> bytes:
         """Present and swapped ones of these pages: sorted ``layout.REGION`` records with categories.
@@ -77,19 +69,6 @@ class Looker:
             found = lib.mt_list(
                 self._fd, self._use_ioctl, wanted, returns, packed, count, join, cursor, self._found, _ROOM
             )
-            if found < 0:
-                self._fail(-found)
-            if found:
+            if self._check(found):
                 parts.append(bytes(ffi.buffer(self._found, found * REGION.size)))
         return b"".join(parts)
-
-    def close(self) -> None:
-        """Lets go of the address space. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _fail(self, error: int) -> None:
-        if error == errno.ESRCH:
-            raise ProcessGone(f"the address space of process {self._pid} has ended")
-        raise Failed(f"{self._what} failed", os.strerror(error))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from struct import Struct
 
 from memtop.linux.access import require_action
-from memtop.linux.closing import Closing
-from memtop.linux.errors import Failed, KernelCannot, ProcessGone
 from memtop.linux.pagemap import SPARSE_LIMIT
-from memtop.linux.procfs import directory, explain_memory
+from memtop.linux.pagemap_file import PagemapFile
 from memtop.linux.scan_masks import Masks, compile_masks
 from memtop.model.filter import Field, Tree, atoms, within
 from memtop.model.layout import HIGHEST, PAGE, Category, Kind
@@ -107,7 +103,7 @@ def plan(
     return stretches
 
 
-class Matcher(Closing):
+class Matcher(PagemapFile):
     """Finds matching pages of one address space.
 
     Args:
@@ -120,14 +116,9 @@ class Matcher(Closing):
     """
 
     def __init__(self, pid: int, *, use_ioctl: bool, tid: int | None = None) -> None:
-        self._pid, self._use_ioctl = pid, use_ioctl
-        self._what = f"reading /proc/{pid}/pagemap"
+        super().__init__(pid, tid)
+        self._use_ioctl = use_ioctl
         self._matches = ffi.gc(lib.mt_matches_new(), lib.mt_matches_free)
-        self._fd = -1
-        try:
-            self._fd = os.open(f"{directory(pid, tid)}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise explain_memory(error, pid, self._what) from error
 
     def find(
         self, table: MappingTable, stretches: Sequence[Stretch], returns: Category, *, protect: bool = False
@@ -146,7 +137,7 @@ class Matcher(Closing):
             NotPermitted: protect, with ``--readonly``.
         """
         if protect:
-            require_action(f"write-protecting process {self._pid}")
+            require_action(f"write-protecting process {self.pid}")
         for stretch in stretches:
             scans = ffi.new("mt_masks[]", [(s.inverted, s.mask, s.anyof) for s in stretch.scans])
             request = ffi.new(
@@ -194,20 +185,3 @@ class Matcher(Closing):
                 until = min(end, upper if inside else lower)
                 yield PageMatch(at, until, categories, index if inside else None)
                 at = until
-
-    def close(self) -> None:
-        """Lets go of the address space. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _check(self, result: int) -> None:
-        if result >= 0:
-            return
-        if -result == errno.ESRCH:
-            raise ProcessGone(f"the address space of process {self._pid} has ended")
-        if -result in (errno.ENOTTY, errno.EOPNOTSUPP):
-            raise KernelCannot(
-                f"{self._what} in this way is not possible", "PAGEMAP_SCAN came with Linux 6.7"
-            )
-        raise Failed(f"{self._what} failed", os.strerror(-result))

@@ -7,17 +7,15 @@ Whether a look is allowed is decided when the file is opened, not at each scan.
 
 from __future__ import annotations
 
-import errno
 import os
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memtop.linux.access import require_action
-from memtop.linux.closing import Closing
-from memtop.linux.errors import Failed, KernelCannot, ProcessGone
+from memtop.linux.errors import Failed
 from memtop.linux.page_flags import look_at_entries, page_flags
-from memtop.linux.procfs import directory, explain_memory
+from memtop.linux.pagemap_file import PagemapFile
 from memtop.linux.runs import CellRange, native_mappings, native_runs, packed_runs
 from memtop.model.layout import COUNT, Category, CountFlag, Kind, Mode
 from memtop.model.mapping import MappingTable
@@ -72,7 +70,7 @@ class ScanResult:
         return self.sum.written
 
 
-class Scanner(Closing):
+class Scanner(PagemapFile):
     """Scans the pages of one address space, tick after tick.
 
     Args:
@@ -101,18 +99,12 @@ class Scanner(Closing):
         soft_dirty_bit: bool = True,
         tid: int | None = None,
     ) -> None:
-        self.pid = pid
-        self._what = f"reading /proc/{pid}/pagemap"
+        super().__init__(pid, tid)
         self._scan = ffi.gc(lib.mt_scan_new(), lib.mt_scan_free)
         self._use_ioctl = use_ioctl
         self._soft_dirty_bit = soft_dirty_bit
         self._guard = int(Category.GUARD) if guard_bit else 0
         self._counts = bytearray()  # kept: fresh memory costs page faults, and 30 000 mappings take megabytes
-        self._fd = -1
-        try:
-            self._fd = os.open(f"{directory(pid, tid)}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise explain_memory(error, pid, self._what) from error
 
     def scan(
         self, table: MappingTable, modes: bytes, *,
@@ -244,23 +236,6 @@ class Scanner(Closing):
         said = ffi.new("mt_looked *")
         self._check(lib.mt_look(self._fd, start, end, self._guard, said))
         return page_flags(list(said.pages), said.first_present, start, end, guard=bool(self._guard))
-
-    def close(self) -> None:
-        """Lets go of the address space. Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
-    def _check(self, result: int) -> int:
-        if result >= 0:
-            return result
-        if -result == errno.ESRCH:
-            raise ProcessGone(f"the address space of process {self.pid} has ended")
-        if -result in (errno.ENOTTY, errno.EOPNOTSUPP):
-            raise KernelCannot(
-                f"{self._what} in this way is not possible", "PAGEMAP_SCAN came with Linux 6.7"
-            )
-        raise Failed(f"{self._what} failed", os.strerror(-result))
 
 
 def follow_huge(huge: PageRuns, written: PageRuns) -> tuple[PageRuns, int]:
