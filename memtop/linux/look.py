@@ -23,8 +23,7 @@ class Looker(PagemapFile):
         tid: a live thread, where the main thread has ended.
 
     Raises:
-        ProcessGone: there is no such process.
-        NotPermitted: another user's process, a non-dumpable one, or a sandbox.
+        MemtopError: as ``PagemapFile``.
     """
 
     def __init__(self, pid: int, *, use_ioctl: bool, guard_bit: bool, tid: int | None = None) -> None:

@@ -112,7 +112,7 @@ class Matcher(PagemapFile):
         tid: a live thread, where the main thread has ended.
 
     Raises:
-        MemtopError: its pagemap can't be opened, as ``pagemap.Scanner``.
+        MemtopError: as ``PagemapFile``.
     """
 
     def __init__(self, pid: int, *, use_ioctl: bool, tid: int | None = None) -> None:

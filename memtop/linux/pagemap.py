@@ -82,12 +82,7 @@ class Scanner(PagemapFile):
         tid: a live thread, where the main thread has ended.
 
     Raises:
-        ProcessGone: there is no such process.
-        NotPermitted: another user's process, a non-dumpable one, or a sandbox.
-        KernelCannot: there is no pagemap here.
-
-    Attributes:
-        pid: whose pages.
+        MemtopError: as ``PagemapFile``.
     """
 
     def __init__(
