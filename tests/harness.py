@@ -25,6 +25,8 @@ from memtop.model.sample import MappingSample, Sample
 from memtop.sampler.target import open_target
 
 PAGE = 4096
+PATIENCE = 60.0
+"""Seconds that anything may take: what should be there at once is late on a machine that has much to do."""
 RECORD = Struct("<QII")
 Runs = list[tuple[int, int]]
 """Sorted (byte address, pages); no two touch."""
@@ -52,7 +54,7 @@ def page_count(runs: Iterable[tuple[int, int]]) -> int:
     return sum(n for _, n in runs)
 
 
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Polls until ``condition`` holds; fails with ``what`` after ``seconds``."""
     end = time.monotonic() + seconds
     while not (result := condition()):
@@ -68,6 +70,26 @@ def status(pid: int, field: str) -> str:
         if line.startswith(field + ":"):
             return line.split(":", 1)[1].strip()
     return ""
+
+
+def thread_states(pid: int) -> set[str]:
+    """Of all its threads (t is a ptrace stop), but for those that have just ended."""
+    states = set()
+    for path in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            states.add(path.read_text().rpartition(")")[2].split()[0])
+    return states - {"Z", "X"}
+
+
+def child_named(pid: int, holds: Callable[[bytes], bool], file: str = "comm") -> int | None:
+    """The child process whose comm, or another file of /proc/PID, has it; threads and children come and go."""
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for child in map(int, children.read_text().split()):
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    if holds(Path(f"/proc/{child}/{file}").read_bytes()):
+                        return child
+    return None
 
 
 def vm_flags(pid: int) -> list[str]:
@@ -290,7 +312,7 @@ class Outcome:
         assert not missing, f"{missing} not in {self.err!r}"
 
 
-def run(*words: str, timeout: float = 60, python: str = sys.executable, **options: Any) -> Outcome:
+def run(*words: str, timeout: float = 2 * PATIENCE, python: str = sys.executable, **options: Any) -> Outcome:
     """Runs memtop to its end."""
     began = time.monotonic()
     done = subprocess.run(
@@ -328,7 +350,7 @@ class Batch:
                 return record
         raise AssertionError(f"no more samples: {self.process.communicate()[1]}")
 
-    def end(self, timeout: float = 20) -> Outcome:
+    def end(self, timeout: float = PATIENCE) -> Outcome:
         """Waits until it ends by itself."""
         out, err = self.process.communicate(timeout=timeout)
         return Outcome(self.process.returncode, out, err, time.monotonic() - self._began)

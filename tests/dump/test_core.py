@@ -16,7 +16,7 @@ from struct import unpack, unpack_from
 
 import pytest
 from dumps import PAGE, Core, take
-from harness import memory_of, spawned, status, wait_for
+from harness import PATIENCE, memory_of, spawned, status, wait_for
 from life import ANON, MMAP, NORESERVE, PRIVATE, RW, Life
 
 from memtop.dump.chain import Chain
@@ -38,6 +38,12 @@ class Still:
         assert self.process.stdout is not None
         self.pid = int(self.process.stdout.readline())
         wait_for(lambda: status(self.pid, "State").startswith("S"), "it waits in a read")
+        wait_for(lambda: self.waiting() == 2, "and one thread in epoll_wait")
+
+    def waiting(self) -> int:
+        """Threads that wait: all but the one that computes."""
+        stats = Path(f"/proc/{self.pid}/task").glob("*/stat")
+        return sum(stat.read_text().rpartition(")")[2].split()[0] == "S" for stat in stats)
 
     def symbols(self) -> dict[str, int]:
         """Addresses of variables, from the symbol table and where the program is loaded."""
@@ -325,4 +331,4 @@ def test_an_address_sanitizer_program(tmp_path: Path, format: Format) -> None:
         else:
             verify(str(tmp_path / "dump"))
         process.stdin.close()  # type: ignore[union-attr]
-        assert process.wait(20) == 0  # no leak, no report: it runs on
+        assert process.wait(PATIENCE) == 0  # no leak, no report: it runs on

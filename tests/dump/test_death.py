@@ -183,7 +183,8 @@ def test_the_target_is_killed_at_any_instant(
     gone = 0
     for i in range(60 if LONG else 6):
         process, format = dumpee(4, 128, 0), [Format.CORE, Format.SNAPSHOT][i % 2]
-        end = threading.Timer(rng.random() * 0.08, process.process.kill)
+        begun = threading.Event()
+        end = threading.Timer(rng.random() * 0.08, lambda p=process.process, b=begun: (b.set(), p.kill()))
         end.start()
         try:
             take(process.pid, tmp_path / "dump", format, freeze=freeze)
@@ -191,7 +192,8 @@ def test_the_target_is_killed_at_any_instant(
             gone += 1
             assert os.listdir(tmp_path) == []
         except MemtopError:  # it went while it was being attached to
-            assert status_or_none(process.pid) in (None, "Z")
+            assert begun.is_set()
+            wait_for(lambda p=process.pid: status_or_none(p) in (None, "Z"), "its end")
             assert os.listdir(tmp_path) == []
         else:
             if format is Format.SNAPSHOT:

@@ -165,7 +165,8 @@ def small_disk(tmp_path: Path, needs_root: None) -> Iterator[Path]:
     if mounted.returncode:
         pytest.skip("missing capability: mounting a tmpfs")
     yield place
-    subprocess.run(["umount", place], check=True)
+    # A helper process that is about to end may be in it still.
+    wait_for(lambda: subprocess.run(["umount", place], check=False).returncode == 0, "nobody uses it")
 
 
 def test_others_may_use_up_the_room_meanwhile(small_disk: Path) -> None:
@@ -333,9 +334,7 @@ def test_the_target_ends_meanwhile(
 
 
 def test_the_target_runs_exec_meanwhile(tmp_path: Path) -> None:
-    script = (
-        "import os, sys; print('x', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '9'])"
-    )
+    script = "import os, sys; print('x', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '600'])"
     with spawned([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()  # type: ignore[union-attr]
 

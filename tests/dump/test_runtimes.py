@@ -14,7 +14,7 @@ from struct import unpack_from
 
 import pytest
 from dumps import Core, take
-from harness import spawned, status, wait_for
+from harness import spawned, status, thread_states, wait_for
 
 from memtop.dump.convert import convert
 from memtop.dump.image import Freeze
@@ -141,10 +141,9 @@ def stop(process: subprocess.Popen[bytes]) -> None:
     """By a signal, when it has said "up" and all its threads wait."""
     assert process.stdout is not None
     assert process.stdout.readline() == b"up\n"
-    threads = Path(f"/proc/{process.pid}/task")
-    wait_for(lambda: all("\tS" in (t / "status").read_text() for t in threads.iterdir()), "all wait")
+    wait_for(lambda: thread_states(process.pid) == {"S"}, "all wait")
     os.kill(process.pid, signal.SIGSTOP)
-    wait_for(lambda: all("\tT" in (t / "status").read_text() for t in threads.iterdir()), "stopped")
+    wait_for(lambda: thread_states(process.pid) == {"T"}, "stopped")
 
 
 @contextmanager

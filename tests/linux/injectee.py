@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from struct import Struct
 
-from harness import descriptors, status, wait_for
+from harness import PATIENCE, descriptors, status, wait_for
 
 from memtop.linux.process import ProcessHandle
 
@@ -60,7 +60,7 @@ class Injectee:
         """It ends by itself, and found nothing wrong."""
         if self.process.poll() is None:
             self._state[8] = 1
-        _, words = self.process.communicate(timeout=20)
+        _, words = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, f"{self.mode}: {words.decode()}"
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Event
 
-from harness import spawned
+from harness import PATIENCE, spawned
 
 from memtop.cli.targets import Children
 from memtop.linux.descendants import descendants
@@ -59,7 +59,7 @@ def test_a_child_appears_is_sampled_and_ends() -> None:
             if any(key[0] == pid and now is life for key, now in list(lives.items())):
                 return
             changed.clear()
-            assert changed.wait(20), notices
+            assert changed.wait(PATIENCE), notices
         raise AssertionError(f"{pid} is not seen {life}: {lives}, {notices}")
 
     sampler = Sampler([open_target(parent.pid, probe_kernel())], 0.1, Children([parent.pid]))
@@ -83,7 +83,7 @@ def test_a_child_appears_is_sampled_and_ends() -> None:
     finally:
         sampler.stop()
         parent.stdin.close()
-        parent.wait(10)
+        parent.wait(PATIENCE)
         parent.stdout.close()
 
 
@@ -102,11 +102,11 @@ def test_arming_one_leaves_the_others_their_rhythm() -> None:
         sampler.start(on_sample, lambda notice: None)
         try:
             while len(taken) < 2:
-                assert seen.wait(20)
+                assert seen.wait(PATIENCE)
                 seen.clear()
             sampler.arm(targets[1].key, Method.OFF)
             while len(taken) < 3:
-                assert seen.wait(20)
+                assert seen.wait(PATIENCE)
                 seen.clear()
         finally:
             sampler.stop()

@@ -6,15 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Batch, Writer, armed_mappings, memtop, memtops_on, run, spawned, wait_for
+from harness import PATIENCE, Batch, Writer, armed_mappings, memtop, memtops_on, run, spawned, wait_for
 
-QUICK = 10.0
-"""Seconds that anything may take, start of the interpreter included, on a busy machine."""
 TRACK = ("--track", "write-protect")
 
 
@@ -28,7 +25,7 @@ def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
         outcome = batch.end()
     assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
     assert "Traceback" not in outcome.err
-    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
     assert memtops_on(writer.pid) == []
     writer.map("area", "anon", 10).fill()
 
@@ -87,9 +84,9 @@ def test_out_of_memory(small: Path, writer: Writer) -> None:
         wait_for(lambda: armed_mappings(writer.pid), "armed mappings")
         process.stdin.write(b"eat\n")
         process.stdin.flush()
-        assert process.wait(QUICK) == -signal.SIGKILL
+        assert process.wait(PATIENCE) == -signal.SIGKILL
         assert oom_kills(small) == 1
-        wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
     assert memtops_on(writer.pid) == []
     area.fill()
 
@@ -101,9 +98,7 @@ def test_reader_closes_the_pipe(form: list[str], writer: Writer) -> None:
     with spawned(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline()
         process.stdout.close()
-        began = time.monotonic()
-        assert process.wait(QUICK) == 0
-        assert time.monotonic() - began < QUICK
+        assert process.wait(PATIENCE) == 0
         assert process.stderr.read() == ""
 
 
@@ -116,7 +111,7 @@ def test_full_disk(writer: Writer) -> None:
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=QUICK,
+            timeout=PATIENCE,
             check=False,
         )
     assert done.returncode == 1, done
@@ -128,7 +123,7 @@ def test_full_disk(writer: Writer) -> None:
 
 
 def test_doctor_answers_without_a_process() -> None:
-    outcome = run("doctor", timeout=2 * QUICK)
+    outcome = run("doctor")
     assert outcome.code == 0, outcome
     for word in ("write-protect", "soft-dirty"):
         assert word in outcome.out.lower()
@@ -136,7 +131,7 @@ def test_doctor_answers_without_a_process() -> None:
 
 
 def test_doctor_looks_at_a_process_and_leaves_it_alone(writer: Writer) -> None:
-    outcome = run("doctor", "-p", str(writer.pid), timeout=2 * QUICK)
+    outcome = run("doctor", "-p", str(writer.pid))
     assert outcome.code == 0, outcome
     assert str(writer.pid) in outcome.out
     assert armed_mappings(writer.pid) == 0
@@ -161,7 +156,7 @@ def test_a_stdout_that_takes_nothing(writer: Writer, words: list[str], where: st
         ["sh", "-c", f'"$@" {where}', "sh", *command],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=3 * QUICK,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == code, done
@@ -177,5 +172,5 @@ def test_no_file_takes_the_place_of_a_closed_stdout(writer: Writer, tmp_path: Pa
         wait_for(lambda: out.exists() and out.read_text().count("\n") > 2, "samples")
         standard = {os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)}
         process.terminate()
-        process.wait(QUICK)
+        process.wait(PATIENCE)
     assert standard == {os.devnull}

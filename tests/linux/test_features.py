@@ -33,7 +33,7 @@ Sandbox = Callable[..., list[str]]
 def probe_in(sandbox: Sandbox, *less: str) -> Features:
     """The features that a memtop sees in there."""
     command = sandbox(list(less), [sys.executable, "-c", SHOW])
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     features: Features = json.loads(done.stdout)
     return features
 

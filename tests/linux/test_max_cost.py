@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import Batch, Writer, run, spawned
+from harness import PATIENCE, Batch, Writer, run, spawned
 
 from memtop.linux.features import probe_kernel
 from memtop.linux.userfaultfd import fault_seconds
@@ -73,11 +73,11 @@ def test_the_screens_sampler_keeps_it_too(hammer: subprocess.Popen[str]) -> None
     sampler.start(samples.put, lambda notice: notices.append(notice.text))
     try:
         sampler.arm(target.key, Method.WRITE_PROTECT)
-        paid = [samples.get(timeout=20) for _ in range(8)][3:]
+        paid = [samples.get(timeout=PATIENCE) for _ in range(8)][3:]
         assert any(sample.stretched for sample in paid)
         assert sum(s.cost.target_s for s in paid) / sum(s.interval for s in paid) <= 0.06
         writes(hammer, 1000)
-        assert any(not samples.get(timeout=20).stretched for _ in range(10)), "the interval returns"
+        assert any(not samples.get(timeout=PATIENCE).stretched for _ in range(10)), "the interval returns"
     finally:
         sampler.stop()
     assert any("tracking writes" in text for text in notices)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import life as calls
 import pytest
-from harness import Tracked, memtop, run, status, wait_for
+from harness import PATIENCE, Tracked, memtop, run, status, wait_for
 from life import PRIVATE, Life, Watch
 
 from memtop.linux.ptrace import create_userfaultfd
@@ -84,7 +84,7 @@ def test_memtop_with_a_proc_of_another_namespace(needs_root: None) -> None:
     """There, 2 is memtop's own child in one place and a thread of the kernel in the other."""
     can_unshare("--pid")
     command = ["unshare", "--pid", "--fork", *memtop("batch", "-p", "2", "-n", "1")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 1
     assert "another pid namespace" in done.stderr
     assert "Traceback" not in done.stderr
@@ -94,7 +94,13 @@ INSIDE = """
 import os, subprocess, sys
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
-with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child, ProcessHandle.open(child.pid) as process:
+pipe = subprocess.PIPE
+with (
+    subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0) as child,
+    ProcessHandle.open(child.pid) as process,
+):
+    child.stdin.write(b"?")
+    child.stdout.read(1)  # by now it has its libraries
     os.close(create_userfaultfd(process).fd)
     print(child.pid)
 """
@@ -104,6 +110,6 @@ def test_memtop_inside_a_container(needs_root: None) -> None:
     assert create_userfaultfd.__module__ in INSIDE
     can_unshare("--pid", "--mount", "--mount-proc")
     command = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", sys.executable, "-c", INSIDE]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 10, "numbers of its own"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from threading import Event
 
 import pytest
+from harness import PATIENCE
 
 from memtop.cli.live import parser
 from memtop.cli.opening import Opening, find
@@ -63,8 +64,8 @@ def test_one_that_ends_behind_the_first_picture_is_a_notice(
     sampler = opening.source()
     try:
         sampler.start(lambda sample: sampled.set(), on_notice)
-        assert told.wait(20)
-        assert sampled.wait(20)
+        assert told.wait(PATIENCE)
+        assert sampled.wait(PATIENCE)
     finally:
         sampler.stop()
     assert [notice.text for notice in notices] == [f"there is no process {pids[0]}"]

@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import Writer, armed_mappings, memtop, merged, run, spawned, wait_for
+from harness import PATIENCE, Writer, armed_mappings, memtop, merged, run, spawned, wait_for
 
 from memtop.stream.recording import open_recording
-
-QUICK = 30.0
 
 
 def lines_of(path: Path) -> int:
@@ -35,7 +33,7 @@ def test_the_pages_of_a_recording_are_those_that_were_written(writer: Writer, tm
             before = lines_of(path)
             wait_for(lambda b=before: lines_of(path) > b + 1, "two more samples")
         process.send_signal(signal.SIGINT)
-        assert process.wait(QUICK) == 130
+        assert process.wait(PATIENCE) == 130
     recording = open_recording(str(path))
     (who,) = recording.processes()
     assert who.pid == writer.pid
@@ -75,7 +73,7 @@ def test_a_recording_ends_with_the_process(writer: Writer, tmp_path: Path) -> No
     with spawned(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(lambda: lines_of(path) >= 2, "samples")
         writer.__exit__()
-        assert process.wait(QUICK) == 0
+        assert process.wait(PATIENCE) == 0
         assert "ended at" in process.stderr.read()
     last = json.loads(path.read_bytes().splitlines()[-1])
     assert last["state"] == "ended"

@@ -74,7 +74,7 @@ def test_redis_under_load(redis: Redis) -> None:
         batch.process.terminate()
         assert batch.end().code == 128 + 15
 
-    wait_for(lambda: armed_mappings(redis.pid) == 0, "all given back", 1.0)
+    wait_for(lambda: armed_mappings(redis.pid) == 0, "all given back")
     assert redis.ask("GET", "known") == "value"
     assert int(redis.ask("DBSIZE")) >= 200_001
     assert redis.ask("MEMORY", "DOCTOR")
@@ -105,7 +105,7 @@ def test_data_is_intact_through_arming_and_disarming(redis: Redis) -> None:
                 redis.benchmark("-t", "incr", "-n", "20000", "-r", "1"), check=True, stdout=subprocess.DEVNULL
             )
             assert batch.sample()["tracker"]["name"] == "write-protect"
-        wait_for(lambda: armed_mappings(redis.pid) == 0, "all given back", 1.0)
+        wait_for(lambda: armed_mappings(redis.pid) == 0, "all given back")
     counter = redis.ask("KEYS", "counter:*")
     assert redis.ask("GET", counter) == "60000"
     redis.ask("DEL", counter)

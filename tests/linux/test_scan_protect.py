@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from harness import (
     PAGE,
+    PATIENCE,
     Tracked,
     Writer,
     armed_mappings,
@@ -71,7 +72,7 @@ def test_example_2_found_and_protected_in_one_call(writer: Writer, needs_write_p
         assert pages_of(rounds.round(), area) == [], "reading is no writing"
         assert armed_mappings(writer.pid)
         rounds.process.send_signal(signal.SIGINT)
-        assert rounds.process.wait(10) == 128 + signal.SIGINT
+        assert rounds.process.wait(PATIENCE) == 128 + signal.SIGINT
     assert armed_mappings(writer.pid) == 0
     assert descriptors(writer.pid) == before
 
@@ -168,7 +169,7 @@ def test_the_process_ends(writer: Writer, needs_write_protect: None) -> None:
     with Scan(writer.pid, "written") as rounds:
         rounds.round()
         writer.kill()
-        assert rounds.process.wait(10) == 0, "its end is the end that was waited for"
+        assert rounds.process.wait(PATIENCE) == 0, "its end is the end that was waited for"
         assert rounds.process.stderr is not None
         assert f"process {writer.pid} (writer) has ended" in rounds.process.stderr.read()
 
@@ -177,7 +178,7 @@ def test_the_process_ends_before_the_last_round(writer: Writer, needs_write_prot
     with Scan(writer.pid, "written", "-n", "1000") as rounds:
         rounds.round()
         writer.ask("exec")
-        assert rounds.process.wait(10) == 3
+        assert rounds.process.wait(PATIENCE) == 3
         assert rounds.process.stderr is not None
         assert "ran exec" in rounds.process.stderr.read()
 

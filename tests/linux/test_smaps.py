@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from harness import PAGE, Writer, wait_for
+from harness import PAGE, PATIENCE, Writer, wait_for
 from test_procfs import as_nobody
 
 from memtop.linux.errors import ProcessGone
@@ -234,9 +234,9 @@ def test_expectation_grows_with_what_is_below(writer: Writer, needs_pagemap: Non
         costs = [expected(sample, i) for i in range(len(sample.table))]
         assert costs == sorted(costs)
         assert costs[-1] - costs[0] > 5000 * 40e-9
-        began = time.perf_counter()
+        began = time.thread_time()  # not how long it waits for a processor
         assert read_detail(sample, sample.table.ids[-3], None, True).smaps is not None
-        assert time.perf_counter() - began < 10 * costs[-3] + 0.2, "of the right order, on a busy machine too"
+        assert time.thread_time() - began < 10 * costs[-3] + 0.2, "of the right order"
         # Another process by this number: nothing that was read may pass for the one that was asked about.
         other = replace(sample, process=replace(sample.process, start_time=1))
         assert "has ended" in read_detail(other, sample.table.ids[0], None, True).why
@@ -267,7 +267,7 @@ def test_tracking_shows_in_the_flags_and_reading_changes_nothing(
 
 def test_of_what_waits_only_the_newest_is_done() -> None:
     errand, go, done = Errand(), threading.Event(), []
-    errand.send(lambda: (go.wait(10), done.append(0)))  # type: ignore[func-returns-value]
+    errand.send(lambda: (go.wait(PATIENCE), done.append(0)))  # type: ignore[func-returns-value]
     for number in range(1, 6):
         errand.send(lambda n=number: done.append(n))  # type: ignore[misc]
     go.set()

@@ -165,7 +165,7 @@ def test_memtop_is_killed(writer: Writer, new_writer: Callable[[], Writer]) -> N
         assert memtop.stdout.readline() == b"armed\n"
         assert armed_mappings(writer.pid) > 1
         memtop.kill()
-    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", 1.0)
+    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
     assert vm_flags(writer.pid) == flags
     assert descriptors(writer.pid) == table
     area.fill()

@@ -101,7 +101,7 @@ def test_lost_connection_ends_the_demo(demo: Terminal) -> None:
     assert workload
     demo.hang_up()
     assert demo.end(5) == 128 + signal.SIGHUP
-    wait_for(lambda: gone(workload), "the end of the workload", 2)
+    wait_for(lambda: gone(workload), "the end of the workload")
 
 
 @pytest.mark.usefixtures("needs_write_protect")
@@ -113,7 +113,7 @@ def test_kill_9_leaves_the_target_as_it_was(writer: Writer) -> None:
         wait_for(lambda: armed_mappings(writer.pid), "armed mappings")
         terminal.process.kill()
         terminal.end()
-        wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more", 1.0)
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more")
     assert memtops_on(writer.pid) == []
     assert len(area.write("random", 1000, 4)) > 0
     area.fill()

@@ -208,7 +208,7 @@ def test_the_pace_is_that_of_the_recording(path: Path) -> None:
     assert viewer.source.interval == 0.5
     viewer.source.change_speed(100)
     assert viewer.source.position.speed == 64
-    wait_for(lambda: viewer.source.position.at_end, "its end, 64 times as fast", 10)
+    wait_for(lambda: viewer.source.position.at_end, "its end, 64 times as fast")
     viewer.source.change_speed(-100)
     assert viewer.source.position.speed == 0.125
     viewer.source.stop()
