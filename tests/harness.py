@@ -82,7 +82,7 @@ def thread_states(pid: int) -> set[str]:
 
 
 def child_named(pid: int, holds: Callable[[bytes], bool], file: str = "comm") -> int | None:
-    """The child process whose comm, or another file of /proc/PID, has it; threads and children come and go."""
+    """The child whose comm, or another file of /proc/PID, has it. Threads and children come and go."""
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for child in map(int, children.read_text().split()):

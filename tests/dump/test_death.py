@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from dumps import Core, Dumpee, take
-from harness import spawned, status, wait_for
+from harness import PATIENCE, spawned, status, wait_for
 
 from memtop.dump.image import Consistency, Freeze
 from memtop.dump.job import Format
@@ -27,7 +27,6 @@ from memtop.linux.standstill import Frozen, frozen
 
 pytestmark = pytest.mark.usefixtures("needs_write_protect", "needs_ptrace")
 LONG = "MEMTOP_LONG" in os.environ
-SETTLED = 60.0
 
 SENSITIVE = """
 import ctypes, os, select, signal, sys, threading
@@ -95,7 +94,7 @@ class Sensitive:
 
     def unharmed(self, *, interrupted: bool = False) -> None:
         """It runs, nobody traces it, it has got all signals, and no EINTR, unless that may be."""
-        wait_for(lambda: status(self.pid, "TracerPid") == "0", "it is let go", SETTLED)
+        wait_for(lambda: status(self.pid, "TracerPid") == "0", "it is let go")
 
         def all_came() -> bool:
             assert self.process.stdin is not None
@@ -104,7 +103,7 @@ class Sensitive:
             assert interrupted or not eintr
             return got == self.sent
 
-        wait_for(all_came, "all signals came", SETTLED)
+        wait_for(all_came, "all signals came")
 
 
 @pytest.fixture
@@ -128,7 +127,7 @@ def dumper(target: Sensitive, directory: Path) -> Iterator[subprocess.Popen[byte
 
 def await_tracer(pid: int) -> int:
     """Whoever traces it next. While one ends, the kernel may name the parent in its place: that is us."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while (tracer := int(status(pid, "TracerPid"))) in (0, os.getpid()):
         assert time.monotonic() < deadline, "nobody dumps it"
     return tracer
@@ -137,8 +136,10 @@ def await_tracer(pid: int) -> int:
 def test_the_helper_is_killed_at_any_instant(sensitive: Sensitive, tmp_path: Path) -> None:
     rng = random.Random(1)
     with dumper(sensitive, tmp_path) as memtop:
-        killed = 0
-        while killed < (300 if LONG else 20):
+        killed, said, end = 0, b"", time.monotonic() + 2 * PATIENCE
+        assert memtop.stdout is not None
+        # Where a processor is long in coming, most stops are over before the kill that was meant for them.
+        while killed < (300 if LONG else 20) or (b"made again" not in said and time.monotonic() < end):
             helper = await_tracer(sensitive.pid)
             sensitive.signal()
             time.sleep(rng.random() * 0.002)
@@ -149,10 +150,8 @@ def test_the_helper_is_killed_at_any_instant(sensitive: Sensitive, tmp_path: Pat
             # memtop) is killed just then, epoll_wait says EINTR. docs/dumps.md says so.
             sensitive.unharmed(interrupted=True)
             assert memtop.poll() is None
-        assert memtop.stdout is not None
-        said = b""
-        while select.select([memtop.stdout], [], [], 0)[0]:
-            said += os.read(memtop.stdout.fileno(), 65536)
+            while select.select([memtop.stdout], [], [], 0)[0]:
+                said += os.read(memtop.stdout.fileno(), 65536)
         words = said.splitlines()
         assert any(b"made again" in line for line in words)
         # One that was killed in the middle of an injection is the one thing that is not tried again.

@@ -334,7 +334,10 @@ def test_the_target_ends_meanwhile(
 
 
 def test_the_target_runs_exec_meanwhile(tmp_path: Path) -> None:
-    script = "import os, sys; print('x', flush=True); sys.stdin.readline(); os.execv('/bin/sleep', ['sleep', '600'])"
+    script = (
+        "import os, sys; print('x', flush=True); sys.stdin.readline();"
+        "os.execv('/bin/sleep', ['sleep', '600'])"
+    )
     with spawned([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()  # type: ignore[union-attr]
 

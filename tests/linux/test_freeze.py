@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from harness import spawned, status, thread_states, wait_for
@@ -116,7 +115,7 @@ def test_a_stopped_process_stays_stopped(target: Target, handle: ProcessHandle) 
 
 @pytest.fixture(params=[600_000])
 def holder(target: Target, request: pytest.FixtureRequest) -> Iterator[Target]:
-    """Another memtop that has the target frozen right now; its helper lets go of itself only in ten minutes."""
+    """Another memtop that has the target frozen right now; its helper has ten minutes of patience."""
     command = [sys.executable, "-c", HOLDER, str(target.pid), str(request.param)]
     with spawned(command, stdout=subprocess.PIPE) as holder:
         assert holder.stdout.readline() == b"frozen\n"
