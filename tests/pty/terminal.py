@@ -12,9 +12,11 @@ import struct
 import subprocess
 import termios
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from harness import PATIENCE
 from rich.cells import cell_len
 
 _ESCAPES = re.compile(
@@ -23,7 +25,9 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]",
     re.S,
 )
+_LOOK, _NONE = os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC, bytes(4)
 _STARTED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?\Z")
+_MOVE = re.compile(r"(?=\x1b\[[\d;]*H)")
 BLANK = " "
 
 
@@ -119,11 +123,13 @@ class Terminal:
 
     def __init__(self, command: Sequence[str], columns: int = 120, rows: int = 40, **env: str) -> None:
         self._master, slave = os.openpty()
+        self._name = os.ttyname(slave)
         self._size(columns, rows)
         self.before = termios.tcgetattr(self._master)
         self.screen = Screen(columns, rows)
         self.output = bytearray()
         self._decoded = 0
+        self._pieces = deque[str]()  # decoded, not yet on the screen
         keep = {
             k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS", "LINES", "CI", "LC_ALL")
         }
@@ -169,8 +175,21 @@ class Terminal:
     def send(self, keys: str) -> None:
         os.write(self._master, keys.encode())
 
+    def escape(self) -> None:
+        """Esc alone, which is told from a sequence by the time after it."""
+        self.send("\x1b")
+        with open(self._name, "rb", buffering=0, opener=lambda path, _: os.open(path, _LOOK)) as slave:
+            self.wait_for(lambda _: fcntl.ioctl(slave, termios.FIONREAD, _NONE) == _NONE, "Esc read")
+        self.watch(0.5)
+
     def read(self, seconds: float = 0.0) -> bool:
-        """Takes what has come, waiting at most so long for something; whether there was anything."""
+        """Takes some of what has come, waiting at most so long for something; whether there was anything.
+
+        As little at a time as draws one run of cells: who looks in between misses no picture, however late.
+        """
+        if self._pieces:
+            self.screen.feed(self._pieces.popleft())
+            return True
         if self._master < 0 or not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
@@ -180,11 +199,11 @@ class Terminal:
         self.output += data
         whole = bytes(self.output[self._decoded :])
         with contextlib.suppress(UnicodeDecodeError):
-            self.screen.feed(whole.decode())
+            self._pieces.extend(filter(None, _MOVE.split(whole.decode())))
             self._decoded = len(self.output)
         return bool(data)
 
-    def wait_for(self, condition: Callable[[Screen], Any], what: str, seconds: float = 30) -> Any:
+    def wait_for(self, condition: Callable[[Screen], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Reads until the screen shows it."""
         end = time.monotonic() + seconds
         while not (answer := condition(self.screen)):
@@ -195,7 +214,7 @@ class Terminal:
                 )
         return answer
 
-    def wait_for_text(self, *parts: str, seconds: float = 30) -> None:
+    def wait_for_text(self, *parts: str, seconds: float = PATIENCE) -> None:
         self.wait_for(lambda s: all(p in s.text for p in parts), f"{parts} on screen", seconds)
 
     def watch(self, seconds: float) -> None:
@@ -203,9 +222,11 @@ class Terminal:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             if not self.read(min(left, 0.1)) and self.process.poll() is not None:
-                return
+                break
+        while self._pieces:
+            self.read()
 
-    def end(self, seconds: float = 10) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """Waits until the command ends; its exit status."""
         until = time.monotonic() + seconds
         while self.process.poll() is None:

@@ -84,6 +84,12 @@ def test_the_mouse(writer: Writer, arguments: tuple[str, ...], env: dict[str, st
         assert terminal.end() == 0
 
 
+def selected(terminal: Terminal) -> str:
+    """The pid in the selected row of the list of processes."""
+    found = re.search(r"^▸[*+! ]*(\d+) ", terminal.screen.text, re.M)
+    return found[1] if found else ""
+
+
 def test_without_a_process_all_are_listed_and_one_is_opened(writer: Writer) -> None:
     with Terminal(memtop("-d", "0.2")) as terminal:
         terminal.wait_for_text("which process?", "COMMAND")
@@ -93,8 +99,9 @@ def test_without_a_process_all_are_listed_and_one_is_opened(writer: Writer) -> N
         for _ in range(20):
             if re.search(rf"^▸ +{writer.pid} ", terminal.screen.text, re.M):
                 break
+            before = selected(terminal)
             terminal.send("\x1b[B")
-            terminal.watch(0.2)
+            terminal.wait_for(lambda _, b=before: selected(terminal) != b, "the next one selected")
         terminal.wait_for(lambda s: re.search(rf"▸ +{writer.pid} ", s.text), "the process selected")
         terminal.send("\r")
         terminal.wait_for_text("● live", str(writer.pid))

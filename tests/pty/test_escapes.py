@@ -74,8 +74,11 @@ def test_every_view(
     with Terminal(inside, *size, PYTHONPATH=os.getcwd(), XDG_CONFIG_HOME=str(here)) as terminal:
         terminal.wait_for_text(r"\x1b]52;c;b3duZ", str(target.pid))
         for key in KEYS:
-            terminal.send(key)
-            terminal.watch(0.5 if key == "\x1b" else 0.1)  # Esc alone is told from a sequence by what comes
+            if key == "\x1b":
+                terminal.escape()
+            else:
+                terminal.send(key)
+                terminal.watch(0.1)
         terminal.wait_for_text("saved memtop-")
         terminal.send("q")
         assert terminal.end() == 0
@@ -96,8 +99,7 @@ def test_the_list_of_processes(target: subprocess.Popen[bytes], typed: str) -> N
         terminal.wait_for_text("which process?", "PID")
         terminal.send(typed or str(target.pid))
         terminal.wait_for_text(r"\x1b]52;c;b3duZ")
-        terminal.send("\x1b")
-        terminal.watch(0.3)
+        terminal.escape()
         terminal.send("\x1b")
         assert terminal.end() == 0
     assert_terminal(bytes(terminal.output))
@@ -108,11 +110,11 @@ def test_a_paste_is_text(target: subprocess.Popen[bytes]) -> None:
         terminal.wait_for_text(r"\x1b]52;c;b3duZ")
         for key in ("/", "f"):
             terminal.send(key)
-            terminal.watch(0.3)
+            terminal.wait_for_text("as before")
             terminal.send("\x1b[200~a\u202eb\x9b5m\u0336c\x1b[201~")
             terminal.wait_for_text(r"a\u202eb")
             terminal.send("\x1b")
-            terminal.watch(0.3)
+            terminal.wait_for(lambda s: "as before" not in s.text, "the prompt gone")
         terminal.send("q")
         assert terminal.end() == 0
     assert_terminal(bytes(terminal.output))
@@ -155,7 +157,7 @@ def test_a_recording(tmp_path: Path, label: str) -> None:
         terminal.send("q")
         terminal.wait_for(lambda screen: "any other key" not in screen.text, "the help page closed")
         terminal.send("q")
-        terminal.end(30)
+        terminal.end()
     assert_terminal(bytes(terminal.output))
 
 

@@ -19,7 +19,7 @@ def test_what_keys_did(writer: Writer, tmp_path: Path) -> None:
         terminal.wait_for_text("Enter", "Esc")
         assert "asked for" not in log.read_text(), "the question is no action"
         terminal.send("\r")
-        wait_for(lambda: terminal.read(0.05) and armed_mappings(writer.pid), "armed mappings")
+        wait_for(lambda: (terminal.read(0.05), armed_mappings(writer.pid))[1], "armed mappings")
         terminal.send("q")
         assert terminal.end() == 0
         terminal.assert_restored()

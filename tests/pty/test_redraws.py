@@ -29,6 +29,8 @@ def frozen() -> Iterator[Terminal]:
         terminal.wait_for_text("● live", "redis-server 4711")
         terminal.send(" ")
         terminal.wait_for_text("‖ frozen", "go on")
+        while terminal.read(0.3):  # the rest of this picture
+            pass
         yield terminal
 
 

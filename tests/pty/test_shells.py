@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from harness import PAGE, Writer, armed_mappings, memtop, wait_for
+from harness import PAGE, Writer, armed_mappings, child_named, memtop, wait_for
 from terminal import Screen, Terminal
 
 MIB = 1 << 20
@@ -24,11 +24,7 @@ CLOCK = re.compile(r"\d\d:\d\d:\d\dZ")
 
 def memtop_under(shell: int) -> int | None:
     """The memtop that this shell has started."""
-    for children in Path(f"/proc/{shell}/task").glob("*/children"):
-        for child in map(int, children.read_text().split()):
-            if b"\0memtop\0" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return child
-    return None
+    return child_named(shell, lambda words: b"\0memtop\0" in words, "cmdline")
 
 
 def state_of(pid: int) -> str:
@@ -64,7 +60,7 @@ def test_stopped_and_continued(how: str, shell: Terminal, writer: Writer) -> Non
         else:
             os.kill(pid, signal.SIGTSTP)
         shell.wait_for(lambda s: s.modes.get(1049) is False, "the shell's own screen")
-        wait_for(lambda: state_of(pid) == "T", "memtop stopped")
+        wait_for(lambda: (shell.read(0.01), state_of(pid) == "T")[1], "memtop stopped")
         shell.wait_for_text("Stopped", "ready>")
         modes = shell.screen.modes
         assert modes[25] is True
@@ -94,7 +90,7 @@ def test_ended_while_it_is_stopped(shell: Terminal, writer: Writer) -> None:
     shell.send("\x1a")
     wait_for(lambda: (shell.read(0.01), state_of(pid) == "T")[1], "memtop stopped")
     shell.send("kill -TERM %1; fg\r")
-    wait_for(lambda: (shell.read(0.01), not Path(f"/proc/{pid}").exists())[1], "its end", 5)
+    wait_for(lambda: (shell.read(0.01), not Path(f"/proc/{pid}").exists())[1], "its end")
     assert armed_mappings(writer.pid) == 0
     shell.send("echo code $?\r")
     shell.wait_for_text("code 143")
@@ -168,18 +164,19 @@ def taken(pid: int) -> int:
 def test_a_stalled_link_delays_no_sample_and_piles_up_nothing(writer: Writer) -> None:
     area = writer.map("area", "anon", 64 * 256)
     area.fill()
-    with Terminal(memtop("-p", str(writer.pid), "-d", "0.1", "--track", "write-protect")) as terminal:
+    words = "-p", str(writer.pid), "-d", "0.1", "--track", "write-protect", "--max-cost", "0"
+    with Terminal(memtop(*words)) as terminal:
         terminal.wait_for_text("write-protect", "64M")
         terminal.watch(1)
         memory, before = rss(terminal.process.pid), taken(terminal.process.pid)
         for turn in range(60):  # nobody reads meanwhile
             area.write("random", 3000, 2, seed=turn)
             area.poke(7)
-            wait_for(lambda: write_protected(writer.pid, area.start + 7 * PAGE), "a tick", 2)
+            wait_for(lambda: write_protected(writer.pid, area.start + 7 * PAGE), "a tick")
         time.sleep(2)
         assert rss(terminal.process.pid) - memory < 24 * MIB
         at, held = len(terminal.output), taken(terminal.process.pid) - before
-        terminal.wait_for(lambda screen: behind(screen) < 2, "the newest picture", 3)
+        terminal.wait_for(lambda screen: behind(screen) < 2, "the newest picture")
         late = len(terminal.output) - at
         waited = late - held
         assert waited < 30_000, f"behind {held} bytes that the kernel held, {waited} of old pictures waited"
@@ -197,7 +194,7 @@ def test_a_signal_at_any_moment_of_the_start(number: signal.Signals, delay: floa
     with Terminal(memtop("-p", str(writer.pid), "-d", "0.2", "--track", "auto")) as terminal:
         terminal.watch(delay)
         terminal.process.send_signal(number)
-        assert terminal.end(3) in (128 + number, -number), "before there are handlers, the kernel's own way"
+        assert terminal.end() in (128 + number, -number), "before there are handlers, the kernel's own way"
         modes = terminal.screen.modes
         assert not modes.get(1049)
         assert modes.get(25, True)
@@ -243,7 +240,7 @@ def test_replay_ends_on_signals(number: signal.Signals, recording: Path) -> None
     with Terminal(memtop("replay", str(recording))) as terminal:
         terminal.wait_for_text("replay", "64M")
         terminal.process.send_signal(number)
-        assert terminal.end(3) == 128 + number
+        assert terminal.end() == 128 + number
         terminal.assert_restored()
 
 
@@ -251,4 +248,4 @@ def test_replay_ends_with_its_terminal(recording: Path) -> None:
     with Terminal(memtop("replay", str(recording))) as terminal:
         terminal.wait_for_text("replay", "64M")
         terminal.hang_up()
-        assert terminal.end(3) == 128 + signal.SIGHUP
+        assert terminal.end() == 128 + signal.SIGHUP
