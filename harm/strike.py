@@ -16,7 +16,7 @@ from harm import trace
 from memtop.linux.errors import MemtopError
 from memtop.linux.process import ProcessHandle
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ USERFAULTFD = "anon_inode:[userfaultfd]"
 STATE_SIZE = 4096
 ROUNDS_AT, WORDS_AT, INTERRUPTED_AT = 16, 8 * 66, 8 * 66 + 256
 """Where things are in a state file: ``struct state`` of witness.c, which every target writes."""
-SETTLE_S = 5.0
-PATIENCE_S = 30.0
+SETTLE_S = 30.0
+PATIENCE_S = 60.0
 """What a loaded machine may take to give a target its turn."""
 
 
@@ -100,7 +100,8 @@ class Target:
             if self._process.poll() == 77:
                 raise Missing("AVX2")
             raise RuntimeError(f"{self.kind.name} does not start: {trouble}")
-        self._before = self._look()
+        maps, table, status = self._look()
+        self._before = maps, table, {**status, "SigBlk": self.mask(self.pid)}  # not as it is in a handler
         self.left = 0
 
     def rounds(self) -> list[int]:
@@ -270,7 +271,7 @@ class Redis(Target):
                     return "it lost a value"
         except OSError as error:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(1)
+                self._process.wait(PATIENCE_S)
                 return self._last_words()
             return str(error)
         if self._load.poll() is not None:

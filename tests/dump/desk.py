@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness import PATIENCE
+
 from memtop.dump.background import Dumps, Outcome
 from memtop.dump.job import Job
 from memtop.linux.features import probe_kernel
@@ -14,9 +16,6 @@ from memtop.model.actions import Care, Method, Notice
 from memtop.model.sample import Sample
 from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
-
-PATIENCE = 60.0
-"""Seconds; the machine may be busy."""
 
 
 class Desk:

@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from desk import PATIENCE, Desk
+from desk import Desk
 from dumps import PAGE, Core, Dumpee
-from harness import Writer, memtop, snapshot_memory, wait_for
+from harness import PATIENCE, Writer, memtop, snapshot_memory, wait_for
 
 from memtop.dump.background import default_path, open_command
 from memtop.dump.feed import SharedFeed

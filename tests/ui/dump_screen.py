@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from harness import PATIENCE
 from screen import Driver
 from textual.pilot import Pilot
 
@@ -20,8 +21,6 @@ from memtop.sampler.loop import Sampler
 from memtop.sampler.target import open_target
 from memtop.ui.app import MemtopApp
 from memtop.ui.theme import DARK
-
-PATIENCE = 30.0
 
 
 class GatedDumps(Dumps):

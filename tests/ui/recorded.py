@@ -155,7 +155,7 @@ async def redrawn(app: Dressed[Any], palette: Palette, show: Callable[[], None] 
 
 
 async def _stands(source: ReplaySource) -> None:
-    for _ in range(500):
+    for _ in range(6000):
         if ReplaySource.position.fget(source).stands:  # type: ignore[attr-defined]  # a property has it
             return
         await asyncio.sleep(0.01)

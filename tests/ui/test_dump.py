@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from dump_screen import PATIENCE, live
+from dump_screen import live
 from fake import FakeSource
-from harness import PAGE, Area, Writer, memory_of, snapshot_memory
+from harness import PAGE, PATIENCE, Area, Writer, memory_of, snapshot_memory, wait_for
 from recorded import View, shown
 from screen import opened
 from textual import events
@@ -319,7 +319,8 @@ async def test_a_full_disk_is_one_sentence(writer: Writer, area: Area, folder: P
         assert os.listdir(folder) == []
     finally:
         os.chdir("/")
-        subprocess.run(["umount", folder], check=True)
+        # A helper process that is about to end may be in it still.
+        wait_for(lambda: subprocess.run(["umount", folder], check=False).returncode == 0, "nobody uses it")
 
 
 @pytest.mark.usefixtures("needs_write_protect", "needs_root")

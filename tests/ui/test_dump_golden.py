@@ -143,7 +143,7 @@ async def _lead(app: MemtopApp, name: str) -> None:
 
 async def _drawn(app: MemtopApp) -> None:
     before = ""
-    for _ in range(100):
+    for _ in range(3000):
         await asyncio.sleep(0.02)
         choice = app.live.form.choice
         if app.text == before and (choice is None or choice.place is not None):

@@ -198,7 +198,7 @@ async def test_a_recording_of_several_is_a_list_that_goes_back(tmp_path: Path) -
     app = MemtopApp(lambda: source, recording.processes(), palette=DARK, cpu_share=lambda: None)
 
     async def stands(pilot: Pilot[int]) -> None:
-        for _ in range(500):
+        for _ in range(2000):
             await pilot.pause()
             if source.position.stands:
                 await pilot.pause()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 from test_sample import a_sample
@@ -46,7 +47,7 @@ def recording(text: bytes) -> Recording:
     os.lseek(fd, 0, os.SEEK_SET)
     recording = Recording(fd, "FILE")
     with recording.changed:
-        assert recording.changed.wait_for(lambda: recording.closed, 10)
+        assert recording.changed.wait_for(lambda: recording.closed, PATIENCE)
     return recording
 
 
