@@ -90,7 +90,7 @@ def test_all_threads_stand_still_and_go_on(target: Target, handle: ProcessHandle
             stop = still.release()
         assert stop.complete
         assert len(stop.threads) == 5
-        assert 0 < stop.whole_s < 2
+        assert stop.whole_s > 0
     assert "t" not in thread_states(target.pid)
     assert status(target.pid, "TracerPid") == "0"
     assert signals_seen(target) == 0, "and no epoll_wait was interrupted"

@@ -53,11 +53,12 @@ PAGES = """
         del areas["guard"]
     out, areas["out"] = area()
     fill(out, 4)
-    libc.madvise(ctypes.c_void_p(areas["out"]), N * PAGE, 21)  # MADV_PAGEOUT: swapped, where there is swap
     for name, start in areas.items():
         print(name, start, flush=True)
     print("ready", flush=True)
-    sys.stdin.read()
+    for line in sys.stdin:  # not before it is asked for: the swap of another test may go again meanwhile
+        libc.madvise(ctypes.c_void_p(areas["out"]), N * PAGE, 21)  # MADV_PAGEOUT: swapped, where there is swap
+        print("out", flush=True)
 """
 
 
@@ -81,6 +82,11 @@ class Subject:
                 break
             name, start = line.split()
             self.areas[name] = int(start)
+
+    def page_out(self) -> None:
+        print("out", file=self.process.stdin, flush=True)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "out\n"
 
     def at(self, name: str, page: int) -> int:
         if name not in self.areas:
@@ -181,6 +187,7 @@ def test_a_guard_page_is_not_touched(subject: Subject, peeked: Peeker) -> None:
 
 def test_a_page_in_swap_stays_there(swap: None, subject: Subject, peeked: Peeker) -> None:
     page = subject.at("out", 4)
+    subject.page_out()
     if not subject.entry(page) >> 62 & 1:
         pytest.skip("missing capability: the kernel swaps nothing out when asked to")
     answer = peeked(page)
