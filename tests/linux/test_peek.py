@@ -57,7 +57,7 @@ PAGES = """
         print(name, start, flush=True)
     print("ready", flush=True)
     for line in sys.stdin:  # not before it is asked for: the swap of another test may go again meanwhile
-        libc.madvise(ctypes.c_void_p(areas["out"]), N * PAGE, 21)  # MADV_PAGEOUT: swapped, where there is swap
+        libc.madvise(ctypes.c_void_p(areas["out"]), N * PAGE, 21)  # MADV_PAGEOUT: into swap, if any
         print("out", flush=True)
 """
 
