@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from harness import PATIENCE, Batch, Writer, run, spawned
+from harness import PATIENCE, Batch, Writer, run, spawned, wait_for
 
 from memtop.linux.features import probe_kernel
 from memtop.linux.userfaultfd import fault_seconds
@@ -62,7 +62,7 @@ def test_a_hammered_process_pays_no_more_than_allowed(hammer: subprocess.Popen[s
         assert any(sample["stretched"] for sample in paid)
         assert share(paid) <= 0.06
         writes(hammer, 1000)
-        assert any(not batch.sample()["stretched"] for _ in range(10)), "the interval returns"
+        wait_for(lambda: not batch.sample()["stretched"], "the interval returns")
         batch.process.terminate()
         batch.end().said("samples come every", "write faults cost hammer", "5 %")
 
@@ -81,7 +81,7 @@ def test_the_screens_sampler_keeps_it_too(hammer: subprocess.Popen[str]) -> None
         assert any(sample.stretched for sample in paid)
         assert sum(s.cost.target_s for s in paid) / sum(s.interval for s in paid) <= 0.06
         writes(hammer, 1000)
-        assert any(not samples.get(timeout=PATIENCE).stretched for _ in range(10)), "the interval returns"
+        wait_for(lambda: not samples.get(timeout=PATIENCE).stretched, "the interval returns")
     finally:
         sampler.stop()
     assert any("tracking writes" in text for text in notices)
