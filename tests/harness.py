@@ -125,11 +125,12 @@ def descriptors(pid: int) -> dict[str, str]:
 
 
 def memtops_on(pid: int) -> list[int]:
-    """Living processes, helpers among them, that were started with this pid as an argument."""
+    """Living memtops, helpers among them, that were started with this pid as an argument."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and f"\0{pid}\0".encode() in (entry / "cmdline").read_bytes():
+            words = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+            if b"memtop" in words and f"\0{pid}\0".encode() in words:
                 found.append(int(entry.name))
     return found
 

@@ -25,8 +25,13 @@ Child = subprocess.Popen[bytes]
 @pytest.fixture
 def child() -> Iterator[Child]:
     with spawned(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        wait_for(lambda: status(process.pid, "Name") == "cat", "cat")
+        wait_for(lambda: arguments(process.pid) == b"cat\0", "cat")
         yield process
+
+
+def arguments(pid: int) -> bytes:
+    """An exec sets the name before them, and they are nearly the last."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 @pytest.fixture(params=["pidfd", "start-time"])
@@ -83,7 +88,7 @@ def test_exec_is_not_an_end() -> None:
         before = handle.describe()
         process.stdin.write(b"\n")
         process.stdin.flush()
-        wait_for(lambda: status(process.pid, "Name") == "cat", "the exec")
+        wait_for(lambda: arguments(process.pid) == b"cat\0-u\0", "the exec")
         assert handle.life() is Life.RUNNING
         after = handle.describe()
     assert (after.pid, after.start_time) == (before.pid, before.start_time)
