@@ -106,18 +106,18 @@ def make_chain(writer: Writer, area: Area, directory: Path, compress: bool) -> N
 
 @contextmanager
 def in_time(limit: float = SLOW) -> Iterator[None]:
-    """Fails where something hangs."""
+    """Fails where something hangs: in seconds of the processor, which others may keep busy."""
 
     def slow(*_: object) -> None:
         raise AssertionError(f"a reader took more than {limit:.0f} s")
 
-    before = signal.signal(signal.SIGALRM, slow)
-    signal.setitimer(signal.ITIMER_REAL, limit)
+    before = signal.signal(signal.SIGPROF, slow)
+    signal.setitimer(signal.ITIMER_PROF, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def differences(good: str, path: str) -> Iterator[MappingDiff]:
