@@ -17,7 +17,8 @@
 
 #define SET_VMA 0x53564d41
 #define SET_VMA_ANON_NAME 0
-#define TIMEOUT_MS 2000
+#define PROBE_MS 10000 /* a machine with much to do is no kernel that lacks something */
+#define STOP_MS 2000
 
 /* Runs probe in a child.  Its answer, 0, 1 or -errno, travels in the exit status. */
 static int in_child(int (*probe)(void)) {
@@ -28,7 +29,7 @@ static int in_child(int (*probe)(void)) {
     }
     if (pid < 0)
         return pid;
-    int ended = mt_child_wait(pid, TIMEOUT_MS, &status);
+    int ended = mt_child_wait(pid, PROBE_MS, &status);
     if (ended == 0) {
         mt_child_kill(pid);
         return -ETIMEDOUT;
@@ -161,7 +162,7 @@ int mt_probe_inject(mt_injection *out) {
     if (pidfd < 0)
         *out = (mt_injection){.uffd = -1, .stage = MT_INJECT_FETCH, .error = errno};
     else
-        mt_inject_uffd(pid, pid, pidfd, TIMEOUT_MS, out);
+        mt_inject_uffd(pid, pid, pidfd, STOP_MS, out);
     mt_child_kill(pid);
     if (out->uffd >= 0)
         close(out->uffd);
