@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from harness import Tracked, Writer
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# How long an example takes on a loaded machine says nothing about it.
-settings.register_profile("memtop", deadline=None)
+# How long an example takes, or is made for, on a loaded machine says nothing about it.
+settings.register_profile("memtop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("memtop")
 
 TARGETS = Path(__file__).parent / "targets"

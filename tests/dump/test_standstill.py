@@ -14,11 +14,18 @@ import pytest
 from dumps import Dumpee
 from harness import PATIENCE, spawned, status, thread_states, wait_for
 
+from memtop.linux import standstill
 from memtop.linux.errors import Failed, ProcessGone
 from memtop.linux.process import ProcessHandle
 from memtop.linux.standstill import PATIENCE_MS, frozen
 
 pytestmark = pytest.mark.usefixtures("needs_ptrace")
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test waits for a processor, its stop holds."""
+    monkeypatch.setattr(standstill, "PATIENCE_MS", 600_000)
 
 
 def threads(pid: int) -> list[int]:

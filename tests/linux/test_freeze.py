@@ -60,6 +60,12 @@ with ProcessHandle.open(int(sys.argv[1])) as process, frozen(process):
 Target = subprocess.Popen[bytes]
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a test waits for a processor, its stop holds."""
+    monkeypatch.setattr(standstill, "PATIENCE_MS", 600_000)
+
+
 @pytest.fixture
 def target() -> Iterator[Target]:
     """Five threads: one computes, three wait in epoll_wait, one answers how many signals it got."""
