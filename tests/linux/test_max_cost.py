@@ -31,7 +31,8 @@ def hammer(build: Callable[[str], Any]) -> Iterator[subprocess.Popen[str]]:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("ok")
         with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, process.pid, -10)
+            for tid in map(int, os.listdir(f"/proc/{process.pid}/task")):
+                os.setpriority(os.PRIO_PROCESS, tid, -10)
         yield process
 
 
