@@ -26,7 +26,7 @@ def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
     assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
     assert "Traceback" not in outcome.err
     wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
-    assert memtops_on(writer.pid) == []
+    wait_for(lambda: not memtops_on(writer.pid), "no helper left")
     writer.map("area", "anon", 10).fill()
 
 
@@ -87,7 +87,7 @@ def test_out_of_memory(small: Path, writer: Writer) -> None:
         assert process.wait(PATIENCE) == -signal.SIGKILL
         assert oom_kills(small) == 1
         wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
-    assert memtops_on(writer.pid) == []
+    wait_for(lambda: not memtops_on(writer.pid), "no helper left")
     area.fill()
 
 
