@@ -27,6 +27,8 @@ from memtop.sampler.target import open_target
 PAGE = 4096
 PATIENCE = 60.0
 """Seconds that anything may take: what should be there at once is late on a machine that has much to do."""
+PROMPT = 1.0 if "MEMTOP_LONG" in os.environ else PATIENCE
+"""For what is promised within a second: so long where the machine has nothing else to do (MEMTOP_LONG=1)."""
 RECORD = Struct("<QII")
 Runs = list[tuple[int, int]]
 """Sorted (byte address, pages); no two touch."""

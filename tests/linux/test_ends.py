@@ -10,7 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE, Batch, Writer, armed_mappings, memtop, memtops_on, run, spawned, wait_for
+from harness import (
+    PATIENCE,
+    PROMPT,
+    Batch,
+    Writer,
+    armed_mappings,
+    memtop,
+    memtops_on,
+    run,
+    spawned,
+    wait_for,
+)
 
 TRACK = ("--track", "write-protect")
 
@@ -25,7 +36,7 @@ def test_ended_by_a_signal(number: signal.Signals, writer: Writer) -> None:
         outcome = batch.end()
     assert outcome.code == (-number if number is signal.SIGKILL else 128 + number), outcome
     assert "Traceback" not in outcome.err
-    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
+    wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", PROMPT)
     wait_for(lambda: not memtops_on(writer.pid), "no helper left")
     writer.map("area", "anon", 10).fill()
 
@@ -86,7 +97,7 @@ def test_out_of_memory(small: Path, writer: Writer) -> None:
         process.stdin.flush()
         assert process.wait(PATIENCE) == -signal.SIGKILL
         assert oom_kills(small) == 1
-        wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected")
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "the target unprotected", PROMPT)
     wait_for(lambda: not memtops_on(writer.pid), "no helper left")
     area.fill()
 

@@ -7,7 +7,7 @@ import signal
 import sys
 
 import pytest
-from harness import Writer, armed_mappings, memtops_on, wait_for
+from harness import PROMPT, Writer, armed_mappings, memtops_on, wait_for
 from terminal import Terminal
 
 BUGGY = """
@@ -54,7 +54,7 @@ def test_a_bug_on_the_screens_thread(where: str, writer: Writer) -> None:
         if where == "endless":
             terminal.watch(0.3)
             terminal.process.terminate()
-        wait_for(lambda: (terminal.read(0.02), not armed_mappings(writer.pid))[1], "unprotected")
+        wait_for(lambda: (terminal.read(0.02), not armed_mappings(writer.pid))[1], "unprotected", PROMPT)
         assert terminal.end() == (1 if where != "endless" else 128 + signal.SIGTERM)
         terminal.assert_restored()
         if where != "endless":

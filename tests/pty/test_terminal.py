@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import PATIENCE, Writer, armed_mappings, child_named, memtop, memtops_on, spawned, wait_for
+from harness import (
+    PATIENCE,
+    PROMPT,
+    Writer,
+    armed_mappings,
+    child_named,
+    memtop,
+    memtops_on,
+    spawned,
+    wait_for,
+)
 from terminal import Terminal
 
 MIB = 1 << 20
@@ -107,7 +117,7 @@ def test_kill_9_leaves_the_target_as_it_was(writer: Writer) -> None:
         wait_for(lambda: armed_mappings(writer.pid), "armed mappings")
         terminal.process.kill()
         terminal.end()
-        wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more")
+        wait_for(lambda: armed_mappings(writer.pid) == 0, "nothing write-protected any more", PROMPT)
     wait_for(lambda: not memtops_on(writer.pid), "no helper left")
     assert len(area.write("random", 1000, 4)) > 0
     area.fill()
