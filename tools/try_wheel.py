@@ -54,7 +54,7 @@ def tries(wheel: Path, python: str, scratch: Path) -> str:
 
     run(bin_ / "pip", "install", "--quiet", "--only-binary", ":all:", wheel)
     run(bin_ / "python", "-c", "import memtop.native, memtop.ui")
-    target = subprocess.Popen(["sleep", "60"])
+    target = subprocess.Popen(["sleep", "600"])
     try:
         sample = run(bin_ / "memtop", "batch", "-p", str(target.pid), "-n", "1", "-d", "0.1", "--json")
     finally:
