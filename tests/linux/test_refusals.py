@@ -105,7 +105,13 @@ OWN_CHILD = """
 import os, subprocess
 from memtop.linux.process import ProcessHandle
 from memtop.linux.ptrace import create_userfaultfd
-with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as child, ProcessHandle.open(child.pid) as process:
+pipe = subprocess.PIPE
+with (
+    subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0) as child,
+    ProcessHandle.open(child.pid) as process,
+):
+    child.stdin.write(b"?")
+    child.stdout.read(1)  # by now it has its libraries
     os.close(create_userfaultfd(process).fd)
 """
 
