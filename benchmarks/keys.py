@@ -16,6 +16,7 @@ from statistics import median
 
 from _common import ROOT, Helper, Report, options, programs
 
+sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "tests" / "pty"))
 from terminal import Screen, Terminal
 
@@ -110,7 +111,7 @@ def timed(terminal: Terminal, key: str, shows: Callable[[Screen], str]) -> float
     began = time.monotonic()
     terminal.send(key)
     while shows(terminal.screen) == before:
-        terminal.read(0.5)
+        terminal.read_all(0.5)
         if time.monotonic() - began > 10:
             raise SystemExit(f"{key!a} did nothing:\n{terminal.screen.text}")
     return time.monotonic() - began

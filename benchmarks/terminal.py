@@ -20,6 +20,7 @@ from statistics import median
 
 from _common import ROOT, Report, options, times
 
+sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "tests" / "pty"))
 from terminal import Terminal
 

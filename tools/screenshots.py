@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
 sys.path.insert(0, str(ROOT / "tests" / "pty"))
 sys.path.insert(0, str(ROOT))
 from terminal import Terminal  # noqa: E402

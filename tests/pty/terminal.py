@@ -203,6 +203,13 @@ class Terminal:
             self._decoded = len(self.output)
         return bool(data)
 
+    def read_all(self, seconds: float = 0.0) -> bool:
+        """Takes all that has come, waiting at most so long for something; whether there was anything."""
+        came = self.read(seconds)
+        while self._pieces:
+            self.read()
+        return came
+
     def wait_for(self, condition: Callable[[Screen], Any], what: str, seconds: float = PATIENCE) -> Any:
         """Reads until the screen shows it."""
         end = time.monotonic() + seconds
@@ -221,10 +228,8 @@ class Terminal:
         """Reads what is drawn for so long."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if not self.read(min(left, 0.1)) and self.process.poll() is not None:
-                break
-        while self._pieces:
-            self.read()
+            if not self.read_all(min(left, 0.1)) and self.process.poll() is not None:
+                return
 
     def end(self, seconds: float = PATIENCE) -> int:
         """Waits until the command ends; its exit status."""

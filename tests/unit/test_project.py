@@ -141,3 +141,11 @@ def test_preflight_says_what_to_install(env: dict[str, str], said: list[str], tm
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert not [part for part in said if part not in done.stderr], done.stderr
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_benchmarks_start(path: Path) -> None:
+    """They stand on helpers of the tests, which know nothing of them."""
+    done = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: {path.name} ")
