@@ -179,6 +179,8 @@ class Writer:
             [program, scratch / "scratch"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options
         )
         self.pid, _ = self.answer()
+        # It allocates what it reads commands with behind its first answer.
+        wait_for(lambda: status(self.pid, "State").startswith("S"), "it waits for a command")
 
     def __enter__(self) -> Writer:
         return self

@@ -12,10 +12,13 @@ from textual import events, screen
 from textual._compositor import ChopsUpdate, LayoutUpdate
 from textual.app import App
 from textual.color import Color
+from textual.driver import Driver
+from textual.drivers.linux_driver import LinuxDriver
 from textual.filter import LineFilter, NoColor
 from textual.screen import Screen
 
 from memtop.ui.glyphs import ascii_only
+from memtop.ui.job_control import JobControl
 from memtop.ui.shown import News, Shown
 from memtop.ui.theme import ANSI, DARK, MONO, Look, Palette
 
@@ -84,6 +87,14 @@ class Dressed(App[R]):
         if isinstance(renderable, ChopsUpdate | LayoutUpdate):
             renderable = cast("RenderableType", News(renderable, self.shown))
         super()._display(screen, renderable)
+
+    def _build_driver(
+        self, headless: bool, inline: bool, mouse: bool, size: tuple[int, int] | None
+    ) -> Driver:
+        driver = super()._build_driver(headless, inline, mouse, size)
+        if isinstance(driver, LinuxDriver):
+            JobControl(driver)
+        return driver
 
     async def on_event(self, event: events.Event) -> None:
         """A terminal of another size, or one that was given back for a while, shows nobody knows what."""

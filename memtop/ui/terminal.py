@@ -7,6 +7,7 @@ output (Textual's writer blocks its loop): after ``PATIENCE`` this process ends 
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import os
@@ -192,7 +193,8 @@ class Guard:
         if self.code is not None:
             return
         self.code = code
-        threading.Thread(target=self._lose_patience, name="memtop-end", daemon=True).start()
+        # Not by threading, whose locks the main thread may hold where the signal found it.
+        _thread.start_new_thread(self._lose_patience, ())
         loop = self._app.loop
         if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has just closed

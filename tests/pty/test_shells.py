@@ -79,6 +79,62 @@ def test_stopped_and_continued(how: str, shell: Terminal, writer: Writer) -> Non
     assert armed_mappings(writer.pid) == 0
 
 
+STOPPED_WHILE_IT_WRITES = """
+import os, signal, sys
+from textual.drivers._writer_thread import WriterThread
+from memtop.cli import main
+
+def write(self, text, write=WriterThread.write):
+    if "RSS" in text:  # a picture
+        WriterThread.write = write
+        with self._queue.mutex:
+            os.kill(os.getpid(), signal.SIGTSTP)
+            sum(range(100_000))  # Python's handlers run between two of its instructions
+    write(self, text)
+
+WriterThread.write = write
+sys.exit(main())
+"""
+
+
+def test_stopped_in_the_middle_of_a_write(shell: Terminal, writer: Writer, tmp_path: Path) -> None:
+    """What gives the terminal back writes, too: it waited for the lock of the write that it interrupted."""
+    script = tmp_path / "stopped.py"
+    script.write_text(STOPPED_WHILE_IT_WRITES)
+    words = [sys.executable, str(script), "-p", str(writer.pid), "-d", "0.2"]
+    shell.send(f"PYTHONPATH={os.pathsep.join(sys.path)} {' '.join(words)}\r")
+    shell.wait_for_text("Stopped", "ready>")
+    assert shell.screen.modes.get(1049) is False
+    shell.send("fg\r")
+    shell.wait_for_text("RSS", "● live")
+    shell.send("q")
+    shell.wait_for(lambda s: s.modes.get(1049) is False, "the shell's own screen")
+
+
+@pytest.mark.parametrize("stop", [[], [signal.SIGSTOP]], ids=["alone", "behind SIGSTOP"])
+def test_continued_without_having_been_suspended(stop: list[signal.Signals], writer: Writer) -> None:
+    """It takes the terminal again, as others may have used it, and nothing of it twice."""
+    with Terminal(memtop("-p", str(writer.pid), "-d", "0.2")) as terminal:
+        terminal.wait_for_text("● live", "writer")
+        pid = terminal.process.pid
+        tasks = Path(f"/proc/{pid}/task")
+        before = len(list(tasks.iterdir()))
+        for number in stop:
+            os.kill(pid, number)
+            wait_for(lambda: state_of(pid) == "T", "it stands")
+        terminal.read_all()
+        at = len(terminal.output)
+        os.kill(pid, signal.SIGCONT)
+        terminal.wait_for(lambda _: b"\x1b[?1049h" in terminal.output[at:], "the terminal taken again")
+        terminal.wait_for_text("● live", "writer")
+        wait_for(lambda: (terminal.read(0.01), len(list(tasks.iterdir())) <= before)[1], "as many threads")
+        terminal.send("?")
+        terminal.wait_for_text("any other key closes")
+        terminal.send("qq")
+        assert terminal.end() == 0
+        terminal.assert_restored()
+
+
 @pytest.mark.usefixtures("needs_write_protect")
 def test_ended_while_it_is_stopped(shell: Terminal, writer: Writer) -> None:
     writer.map("area", "anon", 1000).fill()
