@@ -4,13 +4,14 @@ no byte is sent for a cell that stays as it was."""
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TypeVar, cast
 
 from rich.console import RenderableType
 from rich.segment import Segment
 from textual import events, screen
 from textual._compositor import ChopsUpdate, LayoutUpdate
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.color import Color
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -61,6 +62,7 @@ class Dressed(App[R]):
             palette = MONO if no_color else ANSI if few else DARK
         self.look = Look(palette, ascii)
         self.shown = Shown()
+        self._jobs: JobControl | None = None
         self._dyes = self._filters
         self.wear(palette)
 
@@ -84,6 +86,8 @@ class Dressed(App[R]):
             self.call_after_refresh(super().refresh_css, animate)
 
     def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        if self._jobs is not None and self._jobs.away:
+            return
         if isinstance(renderable, ChopsUpdate | LayoutUpdate):
             renderable = cast("RenderableType", News(renderable, self.shown))
         super()._display(screen, renderable)
@@ -93,8 +97,14 @@ class Dressed(App[R]):
     ) -> Driver:
         driver = super()._build_driver(headless, inline, mouse, size)
         if isinstance(driver, LinuxDriver):
-            JobControl(driver)
+            self._jobs = JobControl(driver, self.redraw, lambda: self._exit)
         return driver
+
+    def redraw(self) -> None:
+        """Sends every cell again: something else has written to the terminal."""
+        self.shown.forget()
+        with suppress(ScreenStackError):  # there is none yet, or none any more
+            self.screen.refresh()
 
     async def on_event(self, event: events.Event) -> None:
         """A terminal of another size, or one that was given back for a while, shows nobody knows what."""

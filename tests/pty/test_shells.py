@@ -111,23 +111,24 @@ def test_stopped_in_the_middle_of_a_write(shell: Terminal, writer: Writer, tmp_p
     shell.wait_for(lambda s: s.modes.get(1049) is False, "the shell's own screen")
 
 
-@pytest.mark.parametrize("stop", [[], [signal.SIGSTOP]], ids=["alone", "behind SIGSTOP"])
-def test_continued_without_having_been_suspended(stop: list[signal.Signals], writer: Writer) -> None:
-    """It takes the terminal again, as others may have used it, and nothing of it twice."""
+@pytest.mark.parametrize("stop", ["not at all", "stopped", "stopped, and its terminal used"])
+def test_continued_without_having_been_suspended(stop: str, writer: Writer) -> None:
+    """It draws all anew, as others may have drawn, and takes nothing twice."""
     with Terminal(memtop("-p", str(writer.pid), "-d", "0.2")) as terminal:
         terminal.wait_for_text("● live", "writer")
-        pid = terminal.process.pid
+        pid, raw = terminal.process.pid, termios.tcgetattr(terminal.tty)
         tasks = Path(f"/proc/{pid}/task")
         before = len(list(tasks.iterdir()))
-        for number in stop:
-            os.kill(pid, number)
+        if stop != "not at all":
+            os.kill(pid, signal.SIGSTOP)
             wait_for(lambda: state_of(pid) == "T", "it stands")
-        terminal.read_all()
-        at = len(terminal.output)
+        if "used" in stop:
+            termios.tcsetattr(terminal.tty, termios.TCSANOW, terminal.before)
+        terminal.screen.feed("\x1b[2J")
         os.kill(pid, signal.SIGCONT)
-        terminal.wait_for(lambda _: b"\x1b[?1049h" in terminal.output[at:], "the terminal taken again")
-        terminal.wait_for_text("● live", "writer")
+        terminal.wait_for_text("● live", "writer", "RSS", "help")
         wait_for(lambda: (terminal.read(0.01), len(list(tasks.iterdir())) <= before)[1], "as many threads")
+        wait_for(lambda: termios.tcgetattr(terminal.tty) == raw, "keys as they come")
         terminal.send("?")
         terminal.wait_for_text("any other key closes")
         terminal.send("qq")
@@ -136,7 +137,8 @@ def test_continued_without_having_been_suspended(stop: list[signal.Signals], wri
 
 
 @pytest.mark.usefixtures("needs_write_protect")
-def test_ended_while_it_is_stopped(shell: Terminal, writer: Writer) -> None:
+@pytest.mark.parametrize("then", ["", "; fg", "; bg; fg"])
+def test_ended_while_it_is_stopped(then: str, shell: Terminal, writer: Writer) -> None:
     writer.map("area", "anon", 1000).fill()
     command = " ".join(memtop("-p", str(writer.pid), "-d", "0.2", "--track", "write-protect"))
     shell.send(f"{command}\r")
@@ -145,13 +147,40 @@ def test_ended_while_it_is_stopped(shell: Terminal, writer: Writer) -> None:
     assert pid is not None
     shell.send("\x1a")
     wait_for(lambda: (shell.read(0.01), state_of(pid) == "T")[1], "memtop stopped")
-    shell.send("kill -TERM %1; fg\r")
+    shell.wait_for_text("Stopped", "ready>")
+    shell.send(f"kill -TERM %1{then}\r")
     wait_for(lambda: (shell.read(0.01), not Path(f"/proc/{pid}").exists())[1], "its end")
     assert armed_mappings(writer.pid) == 0
-    shell.send("echo code $?\r")
-    shell.wait_for_text("code 143")
+    if then == "; fg":
+        shell.send("echo code $?\r")
+        shell.wait_for_text("code 143")
+    shell.send("echo still $((40+2))\r")
+    shell.wait_for_text("still 42")
     assert shell.screen.modes.get(1049) is False
     assert shell.screen.modes.get(25) is True
+
+
+@pytest.mark.usefixtures("needs_write_protect")
+def test_continued_in_the_background_it_leaves_the_terminal_alone(shell: Terminal, writer: Writer) -> None:
+    command = " ".join(memtop("-p", str(writer.pid), "-d", "0.2", "--track", "write-protect"))
+    shell.send(f"{command}\r")
+    shell.wait_for_text("write-protect", "● live")
+    pid = memtop_under(shell.process.pid)
+    assert pid is not None
+    for turn in range(2):
+        shell.send("\x1a")
+        shell.wait_for_text("Stopped", "ready>")
+        shell.send(f"bg; echo turn $(({turn}+1))\r")
+        shell.wait_for_text(f"turn {turn + 1}")
+        shell.watch(0.5)
+        assert state_of(pid) != "T", "it goes on sampling"
+        assert shell.screen.modes.get(1049) is False
+        assert "live" not in shell.screen.text
+        shell.send("fg\r")
+        shell.wait_for(lambda s: s.modes.get(1049), "memtop's screen again")
+        shell.wait_for_text("writer", "write-protect", "● live")
+    shell.send("q")
+    shell.wait_for(lambda s: s.modes.get(1049) is False, "the shell's own screen")
 
 
 # ---- multiplexers --------------------------------------------------------------------------------------

@@ -78,9 +78,8 @@ class LiveScreen(TableActions, RowActions, ClockActions, DumpActions):
         self.app.push_screen(HelpScreen(self.look, self.view, self.message.whole or self.last_said.whole))
 
     def action_redraw(self) -> None:
-        """Sends every cell again: something else has written to the terminal."""
-        self.app.shown.forget()
-        self.refresh()
+        """Sends every cell again."""
+        self.app.redraw()
 
     def action_suspend(self) -> None:
         """Gives the terminal back until the shell's ``fg``."""
