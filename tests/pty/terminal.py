@@ -206,8 +206,8 @@ class Terminal:
     def read_all(self, seconds: float = 0.0) -> bool:
         """Takes all that has come, waiting at most so long for something; whether there was anything."""
         came = self.read(seconds)
-        while self._pieces:
-            self.read()
+        self.screen.feed("".join(self._pieces))
+        self._pieces.clear()
         return came
 
     def wait_for(self, condition: Callable[[Screen], Any], what: str, seconds: float = PATIENCE) -> Any:
