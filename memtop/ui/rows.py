@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import compress
 
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE, CountFlag, Kind
@@ -30,6 +31,7 @@ MOST_GONE = 64
 
 _SCANNED, _ZERO = int(CountFlag.SCANNED), int(CountFlag.ZERO)  # as numbers: an IntFlag is made anew each time
 _KINDS = [f"[{kind.label}]" for kind in Kind]
+_IS_SOME = (0.0).__lt__  # calls nothing in Python: a group may have 30 000 members
 _SUMS = {SIZE, RESIDENT, SWAP, ZERO, WRITTEN, MARKED}
 
 
@@ -233,7 +235,7 @@ class Rows:
         def key(name: str) -> float | bytes:
             of = [keys[index] for index in members[name]]
             if column in _SUMS:
-                return sum(k for k in of if k > 0) or max(of)  # type: ignore[operator,misc]  # numbers
+                return sum(filter(_IS_SOME, of)) or max(of)  # type: ignore[arg-type]  # numbers
             if column is HUGE:
                 return sum(of)  # type: ignore[arg-type]  # numbers
             return min(of)
@@ -328,14 +330,16 @@ class _Sums:
             list(map(column.__getitem__, members)) for column in self._pages
         )
         states = list(map(self._states.__getitem__, members))
-        rows = {state: sample.mappings[i] for state, i in dict(zip(states, members, strict=True)).items()}
+        rows = {state: sample.mappings[members[states.index(state)]] for state in dict.fromkeys(states)}
         tracked = {state: m for state, m in rows.items() if m.written_pages is not None}
         scanned = all(state & _SCANNED for state in rows)
         zeros = all(state & _ZERO for state in rows)
         pages = None
         if tracked:
-            known = zip(written, states, strict=True)
-            pages = 0 if sample.baseline else sum(n for n, state in known if state in tracked)
+            known = (
+                written if len(tracked) == len(rows) else compress(written, map(tracked.__contains__, states))
+            )
+            pages = 0 if sample.baseline else sum(known)
         worst = max((tracked or rows).values(), key=lambda m: list(Exactness).index(m.exactness))
         start = min(map(self._starts.__getitem__, members))
         size = sum(map(self._sizes.__getitem__, members))
