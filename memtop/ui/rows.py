@@ -6,11 +6,13 @@ those, one into ``gone``; below zero, ``~row`` is one into ``groups``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from itertools import compress
+from itertools import compress, repeat
+from operator import add, itemgetter
+from typing import TypeVar
 
 from memtop.model.coverage import Exactness
 from memtop.model.layout import PAGE, CountFlag, Kind
@@ -31,6 +33,8 @@ MOST_GONE = 64
 
 _SCANNED, _ZERO = int(CountFlag.SCANNED), int(CountFlag.ZERO)  # as numbers: an IntFlag is made anew each time
 _KINDS = [f"[{kind.label}]" for kind in Kind]
+_COVERS = [cover << 32 for cover in range(256)]
+_T = TypeVar("_T")
 _IS_SOME = (0.0).__lt__  # calls nothing in Python: a group may have 30 000 members
 _SUMS = {SIZE, RESIDENT, SWAP, ZERO, WRITTEN, MARKED}
 
@@ -233,7 +237,7 @@ class Rows:
             }
 
         def key(name: str) -> float | bytes:
-            of = [keys[index] for index in members[name]]
+            of = _picks(members[name])(keys)
             if column in _SUMS:
                 return sum(filter(_IS_SOME, of)) or max(of)  # type: ignore[arg-type]  # numbers
             if column is HUGE:
@@ -246,7 +250,7 @@ class Rows:
         for name in sorted(members, key=of_group.__getitem__, reverse=down):
             inside = sorted(members[name], key=keys.__getitem__, reverse=down)
             self.lines.append(~len(self.groups))
-            self.groups.append(sums.group(name, inside, name in self.opened))
+            self.groups.append(sums.group(name, members[name], inside, name in self.opened))
             if name in self.opened:
                 self.lines += inside
 
@@ -309,6 +313,13 @@ class Rows:
         return [at for at, row in enumerate(self.lines) if holds(row)]
 
 
+def _picks(members: Sequence[int]) -> Callable[[Sequence[_T]], Sequence[_T]]:
+    """What takes those out of a column: in its own order, that is three times as fast as in another."""
+    if len(members) == 1:
+        return lambda column: (column[members[0]],)
+    return itemgetter(*members)
+
+
 class _Sums:
     """Adds up the columns of a sample over groups."""
 
@@ -318,18 +329,19 @@ class _Sums:
         columns = (packed.resident, packed.huge, packed.zero, packed.guard, packed.written)
         self._pages = [column(sample) for column in columns]
         # Numbers rather than tuples: 30 000 of those are work for the garbage collector.
-        self._states = [
-            cover << 32 | flag for cover, flag in zip(sample.coverage, packed.flags(sample), strict=True)
-        ]
+        self._states = list(map(add, map(_COVERS.__getitem__, sample.coverage), packed.flags(sample)))
         self._kinds = packed.kinds(sample)
 
-    def group(self, name: str, members: Sequence[int], open: bool) -> Group:
-        """The group's row; what is not known of any of them is not known of all."""
-        sample = self._sample
-        resident, huge, zero, guard, written = (
-            list(map(column.__getitem__, members)) for column in self._pages
-        )
-        states = list(map(self._states.__getitem__, members))
+    def group(self, name: str, members: Sequence[int], inside: Sequence[int], open: bool) -> Group:
+        """The group's row; what is not known of any of them is not known of all.
+
+        Args:
+            members: in the order of the sample.
+            inside: the same in that of the rows.
+        """
+        sample, of = self._sample, _picks(members)
+        resident, huge, zero, guard, written = map(of, self._pages)
+        states = of(self._states)
         rows = {state: sample.mappings[members[states.index(state)]] for state in dict.fromkeys(states)}
         tracked = {state: m for state, m in rows.items() if m.written_pages is not None}
         scanned = all(state & _SCANNED for state in rows)
@@ -341,18 +353,16 @@ class _Sums:
             )
             pages = 0 if sample.baseline else sum(known)
         worst = max((tracked or rows).values(), key=lambda m: list(Exactness).index(m.exactness))
-        start = min(map(self._starts.__getitem__, members))
-        size = sum(map(self._sizes.__getitem__, members))
-        kinds = set(map(self._kinds.__getitem__, members))
+        start, size, kinds = min(of(self._starts)), sum(of(self._sizes)), set(of(self._kinds))
         swapped = sample.swapped
         row = MappingSample(
-            mapping=Mapping(0, start, start + size, "", 0, "", 0, name, Kind(self._kinds[members[0]])),
+            mapping=Mapping(0, start, start + size, "", 0, "", 0, name, Kind(self._kinds[inside[0]])),
             coverage=worst.coverage,
             flags=CountFlag(worst.flags | EARLIER if any(state & EARLIER for state in rows) else worst.flags),
             resident=sum(resident) * PAGE if scanned else None,
             huge=sum(huge) * PAGE if scanned else None,
             zero=sum(zero) * PAGE if zeros else None,
-            swapped=None if swapped is None else sum(swapped.get(sample.table.ids[i], 0) for i in members),
+            swapped=None if swapped is None else sum(map(swapped.get, of(sample.table.ids), repeat(0))),
             guard=sum(guard) * PAGE if zeros else None,
             written_pages=pages,
             written_bytes_per_s=None if pages is None else rate_of(pages * PAGE, sample.interval),
@@ -360,5 +370,5 @@ class _Sums:
             written_map=0,
             written=PageRuns(),
         )
-        since = None if self._marked is None else sum(self._marked[i] for i in members)
-        return Group(name, members, open, row, len(tracked) in (0, len(rows)), len(kinds), since)
+        since = None if self._marked is None else sum(of(self._marked))
+        return Group(name, inside, open, row, len(tracked) in (0, len(rows)), len(kinds), since)
