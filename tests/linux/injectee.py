@@ -16,6 +16,22 @@ from memtop.linux.process import ProcessHandle
 STATE = Struct("=QQQ")
 LASTING = ("SigBlk", "SigIgn", "SigCgt", "Seccomp", "Threads", "TracerPid", "NoNewPrivs")
 
+INJECTS_INTO_ITS_CHILD = """
+import os, subprocess
+from memtop.linux.process import ProcessHandle
+from memtop.linux.ptrace import create_userfaultfd
+pipe = subprocess.PIPE
+with (
+    subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0) as child,
+    ProcessHandle.open(child.pid) as process,
+):
+    child.stdin.write(b"?")
+    child.stdout.read(1)  # by now it has its libraries
+    os.close(create_userfaultfd(process).fd)
+    print(child.pid)
+"""
+"""Prints the pid of its child, which has its libraries by then."""
+
 
 class Injectee:
     """Runs one mode until ``finish``, which fails if the program ever saw anything wrong."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import life as calls
 import pytest
 from harness import PATIENCE, Tracked, memtop, run, status, wait_for
+from injectee import INJECTS_INTO_ITS_CHILD
 from life import PRIVATE, Life, Watch
 
 from memtop.linux.ptrace import create_userfaultfd
@@ -90,26 +91,19 @@ def test_memtop_with_a_proc_of_another_namespace(needs_root: None) -> None:
     assert "Traceback" not in done.stderr
 
 
-INSIDE = """
-import os, subprocess, sys
-from memtop.linux.process import ProcessHandle
-from memtop.linux.ptrace import create_userfaultfd
-pipe = subprocess.PIPE
-with (
-    subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0) as child,
-    ProcessHandle.open(child.pid) as process,
-):
-    child.stdin.write(b"?")
-    child.stdout.read(1)  # by now it has its libraries
-    os.close(create_userfaultfd(process).fd)
-    print(child.pid)
-"""
-
-
 def test_memtop_inside_a_container(needs_root: None) -> None:
-    assert create_userfaultfd.__module__ in INSIDE
+    assert create_userfaultfd.__module__ in INJECTS_INTO_ITS_CHILD
     can_unshare("--pid", "--mount", "--mount-proc")
-    command = ["unshare", "--pid", "--mount", "--fork", "--mount-proc", sys.executable, "-c", INSIDE]
+    command = [
+        "unshare",
+        "--pid",
+        "--mount",
+        "--fork",
+        "--mount-proc",
+        sys.executable,
+        "-c",
+        INJECTS_INTO_ITS_CHILD,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 10, "numbers of its own"

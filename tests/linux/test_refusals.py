@@ -12,6 +12,7 @@ from pathlib import Path
 import life as calls
 import pytest
 from harness import Tracked, run, spawned, status
+from injectee import INJECTS_INTO_ITS_CHILD
 from life import Life, Span, Watch
 
 from memtop.linux import ptrace
@@ -101,25 +102,10 @@ def test_yama_is_named(
         assert all(word in error.sentence for word in words), error.sentence
 
 
-OWN_CHILD = """
-import os, subprocess
-from memtop.linux.process import ProcessHandle
-from memtop.linux.ptrace import create_userfaultfd
-pipe = subprocess.PIPE
-with (
-    subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, bufsize=0) as child,
-    ProcessHandle.open(child.pid) as process,
-):
-    child.stdin.write(b"?")
-    child.stdout.read(1)  # by now it has its libraries
-    os.close(create_userfaultfd(process).fd)
-"""
-
-
 def inject_unprivileged() -> str:
     """Into a child of its own, without CAP_SYS_PTRACE: what it said."""
     drop = ["--inh-caps", "-sys_ptrace", "--bounding-set", "-sys_ptrace"]
-    command = ["setpriv", *drop, sys.executable, "-c", OWN_CHILD]
+    command = ["setpriv", *drop, sys.executable, "-c", INJECTS_INTO_ITS_CHILD]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stderr
 
 

@@ -267,7 +267,7 @@ def test_tracking_shows_in_the_flags_and_reading_changes_nothing(
 
 def test_of_what_waits_only_the_newest_is_done() -> None:
     errand, go, done = Errand(), threading.Event(), []
-    errand.send(lambda: (go.wait(PATIENCE), done.append(0)))  # type: ignore[func-returns-value]
+    errand.send(lambda: (go.wait(PATIENCE), done.append(0)))  # type: ignore[func-returns-value]  # both in turn
     for number in range(1, 6):
         errand.send(lambda n=number: done.append(n))  # type: ignore[misc]
     go.set()
